@@ -1,0 +1,3 @@
+//! The `sparse-train` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Image datasets, sampling, augmentation and the prefetching loader.

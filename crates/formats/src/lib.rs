@@ -1,0 +1,1 @@
+//! Tensors on disk: safetensors in and out, written atomically.

@@ -1,0 +1,1 @@
+//! MobileNetV1 on candle: layer table, initialisation, canonical names.

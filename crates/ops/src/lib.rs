@@ -1,0 +1,1 @@
+//! Candle operations, forward and backward, over the kernels.

@@ -1,0 +1,1 @@
+//! The pruner over named candle variables: select, threshold, mask, enforce.

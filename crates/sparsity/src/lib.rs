@@ -1,0 +1,1 @@
+//! Pure maths of sparsity on slices: masks, exact thresholds, schedules, reports.

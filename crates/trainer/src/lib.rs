@@ -1,0 +1,1 @@
+//! The training driver: config, plan, loop, evaluation, checkpoints, outputs.

@@ -1,0 +1,1 @@
+//! Golden, parity and end-to-end tests of the workspace.
