@@ -1,1 +1,36 @@
-//! Tensors on disk: safetensors in and out, written atomically.
+//! Tensors on disk: safetensors files in and out, written atomically.
+//!
+//! A file holds named tensors and one optional metadata text, stored under the key `sparse_train` and meant to be JSON.
+//! [`write()`] and [`read()`] work on paths; [`encode`] and [`decode`] do the same on bytes, for callers that put several
+//! files into one folder with [`atomic::write_dir`] or want a checksum of what they store. The same tensors and the same
+//! metadata always give the same bytes. Files of other programs are read too: their tensors keep their dtype, their
+//! other metadata keys are ignored.
+//!
+//! Invariant: nothing read from a file is ever executed or trusted. Every size in a header is checked against the bytes
+//! that are really there before anything is allocated for it, and whatever is written appears under its final name
+//! complete or not at all. The crate knows no model and no tensor library.
+//!
+//! ```
+//! use sparse_formats::{Tensor, Tensors};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("weights.safetensors");
+//! let mut tensors = Tensors::new();
+//! tensors.insert("fc.weight".to_owned(), Tensor::from_f32([2, 3], &[1.0, 0.0, 0.5, 0.0, 0.0, -2.0]));
+//! sparse_formats::write(&path, &tensors, Some(r#"{"step":7}"#))?;
+//!
+//! let (read_back, metadata) = sparse_formats::read(&path)?;
+//! assert_eq!(read_back["fc.weight"].to_f32()?[5], -2.0);
+//! assert_eq!(metadata.as_deref(), Some(r#"{"step":7}"#));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod atomic;
+mod error;
+mod explain;
+mod file;
+mod tensor;
+
+pub use error::{Error, Result};
+pub use file::{METADATA_KEY, decode, encode, read, write};
+pub use tensor::{Dtype, Tensor, Tensors};

@@ -1,1 +1,24 @@
-//! Every numeric operation on raw slices, on the host with SIMD and rayon.
+//! Every numeric operation of the training step on raw slices.
+//!
+//! Activations are channel-major with the batch innermost, `[C, H, W, N]`. A pointwise convolution is then one
+//! matrix product without a copy, batch norm reads each channel in one run, and a depthwise convolution adds
+//! up runs of N numbers: a 1×1 image at the end of the network is as efficient as a 112×112 one at its start.
+//!
+//! Invariant: no candle, no files; slices in, slices out. Each reduction has an order fixed by the shapes
+//! alone, so no result depends on the number of threads. This is the only crate with `unsafe` maths.
+//!
+//! ```
+//! use sparse_kernels::host::pointwise;
+//!
+//! // Two input channels of three pixels each, one output channel: y = 1·x0 + 10·x1.
+//! let x = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+//! let weight = [1.0f32, 10.0];
+//! let mut y = [0.0f32; 3];
+//! pointwise::forward(&weight, &x, &mut y, pointwise::Dims { outputs: 1, inputs: 2, pixels: 3 });
+//! assert_eq!(y, [41.0, 52.0, 63.0]);
+//! ```
+
+pub mod host;
+mod real;
+
+pub use real::Real;

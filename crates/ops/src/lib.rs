@@ -1,1 +1,46 @@
-//! Candle operations, forward and backward, over the kernels.
+//! Candle operations, forward and backward, over [`sparse_kernels`].
+//!
+//! Candle can hold the tensors and walk the graph backwards, but its grouped convolution and its batch norm
+//! are too slow to train a depthwise network. These operations replace them: [`conv3x3`], [`depthwise3x3`],
+//! [`pointwise`], [`batch_norm_relu`], [`global_mean_pool`], [`linear`], [`cross_entropy`], and the optimizer
+//! [`Sgd`]. Activations between them are channel-major with the batch innermost, `[C, H, W, N]` (see
+//! [`sparse_kernels`]): [`batch_innermost`] brings images `[N, C, H, W]` there, and features leave
+//! [`global_mean_pool`] as `[N, C]`.
+//!
+//! Invariant: the only place where autograd meets kernels. All operations take f32 and f64 tensors.
+//!
+//! ```
+//! use candle_core::{Device, Tensor, Var};
+//!
+//! # fn main() -> candle_core::Result<()> {
+//! // Gradient of a depthwise convolution to its weight: two channels, 4×4 pixels, one image.
+//! let x = Tensor::ones((2, 4, 4, 1), candle_core::DType::F32, &Device::Cpu)?;
+//! let weight = Var::ones((2, 1, 3, 3), candle_core::DType::F32, &Device::Cpu)?;
+//! let y = sparse_ops::depthwise3x3(&x, weight.as_tensor(), 1)?;
+//! let gradients = y.sum_all()?.backward()?;
+//! let gradient = gradients.get(weight.as_tensor()).map(|g| g.dims().to_vec());
+//! assert_eq!(gradient, Some(vec![2, 1, 3, 3]));
+//! # Ok(())
+//! # }
+//! ```
+
+mod batch_norm;
+mod conv3x3;
+mod cross_entropy;
+mod depthwise;
+mod host;
+mod layout;
+mod linear;
+mod pointwise;
+mod pool;
+mod sgd;
+
+pub use batch_norm::{ChannelStatistics, batch_norm_relu};
+pub use conv3x3::conv3x3;
+pub use cross_entropy::cross_entropy;
+pub use depthwise::depthwise3x3;
+pub use layout::batch_innermost;
+pub use linear::linear;
+pub use pointwise::pointwise;
+pub use pool::global_mean_pool;
+pub use sgd::{GradientMask, Sgd, SgdConfig};

@@ -1,0 +1,143 @@
+//! What can go wrong with a file, said with the facts needed to mend it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::Dtype;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong; sizes are in bytes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused; the reason is the source.
+    #[error("cannot {action} `{}`; check that the path exists, may be used and has free space", path.display())]
+    Io {
+        /// The file or folder the caller asked for.
+        path: PathBuf,
+        /// What was being done to it.
+        action: &'static str,
+        /// The reason given by the operating system.
+        source: io::Error,
+    },
+    /// A folder is only ever written under a new name.
+    #[error("`{}` exists already and is never replaced; choose another name or move it away", path.display())]
+    TargetExists {
+        /// The folder asked for.
+        path: PathBuf,
+    },
+    /// The last part of a path, or the name of a file inside a new folder, is not a plain file name.
+    #[error("`{name}` (for `{}`) is not a plain file name; use one without separators that is not `..`", path.display())]
+    BadFileName {
+        /// The path the name belongs to.
+        path: PathBuf,
+        /// The name that was refused.
+        name: String,
+    },
+    /// The file is shorter or longer than its own header says.
+    #[error(
+        "`{}` has {got} bytes where its header asks for {expected}: it was cut short or added to; copy or write it again",
+        path.display()
+    )]
+    WrongFileLength {
+        /// The file.
+        path: PathBuf,
+        /// Length the file should have, or the least length it must have when its header is cut.
+        expected: u128,
+        /// Length the file has.
+        got: usize,
+    },
+    /// The header is damaged, or the file is of another format.
+    #[error("`{}` has no usable safetensors header ({reason}); check that it is such a file, then copy it again", path.display())]
+    BadHeader {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the header.
+        reason: String,
+    },
+    /// The header names an element type that this crate does not know.
+    #[error(
+        "tensor `{tensor}` of `{}` has dtype {got}, expected one of {}; convert the file to one of these",
+        path.display(),
+        Dtype::list()
+    )]
+    UnsupportedDtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The dtype as the header spells it.
+        got: String,
+    },
+    /// A tensor has more or fewer bytes than its shape and dtype need.
+    #[error(
+        "tensor `{tensor}` of `{}` has {got} bytes where {dtype} of shape {shape:?} needs {expected}; write it again",
+        path.display()
+    )]
+    WrongTensorLength {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its element type.
+        dtype: Dtype,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Bytes that dtype and shape need.
+        expected: u128,
+        /// Bytes there are.
+        got: usize,
+    },
+    /// The tensors of a file overlap or leave a gap.
+    #[error("tensor `{tensor}` of `{}` starts at byte {got}, expected {expected}; copy or write the file again", path.display())]
+    WrongOffset {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// End of the tensor before it, counted from the end of the header.
+        expected: usize,
+        /// Where the header says that it starts.
+        got: usize,
+    },
+    /// A tensor cannot have the name that the format keeps for metadata.
+    #[error("a tensor for `{}` is called `{tensor}`, which the format reserves; rename it", path.display())]
+    ReservedName {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        tensor: String,
+    },
+    /// The metadata given to be written is not JSON.
+    #[error("the metadata for `{}` is not JSON; serialise it with a JSON library", path.display())]
+    BadMetadata {
+        /// The file.
+        path: PathBuf,
+        /// Where the text stops being JSON.
+        source: serde_json::Error,
+    },
+    /// A tensor was asked for as another element type than it has.
+    #[error("the tensor has dtype {got}, expected {expected}; convert it, or read it as {got}")]
+    WrongDtype {
+        /// The dtype asked for.
+        expected: Dtype,
+        /// The dtype the tensor has.
+        got: Dtype,
+    },
+    /// A tensor in memory has more or fewer bytes than its shape and dtype need.
+    #[error(
+        "the tensor has {got} bytes where {dtype} of shape {shape:?} needs {expected}; give as many values as the shape has"
+    )]
+    InconsistentTensor {
+        /// Its element type.
+        dtype: Dtype,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Bytes that dtype and shape need.
+        expected: u128,
+        /// Bytes there are.
+        got: usize,
+    },
+}

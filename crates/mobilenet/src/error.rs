@@ -1,0 +1,40 @@
+//! What can go wrong when building or running the model.
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The width multiplier leaves a layer without channels, or is not a number.
+    #[error("model.scale {scale} gives layer {layer} {channels} channels; use a scale of at least {least}")]
+    Scale {
+        /// The multiplier given.
+        scale: f64,
+        /// The first layer that does not work.
+        layer: String,
+        /// What it would have.
+        channels: usize,
+        /// The smallest multiplier that works.
+        least: f64,
+    },
+    /// No input channels or no classes.
+    #[error("a MobileNet needs at least one input channel and one class, got {channels} and {classes}")]
+    Empty {
+        /// Input channels given.
+        channels: usize,
+        /// Classes given.
+        classes: usize,
+    },
+    /// The images do not fit the model.
+    #[error("images of shape {got:?} do not fit: expected [N, {channels}, H, W] with H and W at least 16")]
+    Images {
+        /// Shape given.
+        got: Vec<usize>,
+        /// Input channels of the model.
+        channels: usize,
+    },
+    /// A tensor operation failed.
+    #[error("tensor operation failed")]
+    Candle(#[from] candle_core::Error),
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

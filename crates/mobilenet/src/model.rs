@@ -1,0 +1,200 @@
+//! The network over candle variables.
+
+use crate::init::initial_value;
+use crate::{
+    ConvKind, ConvLayer, Error, HEAD_BIAS, HEAD_WEIGHT, MobileNetConfig, Result, layers, parameters,
+};
+use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::VarMap;
+use sparse_ops::{
+    ChannelStatistics, batch_innermost, batch_norm_relu, conv3x3, depthwise3x3, global_mean_pool, linear,
+    pointwise,
+};
+use std::collections::BTreeMap;
+
+/// ε of batch norm.
+pub const BATCH_NORM_EPSILON: f64 = 1e-5;
+/// Fraction of the old running statistics kept at each step.
+pub const BATCH_NORM_MOMENTUM: f64 = 0.9;
+/// Smallest height and width the network takes.
+const LEAST_SIZE: usize = 16;
+
+/// Constants of batch norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Fraction of the old running statistics kept: `running = momentum·running + (1 − momentum)·batch`.
+    pub momentum: f64,
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        Self { epsilon: BATCH_NORM_EPSILON, momentum: BATCH_NORM_MOMENTUM }
+    }
+}
+
+/// How batch norm behaves in a forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Statistics of the batch; the running averages are updated.
+    Train,
+    /// Running averages; no gradient through them.
+    Eval,
+}
+
+impl Mode {
+    /// The value of a variable; in evaluation outside the graph, so that no activation is kept for a gradient.
+    fn view(self, variable: &Var) -> Tensor {
+        match self {
+            Self::Train => variable.as_tensor().clone(),
+            Self::Eval => variable.as_detached_tensor(),
+        }
+    }
+}
+
+/// One convolution with its variables.
+#[derive(Debug)]
+struct Conv {
+    layer: ConvLayer,
+    weight: Var,
+    scale: Var,
+    offset: Var,
+    running_mean: Var,
+    running_variance: Var,
+}
+
+/// MobileNetV1.
+#[derive(Debug)]
+pub struct MobileNet {
+    config: MobileNetConfig,
+    batch_norm: BatchNorm,
+    convolutions: Vec<Conv>,
+    head_weight: Var,
+    head_bias: Var,
+    variables: BTreeMap<String, Var>,
+}
+
+impl MobileNet {
+    /// A freshly initialised network; initial values are a function of `seed`.
+    ///
+    /// # Errors
+    /// [`Error::Scale`] or [`Error::Empty`] if the configuration makes no network, or candle's.
+    pub fn new(config: MobileNetConfig, seed: u64, dtype: DType, device: &Device) -> Result<Self> {
+        let mut variables = BTreeMap::new();
+        for (index, parameter) in parameters(&config)?.iter().enumerate() {
+            let variable = initial_value(parameter, (seed, index), dtype, device)?;
+            variables.insert(parameter.name.clone(), variable);
+        }
+        let convolutions = layers(&config)?.into_iter().map(|layer| Conv::new(layer, &variables)).collect();
+        Ok(Self {
+            config,
+            batch_norm: BatchNorm::default(),
+            convolutions,
+            head_weight: variables[HEAD_WEIGHT].clone(),
+            head_bias: variables[HEAD_BIAS].clone(),
+            variables,
+        })
+    }
+
+    /// The same network with other batch norm constants.
+    #[must_use]
+    pub fn with_batch_norm(self, batch_norm: BatchNorm) -> Self {
+        Self { batch_norm, ..self }
+    }
+
+    /// What was built.
+    pub fn config(&self) -> MobileNetConfig {
+        self.config
+    }
+
+    /// All variables by name, running statistics included.
+    pub fn variables(&self) -> &BTreeMap<String, Var> {
+        &self.variables
+    }
+
+    /// The variables the optimizer moves.
+    ///
+    /// # Errors
+    /// As [`parameters`].
+    pub fn trainable(&self) -> Result<BTreeMap<String, Var>> {
+        let names = parameters(&self.config)?.into_iter().filter(|p| p.trainable).map(|p| p.name);
+        Ok(names.map(|name| (name.clone(), self.variables[&name].clone())).collect())
+    }
+
+    /// The variables as a candle `VarMap`, sharing storage with the model.
+    pub fn var_map(&self) -> VarMap {
+        let map = VarMap::new();
+        if let Ok(mut data) = map.data().lock() {
+            data.extend(self.variables.iter().map(|(name, variable)| (name.clone(), variable.clone())));
+        }
+        map
+    }
+
+    /// Class scores before softmax.
+    ///
+    /// Shapes: `images: [N, C, H, W]` with H, W ≥ 16; result `[N, classes]`.
+    ///
+    /// # Errors
+    /// [`Error::Images`] if the images do not fit, or candle's.
+    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let fits = matches!(images.dims(), &[_, channels, height, width]
+            if channels == self.config.channels && height.min(width) >= LEAST_SIZE);
+        if !fits {
+            return Err(Error::Images { got: images.dims().to_vec(), channels: self.config.channels });
+        }
+        let mut activations = batch_innermost(images)?;
+        for convolution in &self.convolutions {
+            activations = convolution.forward(&activations, self.batch_norm, mode)?;
+        }
+        let features = global_mean_pool(&activations)?;
+        Ok(linear(&features, &mode.view(&self.head_weight), &mode.view(&self.head_bias))?)
+    }
+}
+
+impl Conv {
+    fn new(layer: ConvLayer, variables: &BTreeMap<String, Var>) -> Self {
+        let variable = |suffix: &str| variables[&format!("{}_{suffix}", layer.name)].clone();
+        Self {
+            weight: variable("weights"),
+            scale: variable("bn_scale"),
+            offset: variable("bn_offset"),
+            running_mean: variable("bn_mean"),
+            running_variance: variable("bn_variance"),
+            layer,
+        }
+    }
+
+    /// Convolution, batch norm, ReLU.
+    fn forward(&self, x: &Tensor, batch_norm: BatchNorm, mode: Mode) -> candle_core::Result<Tensor> {
+        let weight = mode.view(&self.weight);
+        let y = match self.layer.kind {
+            ConvKind::Stem => conv3x3(x, &weight, self.layer.stride)?,
+            ConvKind::Depthwise => depthwise3x3(x, &weight, self.layer.stride)?,
+            ConvKind::Pointwise => pointwise(x, &weight)?,
+        };
+        let statistics = match mode {
+            Mode::Eval => {
+                ChannelStatistics::given(self.running_mean.as_tensor(), self.running_variance.as_tensor())?
+            }
+            Mode::Train => {
+                let statistics = ChannelStatistics::of_batch(&y)?;
+                blend(&self.running_mean, &statistics.mean()?, batch_norm.momentum)?;
+                blend(&self.running_variance, &statistics.variance()?, batch_norm.momentum)?;
+                statistics
+            }
+        };
+        batch_norm_relu(
+            &y,
+            &statistics,
+            [&mode.view(&self.scale), &mode.view(&self.offset)],
+            batch_norm.epsilon,
+        )
+    }
+}
+
+/// `running = momentum·running + (1 − momentum)·batch`, in place.
+fn blend(running: &Var, batch: &Tensor, momentum: f64) -> candle_core::Result<()> {
+    let old = running.as_detached_tensor().affine(momentum, 0.0)?;
+    running.set(&(old + batch.affine(1.0 - momentum, 0.0)?)?)
+}

@@ -1,0 +1,175 @@
+//! Batch norm followed by ReLU.
+
+use crate::host::{Element, Op, Operand, Output, Ternary, Unary, ensure, if_tracked};
+use candle_core::{Result, Shape, Tensor};
+use sparse_kernels::host::batch_norm::{self, Channels};
+
+/// Mean and biased variance of each channel, as one tensor `[2, C]`.
+#[derive(Clone, Debug)]
+pub struct ChannelStatistics(Tensor);
+
+impl ChannelStatistics {
+    /// The statistics of a batch, `x: [C, H, W, N]`. They carry no gradient of their own: the backward pass of
+    /// [`batch_norm_relu`] accounts for their dependence on `x`.
+    ///
+    /// # Errors
+    /// If the element type is not f32 or f64.
+    pub fn of_batch(x: &Tensor) -> Result<Self> {
+        x.contiguous()?.apply_op1_no_bwd(&Op(Statistics)).map(Self)
+    }
+
+    /// Given statistics (running averages), `mean: [C]`, `variance: [C]`.
+    ///
+    /// # Errors
+    /// If the shapes differ.
+    pub fn given(mean: &Tensor, variance: &Tensor) -> Result<Self> {
+        Tensor::stack(&[mean, variance], 0).map(|both| Self(both.detach()))
+    }
+
+    /// Mean, `[C]`.
+    ///
+    /// # Errors
+    /// Candle's, on indexing.
+    pub fn mean(&self) -> Result<Tensor> {
+        self.0.get(0)
+    }
+
+    /// Biased variance, `[C]`.
+    ///
+    /// # Errors
+    /// Candle's, on indexing.
+    pub fn variance(&self) -> Result<Tensor> {
+        self.0.get(1)
+    }
+}
+
+/// `max(0, (x − mean) / sqrt(variance + epsilon) · scale + offset)`.
+///
+/// Shapes: `x: [C, H, W, N]`, `scale, offset: [C]`. In the backward pass the statistics are taken to be those
+/// of `x` itself, so train with [`ChannelStatistics::of_batch`] and use [`ChannelStatistics::given`] only for
+/// inference.
+///
+/// # Errors
+/// If the shapes do not fit together or the element type is not f32 or f64.
+pub fn batch_norm_relu(
+    x: &Tensor,
+    statistics: &ChannelStatistics,
+    [scale, offset]: [&Tensor; 2],
+    epsilon: f64,
+) -> Result<Tensor> {
+    let op = Forward { statistics: statistics.0.clone(), epsilon };
+    x.contiguous()?.apply_op3(&scale.contiguous()?, &offset.contiguous()?, Op(op))
+}
+
+struct Statistics;
+
+impl Unary for Statistics {
+    const NAME: &'static str = "channel-statistics";
+
+    fn run<T: Element>(&self, x: Operand<'_, T>) -> Output<T> {
+        let channels = x.dims[0];
+        let mut both = vec![T::default(); 2 * channels];
+        let (mean, variance) = both.split_at_mut(channels);
+        batch_norm::statistics(x.data, mean, variance);
+        Ok((both, Shape::from((2, channels))))
+    }
+}
+
+/// `statistics: [2, C]`.
+struct Forward {
+    statistics: Tensor,
+    epsilon: f64,
+}
+
+/// Runs `body` on the statistics as slices.
+fn with_channels<T: Element, R>(
+    statistics: &Tensor,
+    scale: &[T],
+    epsilon: f64,
+    body: impl FnOnce(Channels<'_, T>) -> R,
+) -> Result<R> {
+    let (storage, layout) = statistics.storage_and_layout();
+    let candle_core::Storage::Cpu(storage) = &*storage else {
+        candle_core::bail!("batch norm statistics are not on the CPU")
+    };
+    let both = Operand::<T>::new(storage, layout)?;
+    let (mean, variance) = both.data.split_at(scale.len());
+    Ok(body(Channels { mean, variance, scale, epsilon }))
+}
+
+impl Ternary for Forward {
+    const NAME: &'static str = "batch-norm-relu";
+
+    fn run<T: Element>(&self, [x, scale, offset]: [Operand<'_, T>; 3]) -> Output<T> {
+        let channels = x.dims[0];
+        ensure(scale.dims == [channels] && offset.dims == [channels], Self::NAME, x.dims, scale.dims)?;
+        ensure(self.statistics.dims() == [2, channels], Self::NAME, x.dims, self.statistics.dims())?;
+        let mut y = vec![T::default(); x.data.len()];
+        with_channels(&self.statistics, scale.data, self.epsilon, |channels| {
+            batch_norm::forward(x.data, channels, offset.data, &mut y);
+        })?;
+        Ok((y, Shape::from(x.dims.to_vec())))
+    }
+
+    fn gradients(
+        &self,
+        [x, scale, offset]: [&Tensor; 3],
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
+        let (statistics, epsilon) = (&self.statistics, self.epsilon);
+        let sums = ParameterGradients { statistics, epsilon, scale };
+        let sums = x.apply_op3_no_bwd(y, dy, &Op(sums))?;
+        let input = InputGradient { statistics, epsilon, scale, sums: &sums };
+        Ok([
+            if_tracked(x, || x.apply_op3_no_bwd(y, dy, &Op(input)))?,
+            if_tracked(scale, || sums.get(0))?,
+            if_tracked(offset, || sums.get(1))?,
+        ])
+    }
+}
+
+/// Gradients to scale and offset, as one tensor `[2, C]`.
+struct ParameterGradients<'a> {
+    statistics: &'a Tensor,
+    epsilon: f64,
+    scale: &'a Tensor,
+}
+
+impl Ternary for ParameterGradients<'_> {
+    const NAME: &'static str = "batch-norm-relu-parameter-gradients";
+
+    fn run<T: Element>(&self, [x, y, dy]: [Operand<'_, T>; 3]) -> Output<T> {
+        let channels = x.dims[0];
+        let mut both = vec![T::default(); 2 * channels];
+        let (dscale, doffset) = both.split_at_mut(channels);
+        let scale = self.scale.to_vec1::<T>()?;
+        with_channels(self.statistics, &scale, self.epsilon, |channels| {
+            batch_norm::parameter_gradients([x.data, y.data, dy.data], channels, dscale, doffset);
+        })?;
+        Ok((both, Shape::from((2, channels))))
+    }
+}
+
+/// `sums: [2, C]`, the gradients to scale and offset.
+struct InputGradient<'a> {
+    statistics: &'a Tensor,
+    epsilon: f64,
+    scale: &'a Tensor,
+    sums: &'a Tensor,
+}
+
+impl Ternary for InputGradient<'_> {
+    const NAME: &'static str = "batch-norm-relu-input-gradient";
+
+    fn run<T: Element>(&self, [x, y, dy]: [Operand<'_, T>; 3]) -> Output<T> {
+        let mut dx = vec![T::default(); x.data.len()];
+        let scale = self.scale.to_vec1::<T>()?;
+        let sums = self.sums.flatten_all()?.to_vec1::<T>()?;
+        let (dscale, doffset) = sums.split_at(scale.len());
+        with_channels(self.statistics, &scale, self.epsilon, |channels| {
+            batch_norm::input_gradient([x.data, y.data, dy.data], channels, [dscale, doffset], &mut dx);
+        })?;
+        Ok((dx, Shape::from(x.dims.to_vec())))
+    }
+}

@@ -1,0 +1,88 @@
+//! Dense 3×3 convolution: the stem.
+
+use crate::host::{Binary, Element, Op, Operand, Output, dims4, ensure, if_tracked};
+use candle_core::{Result, Shape, Tensor, bail};
+use sparse_kernels::host::conv3x3::{self, Dims};
+
+/// 3×3 convolution, padding 1.
+///
+/// Shapes: `x: [Cin, H, W, N]`, `weight: [Cout, Cin, 3, 3]`, result `[Cout, ceil(H/stride), ceil(W/stride), N]`.
+/// `stride` is 1 or 2.
+///
+/// # Errors
+/// If the shapes do not fit together, the stride is another, or the element type is not f32 or f64.
+pub fn conv3x3(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
+    if !(1..=2).contains(&stride) {
+        bail!("conv3x3: stride must be 1 or 2, got {stride}");
+    }
+    x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward { stride }))
+}
+
+struct Forward {
+    stride: usize,
+}
+
+/// `x`: dimensions of the forward input.
+struct InputGradient {
+    x: [usize; 4],
+    stride: usize,
+}
+
+struct WeightGradient {
+    stride: usize,
+}
+
+fn dims_of([inputs, height, width, batch]: [usize; 4], outputs: usize, stride: usize) -> Dims {
+    Dims { outputs, inputs, height, width, batch, stride }
+}
+
+impl Binary for Forward {
+    const NAME: &'static str = "conv3x3";
+
+    fn run<T: Element>(&self, x: Operand<'_, T>, weight: Operand<'_, T>) -> Output<T> {
+        let [outputs, inputs, kh, kw] = dims4(weight.dims, Self::NAME)?;
+        let dims = dims_of(dims4(x.dims, Self::NAME)?, outputs, self.stride);
+        ensure(inputs == dims.inputs && (kh, kw) == (3, 3), Self::NAME, x.dims, weight.dims)?;
+        let shape = Shape::from((outputs, dims.out_height(), dims.out_width(), dims.batch));
+        let mut y = vec![T::default(); shape.elem_count()];
+        conv3x3::forward(x.data, weight.data, &mut y, dims);
+        Ok((y, shape))
+    }
+
+    fn gradients(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let stride = self.stride;
+        let input = InputGradient { x: dims4(x.dims(), Self::NAME)?, stride };
+        Ok((
+            if_tracked(x, || dy.apply_op2_no_bwd(weight, &Op(input)))?,
+            if_tracked(weight, || dy.apply_op2_no_bwd(x, &Op(WeightGradient { stride })))?,
+        ))
+    }
+}
+
+impl Binary for InputGradient {
+    const NAME: &'static str = "conv3x3-input-gradient";
+
+    fn run<T: Element>(&self, dy: Operand<'_, T>, weight: Operand<'_, T>) -> Output<T> {
+        let shape = Shape::from(self.x.to_vec());
+        let mut dx = vec![T::default(); shape.elem_count()];
+        conv3x3::input_gradient(weight.data, dy.data, &mut dx, dims_of(self.x, weight.dims[0], self.stride));
+        Ok((dx, shape))
+    }
+}
+
+impl Binary for WeightGradient {
+    const NAME: &'static str = "conv3x3-weight-gradient";
+
+    fn run<T: Element>(&self, dy: Operand<'_, T>, x: Operand<'_, T>) -> Output<T> {
+        let dims = dims_of(dims4(x.dims, Self::NAME)?, dy.dims[0], self.stride);
+        let shape = Shape::from((dims.outputs, dims.inputs, 3, 3));
+        let mut dw = vec![T::default(); shape.elem_count()];
+        conv3x3::weight_gradient(x.data, dy.data, &mut dw, dims);
+        Ok((dw, shape))
+    }
+}
