@@ -1,1 +1,56 @@
 //! Image datasets, sampling, augmentation and the prefetching loader.
+//!
+//! A [`Dataset`] is a list of labelled images that can be read by index from any thread: [`Mnist`],
+//! [`Cifar10`], [`ImageFolder`] (the ImageNet layout), [`InMemory`], or one of your own. A [`Loader`] reads a
+//! data set on its own threads and hands out [`Batch`]es of `f32` pixels in `[N, C, H, W]` order on the host.
+//!
+//! Invariant: what comes out is a function of (seed, epoch, index) alone. The order is a [`permutation`] of
+//! (seed, epoch), the augmentation of an image draws from [`sample_rng`] of (seed, epoch, index), and the number
+//! of worker threads never changes a byte, so a run stopped anywhere goes on with `first_batch` and needs no
+//! saved generator. The crate knows neither candle nor devices, and trusts no file: sizes are checked before
+//! memory is taken, and every fault is an [`Error`] that names the file, the fact and the remedy.
+//!
+//! ```
+//! use sparse_data::{InMemory, Loader, LoaderConfig, Normalise};
+//! use std::sync::Arc;
+//!
+//! // Four images of 3×2×2 pixels, two classes.
+//! let data = InMemory::new(vec![255; 4 * 12], vec![0, 1, 1, 0], [3, 2, 2], 2, &Normalise::default())?;
+//! let loader = Loader::new(Arc::new(data), LoaderConfig::train(2, 7, 0))?;
+//! assert_eq!(loader.batches(), 2);
+//! for batch in loader {
+//!     let batch = batch?;
+//!     assert_eq!(batch.shape, [2, 3, 2, 2]);
+//!     assert!(batch.images.iter().all(|&pixel| pixel == 1.0));
+//! }
+//! # Ok::<(), sparse_data::Error>(())
+//! ```
+
+mod cifar10;
+mod crop_flip;
+mod dataset;
+mod decode;
+mod error;
+mod files;
+mod geometry;
+pub mod idx;
+mod image_folder;
+mod loader;
+mod memory;
+mod mnist;
+mod normalise;
+mod random;
+mod sampler;
+mod worker;
+
+pub use cifar10::Cifar10;
+pub use crop_flip::CropFlip;
+pub use dataset::{Batch, Dataset, Split, View};
+pub use error::{Error, Result};
+pub use image_folder::{ImageFolder, ImageFolderConfig};
+pub use loader::{Loader, LoaderConfig, Order};
+pub use memory::InMemory;
+pub use mnist::Mnist;
+pub use normalise::Normalise;
+pub use random::{SampleRng, sample_rng};
+pub use sampler::permutation;

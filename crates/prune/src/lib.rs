@@ -1,1 +1,54 @@
 //! The pruner over named candle variables: select, threshold, mask, enforce.
+//!
+//! A [`Pruner`] takes the variables of any candle `VarMap`, decides which of them may be pruned, and keeps one
+//! [`Mask`](sparse_sparsity::Mask) for each. [`Pruner::step`], called after every optimizer step, computes the
+//! masks anew: by a threshold on the magnitude or to an exact ratio, over all tensors together or layer by layer,
+//! weight by weight or in blocks, at once or gradually. [`Pruner::update_params`] sets the pruned weights to zero
+//! in place. How weights are ranked ([`Criterion`]) and which tensors are left alone ([`SkipRule`]) is open.
+//! With `paddle_compat` the counting rule, the block scores and the gradual schedule are those of PaddleSlim.
+//!
+//! Invariant: it works on any `VarMap` and knows no model; the masks depend on the weights, the settings and the
+//! names of the variables, never on the number of threads.
+//!
+//! ```
+//! use candle_core::{DType, Device};
+//! use candle_nn::{VarBuilder, VarMap, linear};
+//! use sparse_prune::{Mode, Pruner, PrunerConfig};
+//!
+//! let vars = VarMap::new();
+//! let builder = VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu);
+//! let _hidden = linear(784, 64, builder.pp("hidden"))?;
+//! let _output = linear(64, 10, builder.pp("output"))?;
+//!
+//! let mut pruner = Pruner::new(&vars, PrunerConfig::new(Mode::Ratio(0.75)))?;
+//! pruner.step()?; // after each optimizer step
+//! pruner.update_params()?; // before the next forward pass
+//! let pruned: usize = pruner.masks().values().map(|mask| mask.pruned()).sum();
+//! assert_eq!(pruned, (784 * 64 + 64 * 10) * 3 / 4);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod criterion;
+mod cutoff;
+mod enforce;
+mod error;
+mod masks;
+mod measure;
+mod pruner;
+mod schedule;
+mod score;
+mod skip;
+mod state;
+mod variables;
+
+pub use config::{GradientMode, Mode, ParamsType, PrunerConfig, Scope, Strategy};
+pub use criterion::{Criterion, Weights};
+pub use error::{Error, Result};
+pub use measure::WeightSummary;
+pub use pruner::{Pruner, StepReport};
+pub use schedule::{GmpPosition, ScheduleState};
+pub use skip::SkipRule;
+pub use sparse_sparsity::report::Sparsity;
+pub use sparse_sparsity::schedule::{GmpConfig, Phase};
+pub use state::PrunerState;

@@ -1,1 +1,57 @@
-//! The training driver: config, plan, loop, evaluation, checkpoints, outputs.
+//! The training driver: config → plan → loop, evaluation, checkpoints, outputs.
+//!
+//! A [`config::TrainConfig`] is read from TOML, `--set` and flags; [`plan::TrainPlan`] resolves it for a data set;
+//! [`train`] runs it and leaves weights, checkpoints, metrics and a summary in the run folder; [`test`] measures
+//! given weights. A run that is stopped anywhere and resumed ends with the same bytes as one that was not: the
+//! order and augmentation of images are functions of (seed, epoch, index), and a checkpoint holds the rest.
+//! Bring your own images by implementing [`Dataset`] (see `examples/own_data.rs`).
+//!
+//! Invariant: the only crate that knows what an epoch is.
+//!
+//! ```
+//! use sparse_trainer::config::{DataKind, TrainConfig};
+//! use sparse_trainer::plan::{DataSize, TrainPlan};
+//!
+//! let mut config = TrainConfig::defaults(DataKind::Mnist);
+//! config.train.num_epochs = 3;
+//! let data = DataSize { train_len: 60_000, test_len: 10_000, classes: 10, image_shape: [1, 28, 28] };
+//! let plan = TrainPlan::resolve(&config, &data)?;
+//! assert_eq!(plan.total_steps, 3 * (60_000 / 512));
+//! # Ok::<(), sparse_trainer::Error>(())
+//! ```
+
+pub mod checkpoint;
+pub mod config;
+pub mod error;
+pub mod plan;
+
+mod datasets;
+mod evaluate;
+mod learner;
+mod metrics;
+mod observer;
+mod outcome;
+mod recipe;
+mod run_folder;
+mod setup;
+mod stop;
+mod test;
+mod train;
+mod weights;
+
+pub use datasets::{Datasets, open_split};
+pub use error::{Error, Result};
+pub use evaluate::{Evaluation, Feed, evaluate};
+pub use learner::{Learner, LearnerConfig, Step};
+pub use metrics::Accuracy;
+pub use observer::{EvaluationRecord, LogRecord, Observer, Silent};
+pub use outcome::{Outcome, Summary, TestReport};
+pub use recipe::Recipe;
+pub use run_folder::RunFolder;
+pub use setup::{Start, build_model, load_model};
+pub use sparse_data::{Dataset, View};
+pub use sparse_prune::{Pruner, PrunerConfig, Sparsity};
+pub use stop::StopFlag;
+pub use test::test;
+pub use train::train;
+pub use weights::{WEIGHTS_FILE, load_weights, weights_file};

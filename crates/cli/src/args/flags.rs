@@ -1,0 +1,120 @@
+//! The flags and subcommands there are.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::sections::{DataFlags, ModelFlags, PruneFlags, TrainFlags};
+
+/// Train, prune and test MobileNetV1 image classifiers; without a subcommand, train or test.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sparse-train",
+    version,
+    rename_all = "snake_case",
+    args_conflicts_with_subcommands = true,
+    args_override_self = true
+)]
+pub(super) struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the shape, the zeros and the magnitudes of every layer, and which threshold gives which sparsity
+    Inspect(InspectArgs),
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Train or test.
+    Run(Box<Flags>),
+    /// Show a weights file.
+    Inspect(InspectArgs),
+}
+
+impl CommandLine {
+    pub(super) fn into_action(self) -> Action {
+        match self.command {
+            None => Action::Run(Box::new(self.flags)),
+            Some(Command::Inspect(inspect)) => Action::Inspect(inspect),
+        }
+    }
+}
+
+/// `sparse-train inspect`.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub(crate) struct InspectArgs {
+    /// Weights file, or a run folder with weights.safetensors
+    pub(crate) weights: PathBuf,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The flags of the main job.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub(crate) struct Flags {
+    /// Config file, TOML [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Set any config key, as in --set prune.ratio=0.75; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// What to do [default: train, or test with --pruned_model]
+    #[arg(long)]
+    pub(super) phase: Option<PhaseFlag>,
+    /// Print results as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) resume: ResumeFlags,
+    #[command(flatten)]
+    pub(super) data: DataFlags,
+    #[command(flatten)]
+    pub(super) model: ModelFlags,
+    #[command(flatten)]
+    pub(super) train: TrainFlags,
+    #[command(flatten)]
+    pub(super) prune: PruneFlags,
+}
+
+/// The value of `--phase`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PhaseFlag {
+    Train,
+    Test,
+}
+
+/// The value of `--resume`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ResumeFlag {
+    Auto,
+}
+
+/// Where training starts and which weights are tested.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case", next_help_heading = "Resume and test")]
+pub(super) struct ResumeFlags {
+    /// Go on from the newest good checkpoint, or start if there is none [default: start]
+    #[arg(long)]
+    pub(super) resume: Option<ResumeFlag>,
+    /// Go on from the checkpoint with this many epochs done, 0 = start [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(super) resume_epoch: Option<i64>,
+    /// Same as --resume_epoch E+1, -1 = start [default: -1]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub(super) last_epoch: Option<i64>,
+    /// Folder whose checkpoints to resume from [default: the one of --model_path]
+    #[arg(long, value_name = "DIR")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// Weights to test, a file or a run folder [default: the ones in --model_path]
+    #[arg(long, value_name = "PATH")]
+    pub(super) pruned_model: Option<PathBuf>,
+}

@@ -1,0 +1,80 @@
+//! The command line: flags and subcommands, and the config they stand for.
+//!
+//! Flags carry PaddleSlim's names; hyphens work as well as underscores. [`parse`] reads an argument list;
+//! [`Flags::into_config`] stacks flag over `--set` over config file over default.
+
+mod error;
+mod flags;
+mod normalise;
+mod resolve;
+mod sections;
+mod values;
+
+pub(crate) use error::UsageError;
+pub(crate) use flags::{Action, InspectArgs};
+pub(crate) use resolve::Resolved;
+
+use std::ffi::OsString;
+
+use clap::{
+    CommandFactory, Parser,
+    builder::StyledStr,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use sparse_trainer::config::known_keys;
+
+/// Reads an argument list, the program's name first.
+///
+/// # Errors
+/// Clap's error for a usage error, and for `--help` and `--version`: its `exit()` prints it and exits with the right
+/// code (2 for a usage error, else 0).
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Action, clap::Error> {
+    let arguments = normalise::normalise(arguments);
+    flags::CommandLine::try_parse_from(arguments).map(flags::CommandLine::into_action).map_err(with_key_hint)
+}
+
+/// Names `--set` for an unknown flag that is a config key without a flag, such as `--scale`.
+fn with_key_hint(mut error: clap::Error) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
+    let name = flag.trim_start_matches('-');
+    let has_flag =
+        flags::CommandLine::command().get_arguments().any(|option| option.get_long() == Some(name));
+    if let Some(key) = known_keys().find(|key| key.name == name && !has_flag) {
+        let hint = format!("it is a config key: use --set {}.{}=VALUE", key.section, key.name);
+        error.remove(ContextKind::SuggestedArg);
+        error.remove(ContextKind::Usage);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(flag: &str) -> String {
+        parse(["sparse-train", flag, "1"].map(OsString::from)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_flag_that_is_a_config_key_names_set() {
+        assert!(error("--scale").contains("it is a config key: use --set model.scale=VALUE"));
+        assert!(error("--every-steps").contains("--set checkpoint.every_steps=VALUE"));
+        assert!(error("--treshold").contains("'--threshold'"));
+        assert!(!error("--no-such-flag").contains("--set"));
+        let words = ["sparse-train", "inspect", "weights", "--lr", "1"].map(OsString::from);
+        assert!(!parse(words).unwrap_err().to_string().contains("--set"));
+    }
+
+    #[test]
+    fn every_option_is_declared_with_underscores() {
+        let command = flags::CommandLine::command();
+        command.clone().debug_assert();
+        let hyphened =
+            command.get_arguments().filter_map(|option| option.get_long()).find(|name| name.contains('-'));
+        assert_eq!(hyphened, None);
+    }
+}

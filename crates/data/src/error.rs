@@ -1,0 +1,216 @@
+//! The crate's error type: facts in fields, the remedy in the message.
+
+use std::path::PathBuf;
+
+/// What this crate's functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong between a file and a batch.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of the data set is not there.
+    #[error(
+        "{what}: {} does not exist; set `data.path` (`--set data.path=FOLDER`) to the folder that holds the data",
+        path.display()
+    )]
+    Missing {
+        /// What the file would have held.
+        what: &'static str,
+        /// The path that was tried.
+        path: PathBuf,
+    },
+    /// The operating system refused to read a file.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A gzip stream is corrupt.
+    #[error("{} is a damaged gzip file; fetch it again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The decompressor's reason.
+        source: std::io::Error,
+    },
+    /// An IDX file starts with the wrong four bytes.
+    #[error(
+        "{} is neither gzip nor an IDX file of bytes with {rank} dimension(s): it starts with {got:#010x}, \
+         expected {expected:#010x}; check that the file is the right one and was fetched whole",
+        path.display()
+    )]
+    Magic {
+        /// The file.
+        path: PathBuf,
+        /// Number of dimensions that was asked for.
+        rank: u8,
+        /// The magic number that belongs there.
+        expected: u32,
+        /// The one that is there.
+        got: u32,
+    },
+    /// A file ends before its header says it does.
+    #[error(
+        "{} is cut short: {expected} bytes (unpacked) belong there, it holds {got}; fetch it again",
+        path.display()
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes the header promises, itself included, after decompression.
+        expected: u64,
+        /// Bytes that could be read.
+        got: u64,
+    },
+    /// A file goes on after its header says it ends.
+    #[error("{} goes on after the {expected} bytes its header announces; fetch it again", path.display())]
+    TrailingBytes {
+        /// The file.
+        path: PathBuf,
+        /// Bytes the header promises, itself included, after decompression.
+        expected: u64,
+    },
+    /// A file is, or claims to be, larger than this crate accepts.
+    #[error("{} claims {claimed} bytes, more than the {limit} accepted; check that it is the right file", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes claimed (saturating).
+        claimed: u64,
+        /// Bytes accepted.
+        limit: u64,
+    },
+    /// Images and labels do not pair up.
+    #[error(
+        "{} holds {images} images but {} holds {labels} labels; take both from the same download",
+        images_path.display(), labels_path.display()
+    )]
+    CountMismatch {
+        /// File of the images.
+        images_path: PathBuf,
+        /// Number of images in it.
+        images: usize,
+        /// File of the labels.
+        labels_path: PathBuf,
+        /// Number of labels in it.
+        labels: usize,
+    },
+    /// A file of fixed-size records holds no whole number of them.
+    #[error("{} has {got} bytes, not a whole number (at least one) of {record}-byte records; fetch it again", path.display())]
+    RecordSize {
+        /// The file.
+        path: PathBuf,
+        /// Bytes per record.
+        record: u64,
+        /// Bytes in the file.
+        got: u64,
+    },
+    /// A data set without a single image.
+    #[error("{place} holds no images; point `data.path` at a folder with data")]
+    Empty {
+        /// The file or data set.
+        place: String,
+    },
+    /// A label that is no class.
+    #[error("{place}: label {label} is out of range, classes are 0 to {}; correct the label or the number of classes", classes.saturating_sub(1))]
+    Label {
+        /// File and position of the label.
+        place: String,
+        /// The label.
+        label: u64,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A line of an image list that is not "relative path, label".
+    #[error("{}, line {line}: `{text}` is not `RELATIVE/PATH LABEL` with a whole, 0-based label; correct the line", path.display())]
+    ListLine {
+        /// The list.
+        path: PathBuf,
+        /// Line number, from 1.
+        line: usize,
+        /// The line.
+        text: String,
+    },
+    /// An image file that cannot be used.
+    #[error("{} is not a usable JPEG or PNG image: {reason}; replace it or take it off the list", path.display())]
+    Image {
+        /// The image file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A setting that cannot be used.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// Name of the setting.
+        setting: &'static str,
+        /// What is wrong with it and what is accepted.
+        reason: String,
+    },
+    /// A batch size that gives no batch.
+    #[error("a batch of {batch_size} images cannot be cut from {len}; choose a batch size from 1 to {len}")]
+    BatchSize {
+        /// Images per batch that were asked for.
+        batch_size: usize,
+        /// Images there are.
+        len: usize,
+    },
+    /// The loader was asked to start after its last batch.
+    #[error(
+        "cannot start at batch {first_batch}: an epoch has {batches} batches; resume with the batch size and data the run began with"
+    )]
+    FirstBatch {
+        /// The batch to start at.
+        first_batch: usize,
+        /// Batches in one pass.
+        batches: usize,
+    },
+    /// A call of [`Dataset::read`](crate::Dataset::read) with an index or a buffer that does not fit.
+    #[error(
+        "image {index} of {len} into {got} values: an index below {len} and exactly {expected} values are needed"
+    )]
+    Request {
+        /// The index asked for.
+        index: usize,
+        /// Images there are.
+        len: usize,
+        /// Values one image has (C·H·W).
+        expected: usize,
+        /// Length of the buffer.
+        got: usize,
+    },
+    /// A data set panicked while it read an image.
+    #[error(
+        "the data set panicked while reading image {index}: {message}; mend its `read`, which should return errors"
+    )]
+    Panicked {
+        /// Index of the image.
+        index: usize,
+        /// The panic's message.
+        message: String,
+    },
+    /// A worker thread could not be started, or ended without a word.
+    #[error("a loader thread failed: {reason}; try fewer workers")]
+    Thread {
+        /// What happened.
+        reason: String,
+    },
+    /// The error of a data set from outside this crate.
+    #[error("the data set cannot give image {index}")]
+    Custom {
+        /// Index of the image.
+        index: usize,
+        /// The data set's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// Wraps the error of one's own [`Dataset`](crate::Dataset) for the image at `index`.
+    pub fn custom(index: usize, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Custom { index, source: source.into() }
+    }
+}

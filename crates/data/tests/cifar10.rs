@@ -1,0 +1,89 @@
+//! CIFAR-10 from generated records.
+#![allow(clippy::unwrap_used)]
+
+use sparse_data::{Cifar10, Dataset, Error, Normalise, Split, View};
+use std::fs;
+use tempfile::TempDir;
+
+const PIXELS: usize = 3 * 32 * 32;
+
+fn record(label: u8) -> Vec<u8> {
+    let mut record = vec![label];
+    record.extend((0..PIXELS).map(|pixel| (pixel / 1024 * 50 + pixel % 32 + usize::from(label)) as u8));
+    record
+}
+
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for batch in 1..=5u8 {
+        let records = [record(batch), record(0)].concat();
+        fs::write(folder.path().join(format!("data_batch_{batch}.bin")), records).unwrap();
+    }
+    fs::write(folder.path().join("test_batch.bin"), record(9)).unwrap();
+    folder
+}
+
+fn open(folder: &TempDir, split: Split, augment: bool) -> sparse_data::Result<Cifar10> {
+    Cifar10::open(folder, split, &Normalise::default(), augment)
+}
+
+fn read(data: &Cifar10, index: usize, view: View) -> Vec<f32> {
+    let mut image = vec![0.0; PIXELS];
+    data.read(index, view, &mut image).unwrap();
+    image
+}
+
+#[test]
+fn records_come_in_file_order_and_normalised() {
+    let folder = folder();
+    let train = open(&folder, Split::Train, false).unwrap();
+    assert_eq!((train.len(), train.classes(), train.image_shape()), (10, 10, [3, 32, 32]));
+    assert_eq!(train.labels(), [1, 0, 2, 0, 3, 0, 4, 0, 5, 0]);
+    let test = open(&folder, Split::Test, false).unwrap();
+    assert_eq!(test.labels(), [9]);
+    let expected: Vec<f32> = record(9)[1..].iter().map(|&byte| (f32::from(byte) - 127.5) / 127.5).collect();
+    assert_eq!(read(&test, 0, View::Eval), expected);
+}
+
+#[test]
+fn augmentation_is_a_function_of_seed_epoch_and_index() {
+    let folder = folder();
+    let (plain, data) =
+        (open(&folder, Split::Train, false).unwrap(), open(&folder, Split::Train, true).unwrap());
+    let again = open(&folder, Split::Train, true).unwrap();
+    let view = |seed, epoch| View::Train { seed, epoch };
+    assert_eq!(read(&plain, 0, view(1, 0)), read(&plain, 0, View::Eval));
+    assert_eq!(read(&data, 0, View::Eval), read(&plain, 0, View::Eval));
+    assert_eq!(read(&data, 0, view(1, 2)), read(&again, 0, view(1, 2)));
+    // Images 1 and 3 are equal; what differs is their place.
+    let differ =
+        |other: &dyn Fn(u64) -> Vec<f32>| (0..10).any(|epoch| read(&data, 1, view(1, epoch)) != other(epoch));
+    assert!(differ(&|epoch| read(&data, 1, view(2, epoch))));
+    assert!(differ(&|epoch| read(&data, 1, view(1, epoch + 1))));
+    assert!(differ(&|epoch| read(&data, 3, view(1, epoch))));
+}
+
+#[test]
+fn faults_name_the_file() {
+    let fault = |name: &str, bytes: Option<Vec<u8>>| {
+        let folder = folder();
+        let path = folder.path().join(name);
+        match bytes {
+            Some(bytes) => fs::write(&path, bytes).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+        let error = open(&folder, Split::Train, true).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        error
+    };
+    assert!(matches!(fault("data_batch_3.bin", None), Error::Missing { .. }));
+    assert!(matches!(
+        fault("data_batch_5.bin", Some(vec![])),
+        Error::RecordSize { got: 0, record: 3073, .. }
+    ));
+    let cut = record(1)[..3000].to_vec();
+    assert!(matches!(fault("data_batch_1.bin", Some(cut)), Error::RecordSize { got: 3000, .. }));
+    let label = fault("data_batch_2.bin", Some([record(0), record(10)].concat()));
+    assert!(matches!(label, Error::Label { label: 10, classes: 10, .. }));
+    assert!(label.to_string().contains("record 1 (from 0)"), "{label}");
+}

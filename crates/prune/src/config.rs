@@ -1,0 +1,162 @@
+//! The settings of a pruner.
+
+use serde::{Deserialize, Serialize};
+use sparse_sparsity::schedule::GmpConfig;
+use sparse_sparsity::threshold;
+
+use crate::{Error, Result};
+
+/// What decides which weights go.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Prune the weights whose magnitude lies below this, in units of the weights; finite and 0 or above.
+    Threshold(f64),
+    /// Prune this fraction of the prunable weights, those with the smallest magnitudes; in [0, 1).
+    Ratio(f64),
+}
+
+/// When the masks are computed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// At every step, from the raw weights.
+    Base,
+    /// Whenever the ratio changes, while it climbs to the target: gradual magnitude pruning. Ratio mode only.
+    Gmp(GmpConfig),
+}
+
+/// Which variables may be pruned; each has two dimensions or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamsType {
+    /// All of them.
+    All,
+    /// Only the kernels of 1×1 convolutions, `[C_out, C_in, 1, 1]`.
+    Conv1x1Only,
+}
+
+/// Over which weights a ratio counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Over all prunable weights together.
+    Global,
+    /// Over each variable on its own. PaddleSlim: `local_sparsity`.
+    LayerWise,
+}
+
+/// What the optimizer does with the gradients of pruned weights. The pruner only stores it for the optimizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GradientMode {
+    /// Their gradients are set to zero.
+    Masked,
+    /// Their gradients are used like any other.
+    Dense,
+}
+
+/// The settings of a [`Pruner`](crate::Pruner).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrunerConfig {
+    /// What decides which weights go.
+    pub mode: Mode,
+    /// When the masks are computed.
+    pub strategy: Strategy,
+    /// Which kinds of variables may be pruned.
+    pub params_type: ParamsType,
+    /// Regular expressions: if there are any, only variables whose name one of them matches may be pruned.
+    pub include: Vec<String>,
+    /// Regular expressions: variables whose name one of them matches are not pruned.
+    pub exclude: Vec<String>,
+    /// Over which weights a ratio counts.
+    pub scope: Scope,
+    /// Rows and columns that are pruned together, over the first two dimensions; `[1, 1]` for single weights.
+    pub block: [usize; 2],
+    /// Whether a pruned weight may come back. If not, masks only shrink, and in ratio mode the weights that are
+    /// pruned already count first.
+    pub regrow: bool,
+    /// What the optimizer does with the gradients of pruned weights.
+    pub gradient: GradientMode,
+    /// Follow PaddleSlim where it differs: a ratio becomes a threshold by its formula, a block scores the
+    /// magnitude of its mean, gradual pruning has its phases, and a ratio may be 1.
+    pub paddle_compat: bool,
+}
+
+impl PrunerConfig {
+    /// Single weights, ranked over all variables at every step, that may come back; masked gradients.
+    pub fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            strategy: Strategy::Base,
+            params_type: ParamsType::All,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            scope: Scope::Global,
+            block: [1, 1],
+            regrow: true,
+            gradient: GradientMode::Masked,
+            paddle_compat: false,
+        }
+    }
+
+    /// Checks what does not depend on the variables.
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.block.contains(&0) {
+            return Err(sparse_sparsity::Error::BlockSize { block: self.block }.into());
+        }
+        match (self.mode, &self.strategy) {
+            (Mode::Threshold(_), Strategy::Gmp(_)) => Err(Error::GmpNeedsRatio),
+            (Mode::Threshold(value), Strategy::Base) => {
+                threshold::smallest_kept::<f64>(value)?;
+                Ok(())
+            }
+            (Mode::Ratio(got), _) => {
+                let fits = (0.0..1.0).contains(&got) || (self.paddle_compat && got == 1.0);
+                if fits { Ok(()) } else { Err(Error::Ratio { got }) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_a_fraction_below_one() {
+        for got in [-0.1, 1.0, 1.5, f64::NAN] {
+            let refused = PrunerConfig::new(Mode::Ratio(got)).validate();
+            assert!(matches!(refused, Err(Error::Ratio { .. })), "{got}");
+        }
+        let compat = |ratio| PrunerConfig { paddle_compat: true, ..PrunerConfig::new(Mode::Ratio(ratio)) };
+        assert!(compat(1.0).validate().is_ok());
+        assert!(matches!(compat(1.1).validate(), Err(Error::Ratio { .. })));
+    }
+
+    #[test]
+    fn a_threshold_is_finite_and_not_negative() {
+        for got in [-0.1, f64::NAN, f64::INFINITY] {
+            let refused = PrunerConfig::new(Mode::Threshold(got)).validate();
+            let is_threshold =
+                matches!(refused, Err(Error::Sparsity(sparse_sparsity::Error::Threshold { .. })));
+            assert!(is_threshold, "{got}");
+        }
+        assert!(PrunerConfig::new(Mode::Threshold(0.0)).validate().is_ok());
+    }
+
+    #[test]
+    fn gradual_pruning_needs_a_ratio() {
+        let gmp = GmpConfig {
+            stable_steps: 0,
+            pruning_steps: 60,
+            tunning_steps: 0,
+            updates: 5,
+            initial_ratio: 0.15,
+            resume_step: 0,
+        };
+        let config = PrunerConfig { strategy: Strategy::Gmp(gmp), ..PrunerConfig::new(Mode::Threshold(0.1)) };
+        assert!(matches!(config.validate(), Err(Error::GmpNeedsRatio)));
+    }
+}

@@ -1,0 +1,112 @@
+//! The errors of this crate.
+
+/// What can go wrong while pruning; each variant carries the facts.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No variable may be pruned.
+    #[error(
+        "none of the {variables} variables may be pruned: it takes two dimensions or more, and every rule \
+         (parameter type, include, exclude, skip rules) has to let it pass"
+    )]
+    NothingToPrune {
+        /// Number of variables in the map.
+        variables: usize,
+    },
+    /// An include or exclude pattern is not a regular expression.
+    #[error("`{pattern}` is not a regular expression")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        #[source]
+        source: regex::Error,
+    },
+    /// The ratio is out of range.
+    #[error("ratio {got} is out of range: give a fraction in [0, 1), or in [0, 1] with paddle_compat")]
+    Ratio {
+        /// The ratio given.
+        got: f64,
+    },
+    /// Gradual pruning raises a ratio, and threshold mode has none.
+    #[error(
+        "gradual pruning (gmp) sets a ratio at each step: use ratio mode, or strategy base with a threshold"
+    )]
+    GmpNeedsRatio,
+    /// PaddleSlim's rules rank by magnitude only.
+    #[error(
+        "paddle_compat ranks by magnitude as PaddleSlim does: turn it off to use a criterion of your own"
+    )]
+    CriterionWithCompat,
+    /// A weight is NaN.
+    #[error("weight {index} of `{name}` is NaN: training diverged; go back to the last good checkpoint")]
+    NotANumber {
+        /// Name of the variable.
+        name: String,
+        /// Index into the flattened variable.
+        index: usize,
+    },
+    /// A criterion gave a score that is negative or NaN.
+    #[error("the criterion scored weight {index} of `{name}` as {got}: scores are 0 or above")]
+    Score {
+        /// Name of the variable.
+        name: String,
+        /// Index into the flattened variable.
+        index: usize,
+        /// The score.
+        got: f64,
+    },
+    /// A variable to be pruned has values that are neither `f32` nor `f64`.
+    #[error("`{name}` holds {got}: only f32 and f64 variables can be pruned; exclude it")]
+    Dtype {
+        /// Name of the variable.
+        name: String,
+        /// Its type.
+        got: &'static str,
+    },
+    /// A variable to be pruned is not one contiguous piece of CPU memory.
+    #[error("`{name}` is not contiguous in CPU memory: move it there before pruning, or exclude it")]
+    Placement {
+        /// Name of the variable.
+        name: String,
+    },
+    /// The masks to restore are not those of the prunable variables.
+    #[error(
+        "the masks belong to other variables: missing {missing:?}, unknown {unknown:?}; \
+         restore with the model and the prune settings that they were saved with"
+    )]
+    RestoreNames {
+        /// Prunable variables without a mask.
+        missing: Vec<String>,
+        /// Masks without a prunable variable.
+        unknown: Vec<String>,
+    },
+    /// A mask to restore has another length than its variable.
+    #[error("the mask of `{name}` is for {got} weights, the variable has {expected}")]
+    RestoreLength {
+        /// Name of the variable.
+        name: String,
+        /// Number of weights.
+        expected: usize,
+        /// Number of bits of the mask.
+        got: usize,
+    },
+    /// The state to restore was saved with another schedule.
+    #[error(
+        "the state was saved by schedule {got}, this pruner has {expected}: keep the strategy it was saved with"
+    )]
+    RestoreSchedule {
+        /// Schedule of this pruner.
+        expected: &'static str,
+        /// Schedule of the state.
+        got: &'static str,
+    },
+    /// The maths refused its input.
+    #[error(transparent)]
+    Sparsity(#[from] sparse_sparsity::Error),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// Result with the [`Error`] of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,289 @@
+//! The pruner: masks for the variables of a map, step by step.
+
+use std::collections::BTreeMap;
+
+use candle_nn::VarMap;
+use sparse_sparsity::Mask;
+use sparse_sparsity::schedule::Phase;
+
+use crate::enforce::ApplyMask;
+use crate::masks::{Selected, masks_of_group, non_zero};
+use crate::schedule::Schedule;
+use crate::score::{Group, Scored, Scoring};
+use crate::skip::ConfiguredRule;
+use crate::state::Exact;
+use crate::variables::{self, Reader, Variable};
+use crate::{Criterion, Error, GradientMode, Mode, PrunerConfig, PrunerState, Result, Scope, SkipRule};
+
+/// Prunes the variables of a candle `VarMap`.
+///
+/// It holds the variables that were in the map when it was made; it reads and writes their values in place. All
+/// masks keep everything until the first [`Pruner::step`], [`Pruner::set_static_masks`] or [`Pruner::restore`].
+pub struct Pruner {
+    config: PrunerConfig,
+    /// Every variable of the map, in the order of the names.
+    variables: Vec<Variable>,
+    masks: BTreeMap<String, Mask>,
+    criterion: Option<Box<dyn Criterion>>,
+    schedule: Schedule,
+    threshold: Option<f64>,
+    thresholds: BTreeMap<String, f64>,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// Whether the masks were computed anew.
+    pub masks_recomputed: bool,
+    /// Whether a mask differs from what it was before.
+    pub masks_changed: bool,
+    /// The ratio asked for at this step; in threshold mode the fraction of prunable weights that is pruned.
+    pub ratio: f64,
+    /// The smallest magnitude or score that is kept, if there is one for all variables together.
+    pub threshold: Option<f64>,
+}
+
+/// Masks computed anew, with the thresholds that they follow from.
+struct Computed {
+    masks: BTreeMap<String, Mask>,
+    threshold: Option<f64>,
+    thresholds: BTreeMap<String, f64>,
+}
+
+impl Pruner {
+    /// Makes a pruner for the variables of a map.
+    ///
+    /// # Errors
+    /// [`Error::NothingToPrune`] if the settings leave no variable; [`Error::Ratio`], [`Error::Pattern`],
+    /// [`Error::GmpNeedsRatio`], [`Error::Sparsity`] for settings that cannot be followed; [`Error::Dtype`] and
+    /// [`Error::Placement`] for prunable variables that cannot be read.
+    pub fn new(vars: &VarMap, config: PrunerConfig) -> Result<Self> {
+        config.validate()?;
+        let schedule = Schedule::new(&config)?;
+        let rule = ConfiguredRule::new(&config)?;
+        let mut variables = variables::sorted(vars);
+        for variable in &mut variables {
+            variable.prunable = !rule.skips(&variable.name, variable.var.dims());
+        }
+        let mut pruner = Self {
+            config,
+            variables,
+            masks: BTreeMap::new(),
+            criterion: None,
+            schedule,
+            threshold: None,
+            thresholds: BTreeMap::new(),
+        };
+        for variable in pruner.prunable() {
+            variable.read().weights()?;
+        }
+        pruner.reset_masks()?;
+        Ok(pruner)
+    }
+
+    /// Ranks the weights by a criterion of one's own.
+    ///
+    /// # Errors
+    /// [`Error::CriterionWithCompat`] if PaddleSlim's rules are asked for as well.
+    pub fn with_criterion(self, criterion: impl Criterion + 'static) -> Result<Self> {
+        if self.config.paddle_compat {
+            return Err(Error::CriterionWithCompat);
+        }
+        Ok(Self { criterion: Some(Box::new(criterion)), ..self })
+    }
+
+    /// Leaves more variables alone, by a rule of one's own. All masks keep everything again.
+    ///
+    /// # Errors
+    /// [`Error::NothingToPrune`] if no variable is left.
+    pub fn with_skip_rule(mut self, rule: impl SkipRule) -> Result<Self> {
+        for variable in &mut self.variables {
+            variable.prunable &= !rule.skips(&variable.name, variable.var.dims());
+        }
+        self.reset_masks()?;
+        Ok(self)
+    }
+
+    /// Does one step of the schedule, and computes the masks anew from the weights as they are if it is due: with
+    /// strategy base at every step, in gradual pruning when the ratio changes. Weights are not touched.
+    ///
+    /// Call it after every update of the optimizer.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`] if a weight is NaN, [`Error::Score`] if a criterion's score cannot be ranked; the
+    /// pruner then stands where it stood.
+    pub fn step(&mut self) -> Result<StepReport> {
+        let mut schedule = self.schedule.clone();
+        let update = schedule.advance();
+        let mode = update.map_or(self.config.mode, |update| Mode::Ratio(update.ratio));
+        let masks_recomputed = update.is_none_or(|update| update.recompute);
+        let mut masks_changed = false;
+        if masks_recomputed {
+            let computed = self.compute(mode)?;
+            masks_changed = computed.masks != self.masks;
+            self.masks = computed.masks;
+            self.threshold = computed.threshold;
+            self.thresholds = computed.thresholds;
+        }
+        self.schedule = schedule;
+        Ok(StepReport { masks_recomputed, masks_changed, ratio: self.ratio(), threshold: self.threshold })
+    }
+
+    /// Sets the pruned weights to +0, in place.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] if a variable cannot be written.
+    pub fn update_params(&self) -> Result<()> {
+        for variable in self.prunable() {
+            if let Some(mask) = self.masks.get(&variable.name) {
+                variable.var.inplace_op1(&ApplyMask(mask))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the masks keep exactly the weights that are not zero now, to train on with the zeros that there are.
+    ///
+    /// # Errors
+    /// [`Error::Placement`] if a variable cannot be read.
+    pub fn set_static_masks(&mut self) -> Result<()> {
+        let mask = |variable: &Variable| Ok((variable.name.clone(), non_zero(variable.read().weights()?)));
+        self.masks = self.prunable().map(mask).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// The masks of the prunable variables by name.
+    pub fn masks(&self) -> &BTreeMap<String, Mask> {
+        &self.masks
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &PrunerConfig {
+        &self.config
+    }
+
+    /// What the optimizer is to do with the gradients of pruned weights.
+    pub fn gradient(&self) -> GradientMode {
+        self.config.gradient
+    }
+
+    /// Whether a pruned weight may come back.
+    pub fn regrow(&self) -> bool {
+        self.config.regrow
+    }
+
+    /// The ratio that holds now: the one asked for, 0 before gradual pruning begins; in threshold mode the
+    /// fraction of prunable weights that the masks prune.
+    pub fn ratio(&self) -> f64 {
+        match (self.schedule.ratio(), self.config.mode) {
+            (Some(ratio), _) | (None, Mode::Ratio(ratio)) => ratio,
+            (None, Mode::Threshold(_)) => {
+                let (pruned, total) = self
+                    .masks
+                    .values()
+                    .fold((0, 0), |(pruned, total), mask| (pruned + mask.pruned(), total + mask.len()));
+                pruned as f64 / (total as f64).max(1.0)
+            }
+        }
+    }
+
+    /// The phase of gradual pruning that the next step belongs to; none for strategy base, and none with
+    /// `paddle_compat`, where phases are whole update periods.
+    pub fn phase(&self) -> Option<Phase> {
+        self.schedule.phase()
+    }
+
+    /// The smallest magnitude or score that each variable keeps, by name; empty before the masks are computed.
+    /// Infinite where everything is pruned.
+    pub fn thresholds(&self) -> &BTreeMap<String, f64> {
+        &self.thresholds
+    }
+
+    /// What has to be saved beside the masks.
+    pub fn state(&self) -> PrunerState {
+        PrunerState {
+            schedule: self.schedule.state(),
+            threshold: self.threshold.map(Exact),
+            thresholds: self.thresholds.iter().map(|(name, &value)| (name.clone(), Exact(value))).collect(),
+        }
+    }
+
+    /// Goes on from a saved state and its masks. The weights are not touched.
+    ///
+    /// # Errors
+    /// [`Error::RestoreNames`] and [`Error::RestoreLength`] if the masks belong to other variables,
+    /// [`Error::RestoreSchedule`] if the state was saved with another strategy; the pruner then stands where it
+    /// stood.
+    pub fn restore(&mut self, state: PrunerState, masks: BTreeMap<String, Mask>) -> Result<()> {
+        let missing = missing_from(&self.masks, &masks);
+        let unknown = missing_from(&masks, &self.masks);
+        if !missing.is_empty() || !unknown.is_empty() {
+            return Err(Error::RestoreNames { missing, unknown });
+        }
+        for (name, mask) in &self.masks {
+            let (expected, got) = (mask.len(), masks[name].len());
+            if expected != got {
+                return Err(Error::RestoreLength { name: name.clone(), expected, got });
+            }
+        }
+        self.schedule.restore(state.schedule)?;
+        self.masks = masks;
+        self.threshold = state.threshold.map(|value| value.0);
+        self.thresholds = state.thresholds.into_iter().map(|(name, value)| (name, value.0)).collect();
+        Ok(())
+    }
+
+    pub(crate) fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    pub(crate) fn prunable(&self) -> impl Iterator<Item = &Variable> {
+        self.variables.iter().filter(|variable| variable.prunable)
+    }
+
+    fn reset_masks(&mut self) -> Result<()> {
+        let all_kept = |variable: &Variable| (variable.name.clone(), Mask::all_kept(variable.len()));
+        self.masks = self.prunable().map(all_kept).collect();
+        if self.masks.is_empty() {
+            return Err(Error::NothingToPrune { variables: self.variables.len() });
+        }
+        Ok(())
+    }
+
+    fn compute(&self, mode: Mode) -> Result<Computed> {
+        let readers: Vec<Reader<'_>> = self.prunable().map(Variable::read).collect();
+        let names: Vec<&str> = readers.iter().map(|reader| reader.variable.name.as_str()).collect();
+        let scoring = Scoring { config: &self.config, criterion: self.criterion.as_deref() };
+        let score = |reader| scoring.score(reader, self.masks.get(&reader.variable.name));
+        let scored: Vec<Scored<'_>> = readers.iter().map(score).collect::<Result<_>>()?;
+        let together = self.config.scope == Scope::Global && matches!(mode, Mode::Ratio(_));
+        let groups: Vec<Vec<Scored<'_>>> =
+            if together { vec![scored] } else { scored.into_iter().map(|part| vec![part]).collect() };
+        let mut masks = Vec::new();
+        let mut thresholds = Vec::new();
+        for group in groups {
+            let selected: Selected = masks_of_group(&Group::of(group), mode, self.config.paddle_compat)?;
+            thresholds.extend(selected.masks.iter().map(|_| selected.threshold));
+            masks.extend(selected.masks);
+        }
+        if !self.config.regrow {
+            for (name, mask) in names.iter().zip(&mut masks) {
+                mask.intersect(&self.masks[*name])?;
+            }
+        }
+        let named = || names.iter().map(|&name| name.to_owned());
+        let threshold = match mode {
+            Mode::Threshold(threshold) => Some(threshold),
+            Mode::Ratio(_) => thresholds.first().copied().filter(|_| together),
+        };
+        Ok(Computed {
+            masks: named().zip(masks).collect(),
+            threshold,
+            thresholds: named().zip(thresholds).collect(),
+        })
+    }
+}
+
+fn missing_from(wanted: &BTreeMap<String, Mask>, given: &BTreeMap<String, Mask>) -> Vec<String> {
+    wanted.keys().filter(|name| !given.contains_key(*name)).cloned().collect()
+}

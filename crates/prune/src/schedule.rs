@@ -1,0 +1,119 @@
+//! Which ratio holds at which step.
+
+use serde::{Deserialize, Serialize};
+use sparse_sparsity::schedule::{Gmp, PaddleGmp, PaddleGmpState, Phase, Update};
+
+use crate::{Error, Mode, PrunerConfig, Result, Strategy};
+
+/// The schedule of a pruner, and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) enum Schedule {
+    /// The same settings at every step.
+    Base,
+    /// Gradual magnitude pruning.
+    Gmp { gmp: Gmp, position: GmpPosition },
+    /// Gradual pruning as PaddleSlim does it.
+    Paddle(PaddleGmp),
+}
+
+/// Where gradual pruning stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GmpPosition {
+    /// The step that comes next, counted from 0.
+    pub step: u64,
+    /// Whether the next step recomputes the masks whatever the ratio.
+    pub recompute: bool,
+}
+
+/// Where the schedule of a pruner stands, to be saved.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleState {
+    /// The same settings at every step: nothing to remember.
+    Base,
+    /// Gradual magnitude pruning.
+    Gmp(GmpPosition),
+    /// Gradual pruning as PaddleSlim does it.
+    PaddleGmp(PaddleGmpState),
+}
+
+impl Schedule {
+    pub(crate) fn new(config: &PrunerConfig) -> Result<Self> {
+        Ok(match (&config.strategy, config.mode) {
+            (Strategy::Base, _) => Self::Base,
+            (Strategy::Gmp(_), Mode::Threshold(_)) => return Err(Error::GmpNeedsRatio),
+            (Strategy::Gmp(gmp), Mode::Ratio(target)) if config.paddle_compat => {
+                Self::Paddle(PaddleGmp::new(gmp, target)?)
+            }
+            (Strategy::Gmp(gmp), Mode::Ratio(target)) => {
+                let position = GmpPosition { step: gmp.resume_step, recompute: gmp.resume_step > 0 };
+                Self::Gmp { gmp: Gmp::new(gmp, target)?, position }
+            }
+        })
+    }
+
+    /// Does one step; none if there is no schedule.
+    pub(crate) fn advance(&mut self) -> Option<Update> {
+        match self {
+            Self::Base => None,
+            Self::Paddle(schedule) => Some(schedule.advance()),
+            Self::Gmp { gmp, position } => {
+                let before = position.step.checked_sub(1).map_or(0.0, |done| gmp.at(done));
+                let ratio = gmp.at(position.step);
+                let recompute = ratio != before || position.recompute;
+                *position = GmpPosition { step: position.step + 1, recompute: false };
+                Some(Update { ratio, recompute })
+            }
+        }
+    }
+
+    /// The phase of the step that comes next; none without phases of a fixed length.
+    pub(crate) fn phase(&self) -> Option<Phase> {
+        match self {
+            Self::Gmp { gmp, position } => Some(gmp.phase(position.step)),
+            Self::Base | Self::Paddle(_) => None,
+        }
+    }
+
+    /// The ratio that holds now; none if there is no schedule.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        match self {
+            Self::Base => None,
+            Self::Gmp { gmp, position } => {
+                Some(position.step.checked_sub(1).map_or(0.0, |done| gmp.at(done)))
+            }
+            Self::Paddle(schedule) => Some(schedule.ratio()),
+        }
+    }
+
+    pub(crate) fn state(&self) -> ScheduleState {
+        match self {
+            Self::Base => ScheduleState::Base,
+            Self::Gmp { position, .. } => ScheduleState::Gmp(*position),
+            Self::Paddle(schedule) => ScheduleState::PaddleGmp(schedule.state()),
+        }
+    }
+
+    pub(crate) fn restore(&mut self, state: ScheduleState) -> Result<()> {
+        match (self, state) {
+            (Self::Base, ScheduleState::Base) => {}
+            (Self::Gmp { position, .. }, ScheduleState::Gmp(saved)) => *position = saved,
+            (Self::Paddle(schedule), ScheduleState::PaddleGmp(saved)) => schedule.restore(saved),
+            (schedule, state) => {
+                let (expected, got) = (schedule.state().name(), state.name());
+                return Err(Error::RestoreSchedule { expected, got });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ScheduleState {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Gmp(_) => "gmp",
+            Self::PaddleGmp(_) => "paddle gmp",
+        }
+    }
+}

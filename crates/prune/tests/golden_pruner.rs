@@ -1,0 +1,1 @@
+../../../tests/tests/golden_pruner.rs

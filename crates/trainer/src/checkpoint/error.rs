@@ -1,0 +1,66 @@
+//! What can be wrong with checkpoints.
+
+use std::path::PathBuf;
+
+/// Errors of checkpoints; each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// A checkpoint is cut, altered or of another version.
+    #[error(
+        "checkpoint {} is damaged: {reason}; delete that folder and resume from an older one (--resume auto does)",
+        .folder.display()
+    )]
+    Damaged {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There is no checkpoint of the epoch asked for.
+    #[error(
+        "no checkpoint of epoch {epoch} in {}: {}",
+        .folder.display(), available_advice(.available)
+    )]
+    NoEpoch {
+        /// Epochs done that were asked for.
+        epoch: usize,
+        /// Where it was looked for.
+        folder: PathBuf,
+        /// Steps of the checkpoints that are there, and the epochs they end, if they end one.
+        available: Vec<(usize, Option<usize>)>,
+    },
+    /// The run would not be the one that was saved.
+    #[error(
+        "{} was saved with {key} = {saved}, this run has {given}: give the same value, or start afresh \
+         (another --model_path)", .folder.display()
+    )]
+    OtherRun {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// The setting that differs.
+        key: String,
+        /// Its value in the checkpoint.
+        saved: String,
+        /// Its value now.
+        given: String,
+    },
+    /// The state cannot be written as JSON.
+    #[error("the training state cannot be written as JSON")]
+    State {
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// Lists what is there.
+fn available_advice(available: &[(usize, Option<usize>)]) -> String {
+    if available.is_empty() {
+        return "there are none; start without --resume_epoch, or name the run's folder with --checkpoint".into();
+    }
+    let name = |(step, epoch): &(usize, Option<usize>)| match epoch {
+        Some(epoch) => format!("epoch {epoch} (step {step})"),
+        None => format!("step {step}, within an epoch"),
+    };
+    let list: Vec<String> = available.iter().map(name).collect();
+    format!("there are {}; give one of those epochs, or --resume auto for the newest", list.join(", "))
+}

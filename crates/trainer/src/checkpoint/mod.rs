@@ -1,0 +1,146 @@
+//! Full training states on disk: written atomically, checked when read, the newest few kept.
+//!
+//! A checkpoint is a folder `step-00000300` with the weights, the velocity, the masks (one bit per weight) and
+//! `state.json` (step, pruner state, recipe, and a CRC-32 of each other file). It appears under its name only when
+//! every byte of it is on disk.
+
+mod error;
+mod store;
+
+pub use error::CheckpointError;
+pub use store::{CHECKPOINTS_FOLDER, Found, Store};
+
+use crate::config::TrainConfig;
+use crate::error::Result;
+use crate::learner::Learner;
+use crate::recipe::Recipe;
+use crate::weights::{set_variables, to_tensors};
+use serde::{Deserialize, Serialize};
+use sparse_formats::{Tensor, Tensors};
+use sparse_prune::PrunerState;
+use sparse_sparsity::Mask;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const WEIGHTS: &str = "weights.safetensors";
+const VELOCITY: &str = "velocity.safetensors";
+const MASKS: &str = "masks.safetensors";
+const STATE: &str = "state.json";
+/// Layout of the folder; a reader refuses others.
+const VERSION: u32 = 1;
+
+/// What `state.json` holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct State {
+    version: u32,
+    step: usize,
+    recipe: Recipe,
+    pruner: PrunerState,
+    mask_lengths: BTreeMap<String, usize>,
+    crc32: BTreeMap<String, u32>,
+}
+
+/// A state read from disk and checked.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// Optimizer updates done.
+    pub step: usize,
+    /// The recipe of the run that wrote it.
+    pub recipe: Recipe,
+    pruner: PrunerState,
+    masks: BTreeMap<String, Mask>,
+    weights: Tensors,
+    velocity: Tensors,
+}
+
+impl Checkpoint {
+    /// The files of a checkpoint of `learner` after `step` updates.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read or encoded.
+    pub(crate) fn files(learner: &Learner, config: &TrainConfig, step: usize) -> Result<Vec<(String, Vec<u8>)>> {
+        let masks = learner.pruner().masks();
+        let packed = |mask: &Mask| {
+            let bytes = mask.to_bytes();
+            Tensor::from_u8([bytes.len()], &bytes)
+        };
+        let mask_tensors: Tensors = masks.iter().map(|(name, mask)| (name.clone(), packed(mask))).collect();
+        let mut files = Vec::new();
+        for (name, tensors) in [
+            (WEIGHTS, to_tensors(learner.model().variables())?),
+            (VELOCITY, to_tensors(learner.optimizer().velocities())?),
+            (MASKS, mask_tensors),
+        ] {
+            files.push((name.to_owned(), sparse_formats::encode(name, &tensors, None)?));
+        }
+        let state = State {
+            version: VERSION,
+            step,
+            recipe: Recipe::of(config),
+            pruner: learner.pruner().state(),
+            mask_lengths: masks.iter().map(|(name, mask)| (name.clone(), mask.len())).collect(),
+            crc32: files.iter().map(|(name, bytes)| (name.clone(), crc32fast::hash(bytes))).collect(),
+        };
+        files.push((STATE.to_owned(), sealed(&state)?));
+        Ok(files)
+    }
+
+    /// Reads a checkpoint folder and checks every byte of it.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`] saying what is wrong.
+    pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
+        let damaged = |reason: String| CheckpointError::Damaged { folder: folder.to_path_buf(), reason };
+        let bytes_of = |name: &str| {
+            std::fs::read(folder.join(name)).map_err(|error| damaged(format!("{name} cannot be read: {error}")))
+        };
+        let state = unsealed(&bytes_of(STATE)?).map_err(&damaged)?;
+        if state.version != VERSION {
+            return Err(damaged(format!("its layout is version {}, this program reads {VERSION}", state.version)));
+        }
+        let tensors_of = |name: &str| {
+            let bytes = bytes_of(name)?;
+            if state.crc32.get(name) != Some(&crc32fast::hash(&bytes)) {
+                return Err(damaged(format!("the checksum of {name} is wrong")));
+            }
+            let (tensors, _) =
+                sparse_formats::decode(folder.join(name), &bytes).map_err(|error| damaged(error.to_string()))?;
+            Ok(tensors)
+        };
+        let (weights, velocity, packed) = (tensors_of(WEIGHTS)?, tensors_of(VELOCITY)?, tensors_of(MASKS)?);
+        let mut masks = BTreeMap::new();
+        for (name, &len) in &state.mask_lengths {
+            let bytes = packed.get(name).map(|tensor| tensor.data.as_slice()).unwrap_or_default();
+            let mask = Mask::from_bytes(len, bytes).map_err(|error| damaged(format!("mask {name}: {error}")))?;
+            masks.insert(name.clone(), mask);
+        }
+        Ok(Self { step: state.step, recipe: state.recipe, pruner: state.pruner, masks, weights, velocity })
+    }
+
+    /// Puts the state into a learner of the same architecture.
+    ///
+    /// # Errors
+    /// Naming the tensor or mask that does not fit; the learner is then not to be used.
+    pub(crate) fn restore(self, learner: &mut Learner, folder: &Path) -> Result<()> {
+        set_variables(learner.model().variables(), &self.weights, &folder.join(WEIGHTS))?;
+        set_variables(learner.optimizer().velocities(), &self.velocity, &folder.join(VELOCITY))?;
+        learner.pruner_mut().restore(self.pruner, self.masks)?;
+        Ok(())
+    }
+}
+
+/// The state as JSON, with its own checksum on a first line.
+fn sealed(state: &State) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec_pretty(state).map_err(|source| CheckpointError::State { source })?;
+    Ok([format!("{:08x}\n", crc32fast::hash(&json)).into_bytes(), json].concat())
+}
+
+/// The reverse of [`sealed`].
+fn unsealed(bytes: &[u8]) -> Result<State, String> {
+    let damaged = || format!("{STATE} is cut or altered");
+    let (seal, json) = bytes.split_at_checked(9).ok_or_else(damaged)?;
+    if seal != format!("{:08x}\n", crc32fast::hash(json)).as_bytes() {
+        return Err(damaged());
+    }
+    serde_json::from_slice(json).map_err(|error| format!("{STATE}: {error}"))
+}

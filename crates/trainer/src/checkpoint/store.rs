@@ -1,0 +1,129 @@
+//! The checkpoints of one run.
+
+use super::{Checkpoint, CheckpointError};
+use crate::config::TrainConfig;
+use crate::error::{Error, Result};
+use crate::learner::Learner;
+use std::path::{Path, PathBuf};
+
+/// Name of the folder of checkpoints in a run folder.
+pub const CHECKPOINTS_FOLDER: &str = "checkpoints";
+const PREFIX: &str = "step-";
+
+/// The folder that holds a run's checkpoints.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// A checkpoint on disk, not read yet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    /// Optimizer updates done, from its name.
+    pub step: usize,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+impl Store {
+    /// The store of a run folder.
+    pub fn of_run(run_folder: &Path) -> Self {
+        Self { folder: run_folder.join(CHECKPOINTS_FOLDER) }
+    }
+
+    /// The store that a path given by a user means: a run folder, a folder of checkpoints, or one checkpoint's parent.
+    pub fn named(path: &Path) -> Self {
+        let in_run = path.join(CHECKPOINTS_FOLDER);
+        Self { folder: if in_run.is_dir() { in_run } else { path.to_path_buf() } }
+    }
+
+    /// Where the checkpoints lie.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// All checkpoints, oldest first; none if the folder is missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be listed.
+    pub fn list(&self) -> Result<Vec<Found>> {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(Error::io("list", &self.folder, source)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|source| Error::io("list", &self.folder, source))?;
+            let name = entry.file_name();
+            let step = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|step| step.parse().ok());
+            if let Some(step) = step {
+                found.push(Found { step, folder: entry.path() });
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The newest checkpoint that reads well, with a warning for each damaged one that is passed over.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be listed.
+    pub fn newest(&self) -> Result<Option<(PathBuf, Checkpoint)>> {
+        for Found { folder, .. } in self.list()?.into_iter().rev() {
+            match Checkpoint::read(&folder) {
+                Ok(checkpoint) => return Ok(Some((folder, checkpoint))),
+                Err(error) => tracing::warn!("{error}; trying the one before it"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The checkpoint after exactly `step` updates, if there is one.
+    ///
+    /// # Errors
+    /// If it is damaged or the folder cannot be listed.
+    pub fn at(&self, step: usize) -> Result<Option<(PathBuf, Checkpoint)>> {
+        match self.list()?.into_iter().find(|found| found.step == step) {
+            Some(Found { folder, .. }) => {
+                let checkpoint = Checkpoint::read(&folder)?;
+                Ok(Some((folder, checkpoint)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Saves the state after `step` updates and removes all but the newest `keep`.
+    ///
+    /// A checkpoint of that step that is there already is left if it reads well, since it holds the same state.
+    ///
+    /// # Errors
+    /// If a file cannot be written; the checkpoints before it stay.
+    pub(crate) fn save(&self, learner: &Learner, config: &TrainConfig, step: usize) -> Result<()> {
+        std::fs::create_dir_all(&self.folder).map_err(|source| Error::io("create", &self.folder, source))?;
+        let folder = self.folder.join(format!("{PREFIX}{step:08}"));
+        if folder.is_dir() {
+            if Checkpoint::read(&folder).is_ok() {
+                return Ok(());
+            }
+            std::fs::remove_dir_all(&folder).map_err(|source| Error::io("remove", &folder, source))?;
+        }
+        sparse_formats::atomic::write_dir(&folder, &Checkpoint::files(learner, config, step)?)?;
+        self.keep_newest(config.checkpoint.keep)
+    }
+
+    fn keep_newest(&self, keep: usize) -> Result<()> {
+        let found = self.list()?;
+        for Found { folder, .. } in &found[..found.len().saturating_sub(keep)] {
+            std::fs::remove_dir_all(folder).map_err(|source| Error::io("remove", folder, source))?;
+        }
+        Ok(())
+    }
+
+    /// The error for an epoch that has no checkpoint here.
+    pub(crate) fn no_epoch(&self, epoch: usize, steps_per_epoch: usize) -> Result<CheckpointError> {
+        let epoch_of = |step: usize| step.is_multiple_of(steps_per_epoch).then_some(step / steps_per_epoch);
+        let available = self.list()?.into_iter().map(|found| (found.step, epoch_of(found.step))).collect();
+        Ok(CheckpointError::NoEpoch { epoch, folder: self.folder.clone(), available })
+    }
+}

@@ -1,0 +1,235 @@
+//! Section `data`: which images, where they lie and how they are normalised.
+
+use std::{num::NonZero, path::PathBuf, thread};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{
+    keys::SectionKeys,
+    validate::{Problem, require},
+};
+
+/// The data sets there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataKind {
+    /// MNIST or Fashion-MNIST: 28×28 grey images in IDX files, 10 classes.
+    Mnist,
+    /// CIFAR-10, binary version: 32×32 colour images, 10 classes.
+    Cifar10,
+    /// A folder of JPEG and PNG files with `train_list.txt` and `val_list.txt`, 1000 classes.
+    Imagenet,
+}
+
+impl DataKind {
+    /// All data sets.
+    pub const ALL: [DataKind; 3] = [DataKind::Mnist, DataKind::Cifar10, DataKind::Imagenet];
+
+    /// The name, as in `data.data`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            DataKind::Mnist => "mnist",
+            DataKind::Cifar10 => "cifar10",
+            DataKind::Imagenet => "imagenet",
+        }
+    }
+
+    /// Channels of an image: 1 or 3.
+    #[must_use]
+    pub fn channels(self) -> usize {
+        match self {
+            DataKind::Mnist => 1,
+            DataKind::Cifar10 | DataKind::Imagenet => 3,
+        }
+    }
+
+    /// Classes the data set has by default.
+    #[must_use]
+    pub fn classes(self) -> usize {
+        match self {
+            DataKind::Mnist | DataKind::Cifar10 => 10,
+            DataKind::Imagenet => 1000,
+        }
+    }
+
+    /// Height and width of an image in pixels, unless `image_size` says otherwise.
+    #[must_use]
+    pub fn image_size(self) -> usize {
+        match self {
+            DataKind::Mnist => 28,
+            DataKind::Cifar10 => 32,
+            DataKind::Imagenet => 224,
+        }
+    }
+}
+
+/// Section `data`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSection {
+    /// The data set.
+    pub data: DataKind,
+    /// Its folder; relative to the working directory.
+    pub path: PathBuf,
+    /// Subtracted from each pixel; one number, or one per channel. In 0..255 for MNIST and CIFAR-10, in 0..1 for
+    /// ImageNet.
+    #[serde(deserialize_with = "one_or_more")]
+    pub mean: Vec<f64>,
+    /// Divides each pixel after the subtraction; above 0, in the unit of `mean`.
+    #[serde(deserialize_with = "one_or_more")]
+    pub std: Vec<f64>,
+    /// Height and width of the network's input in pixels; free for ImageNet only.
+    pub image_size: usize,
+    /// Random crops and flips while training.
+    pub augment: bool,
+    /// Loader threads; `None`: as many as there are cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_workers: Option<usize>,
+}
+
+pub(super) const KEYS: SectionKeys = &[
+    ("data", "\"mnist\", \"cifar10\" or \"imagenet\""),
+    ("path", "a folder"),
+    ("mean", "a list of finite numbers, one or one per channel, such as [127.5]"),
+    ("std", "a list of numbers above 0, one or one per channel, such as [127.5]"),
+    ("image_size", "a whole number of pixels, 16 or more"),
+    ("augment", "true or false"),
+    ("num_workers", "a whole number, 0 or more"),
+];
+
+impl DataSection {
+    /// The defaults for one data set.
+    #[must_use]
+    pub fn defaults(data: DataKind) -> Self {
+        let (path, mean, std) = match data {
+            DataKind::Mnist => ("data/mnist", vec![127.5], vec![127.5]),
+            DataKind::Cifar10 => ("data/cifar-10-batches-bin", vec![127.5], vec![127.5]),
+            DataKind::Imagenet => ("data/ILSVRC2012", vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+        };
+        Self {
+            data,
+            path: path.into(),
+            mean,
+            std,
+            image_size: data.image_size(),
+            augment: data == DataKind::Imagenet,
+            num_workers: None,
+        }
+    }
+
+    /// Loader threads to start, 1 or more.
+    #[must_use]
+    pub fn worker_count(&self) -> usize {
+        self.num_workers.map_or_else(core_count, |workers| workers.max(1))
+    }
+
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let channels = self.data.channels();
+        let fits = |list: &[f64]| list.len() == 1 || list.len() == channels;
+        let per_channel =
+            || format!("must have one number, or one per channel ({channels} for {})", self.data.name());
+        require(!self.path.as_os_str().is_empty(), "data.path")?;
+        require(self.mean.iter().all(|mean| mean.is_finite()), "data.mean")?;
+        require(self.std.iter().all(|std| std.is_finite() && *std > 0.0), "data.std")?;
+        if !fits(&self.mean) {
+            return Err(Problem::new("data.mean", per_channel()));
+        }
+        if !fits(&self.std) {
+            return Err(Problem::new("data.std", per_channel()));
+        }
+        require(self.image_size >= 16, "data.image_size")?;
+        let own_size = self.data.image_size();
+        if self.data != DataKind::Imagenet && self.image_size != own_size {
+            let rule = format!("{} images are {own_size} pixels: leave image_size out", self.data.name());
+            return Err(Problem::new("data.image_size", rule));
+        }
+        Ok(())
+    }
+}
+
+/// The number of cores this process may use.
+pub(super) fn core_count() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMore {
+        One(f64),
+        More(Vec<f64>),
+    }
+    Ok(match OneOrMore::deserialize(deserializer)? {
+        OneOrMore::One(number) => vec![number],
+        OneOrMore::More(numbers) => numbers,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(data: DataKind, change: impl Fn(&mut DataSection)) -> (String, String) {
+        let mut section = DataSection::defaults(data);
+        change(&mut section);
+        let problem = section.check().unwrap_err();
+        (problem.key.to_owned(), problem.rule)
+    }
+
+    #[test]
+    fn the_defaults_of_every_data_set_pass() {
+        for data in DataKind::ALL {
+            assert!(DataSection::defaults(data).check().is_ok());
+        }
+    }
+
+    #[test]
+    fn normalisation_needs_one_number_or_one_per_channel() {
+        let (key, text) = rule(DataKind::Mnist, |section| section.mean = vec![0.1; 3]);
+        assert_eq!(
+            (key.as_str(), text.as_str()),
+            ("data.mean", "must have one number, or one per channel (1 for mnist)")
+        );
+        let (key, _) = rule(DataKind::Cifar10, |section| section.std = vec![0.1; 2]);
+        assert_eq!(key, "data.std");
+        let (key, _) = rule(DataKind::Imagenet, |section| section.mean = vec![]);
+        assert_eq!(key, "data.mean");
+        let mut section = DataSection::defaults(DataKind::Imagenet);
+        section.mean = vec![0.5];
+        assert!(section.check().is_ok());
+    }
+
+    #[test]
+    fn mean_is_finite_and_std_above_zero() {
+        assert_eq!(rule(DataKind::Mnist, |section| section.mean = vec![f64::NAN]).0, "data.mean");
+        for std in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(rule(DataKind::Mnist, |section| section.std = vec![std]).0, "data.std");
+        }
+    }
+
+    #[test]
+    fn image_size_is_at_least_16_and_free_for_imagenet_only() {
+        assert_eq!(rule(DataKind::Imagenet, |section| section.image_size = 15).0, "data.image_size");
+        let (_, text) = rule(DataKind::Mnist, |section| section.image_size = 32);
+        assert_eq!(text, "mnist images are 28 pixels: leave image_size out");
+        let mut section = DataSection::defaults(DataKind::Imagenet);
+        section.image_size = 16;
+        assert!(section.check().is_ok());
+    }
+
+    #[test]
+    fn the_path_is_not_empty() {
+        assert_eq!(rule(DataKind::Mnist, |section| section.path = PathBuf::new()).0, "data.path");
+    }
+
+    #[test]
+    fn there_is_always_a_worker() {
+        let mut section = DataSection::defaults(DataKind::Mnist);
+        assert!(section.worker_count() >= 1);
+        section.num_workers = Some(0);
+        assert_eq!(section.worker_count(), 1);
+        section.num_workers = Some(32);
+        assert_eq!(section.worker_count(), 32);
+    }
+}

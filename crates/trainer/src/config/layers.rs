@@ -1,0 +1,329 @@
+//! The layers a config is made of: flag over `--set` over config file over default.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::{
+    ConfigError, DataKind, Origin, TrainConfig,
+    keys::{check_known, expectation},
+    mode::resolve_mode,
+    set::{nested, parse_assignment},
+};
+
+/// The sources of a config, stacked; [`Layers::resolve`] turns them into one [`TrainConfig`].
+///
+/// ```
+/// use sparse_trainer::config::{Layers, PruningMode};
+///
+/// let mut layers = Layers::new();
+/// layers.text("a.toml".as_ref(), "[prune]\nthreshold = 0.01\n[train]\nlr = 0.05")?;
+/// layers.set("prune.ratio=0.75")?;
+/// layers.flag("train.lr", Some(0.005));
+/// let config = layers.resolve()?;
+/// assert_eq!(config.prune.pruning_mode, PruningMode::Ratio);
+/// assert_eq!((config.prune.ratio, config.train.lr), (0.75, 0.005));
+/// # Ok::<(), sparse_trainer::config::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    file: Option<(PathBuf, Table)>,
+    sets: Vec<(String, Table)>,
+    flags: Table,
+}
+
+impl Layers {
+    /// No sources: resolves to the defaults for MNIST.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads the config file; a second call replaces the first.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`] and [`ConfigError::Syntax`].
+    pub fn file(&mut self, path: &Path) -> Result<&mut Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        self.text(path, &text)
+    }
+
+    /// Takes `text` as the config file; `name` is the path that error messages show.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`].
+    pub fn text(&mut self, name: &Path, text: &str) -> Result<&mut Self, ConfigError> {
+        let table = toml::from_str(text)
+            .map_err(|source| ConfigError::Syntax { path: name.to_owned(), source: Box::new(source) })?;
+        self.file = Some((name.to_owned(), table));
+        Ok(self)
+    }
+
+    /// Adds one `SECTION.KEY=VALUE`; of two for the same key the later counts.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadSet`] when it has not that form.
+    pub fn set(&mut self, assignment: &str) -> Result<&mut Self, ConfigError> {
+        let table = parse_assignment(assignment)?;
+        self.sets.push((assignment.to_owned(), table));
+        Ok(self)
+    }
+
+    /// Adds the flag for `key` (`section.name`), if it was given; its name is the key's name.
+    pub fn flag(&mut self, key: &str, value: Option<impl Into<Value>>) -> &mut Self {
+        if let Some(value) = value {
+            merge(&mut self.flags, &nested(key, value.into()));
+        }
+        self
+    }
+
+    /// Merges the layers, fills in the defaults and checks every value.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`] and [`ConfigError::RatioAndThreshold`], each with the
+    /// source of the value.
+    pub fn resolve(&self) -> Result<TrainConfig, ConfigError> {
+        self.check_keys()?;
+        let mut sets = Table::new();
+        for (_, table) in &self.sets {
+            merge(&mut sets, table);
+        }
+        let empty = Table::new();
+        let (file_origin, file) = match &self.file {
+            Some((path, table)) => (Origin::File(path.clone()), table),
+            None => (Origin::Default, &empty),
+        };
+        let layers = [
+            (&self.flags, Origin::Flag("ratio and --threshold".to_owned())),
+            (&sets, Origin::Set("prune.ratio and prune.threshold".to_owned())),
+            (file, file_origin),
+        ];
+        let mode = resolve_mode(&layers)?;
+        let given = layers.iter().find_map(|(table, _)| table.get("data")?.get("data"));
+        let mut merged = to_table(&TrainConfig::defaults(self.data_kind(given)?))?;
+        for (table, _) in layers.iter().rev() {
+            merge(&mut merged, table);
+        }
+        if let Some(mode) = mode {
+            merge(&mut merged, &nested("prune.pruning_mode", mode));
+        }
+        self.typed(&merged)
+    }
+
+    fn check_keys(&self) -> Result<(), ConfigError> {
+        if let Some((path, table)) = &self.file {
+            check_known(table, &Origin::File(path.clone()))?;
+        }
+        for (assignment, table) in &self.sets {
+            check_known(table, &Origin::Set(assignment.clone()))?;
+        }
+        check_known(&self.flags, &Origin::Flag("...".to_owned()))
+    }
+
+    fn data_kind(&self, given: Option<&Value>) -> Result<DataKind, ConfigError> {
+        let Some(value) = given else { return Ok(DataKind::Mnist) };
+        value.clone().try_into().map_err(|_| self.mistyped("data", "data", value))
+    }
+
+    /// Deserialises the merged table and checks the result; an error names the one key at fault and its source.
+    fn typed(&self, merged: &Table) -> Result<TrainConfig, ConfigError> {
+        let config: TrainConfig = match merged.clone().try_into() {
+            Ok(config) => config,
+            Err(error) => return Err(self.misfit(merged, &error)),
+        };
+        config.validate().map_err(|error| self.with_origin(error))?;
+        Ok(config)
+    }
+
+    /// Finds the key whose value has the wrong type: the one that fails alone over the defaults.
+    fn misfit(&self, merged: &Table, error: &toml::de::Error) -> ConfigError {
+        let defaults = to_table(&TrainConfig::defaults(DataKind::Mnist)).unwrap_or_default();
+        for (section, entries) in merged {
+            for (name, value) in entries.as_table().into_iter().flatten() {
+                let mut alone = defaults.clone();
+                merge(&mut alone, &nested(&format!("{section}.{name}"), value.clone()));
+                if alone.try_into::<TrainConfig>().is_err() {
+                    return self.mistyped(section, name, value);
+                }
+            }
+        }
+        ConfigError::BadValue {
+            key: "config".to_owned(),
+            value: "...".to_owned(),
+            rule: error.message().to_owned(),
+            origin: Origin::Default,
+        }
+    }
+
+    fn mistyped(&self, section: &str, name: &str, value: &Value) -> ConfigError {
+        let key = format!("{section}.{name}");
+        let rule = format!("must be {}", expectation(&key));
+        let origin = self.origin(section, name);
+        ConfigError::BadValue { key, value: value.to_string(), rule, origin }
+    }
+
+    fn with_origin(&self, error: ConfigError) -> ConfigError {
+        match error {
+            ConfigError::BadValue { key, value, rule, .. } => {
+                let (section, name) = key.split_once('.').unwrap_or((&key, ""));
+                let origin = self.origin(section, name);
+                ConfigError::BadValue { key, value, rule, origin }
+            }
+            other => other,
+        }
+    }
+
+    /// The highest source that gives `section.name`.
+    fn origin(&self, section: &str, name: &str) -> Origin {
+        let gives = |table: &Table| table.get(section).is_some_and(|entries| entries.get(name).is_some());
+        if gives(&self.flags) {
+            return Origin::Flag(name.to_owned());
+        }
+        if let Some((assignment, _)) = self.sets.iter().rev().find(|(_, table)| gives(table)) {
+            return Origin::Set(assignment.clone());
+        }
+        match &self.file {
+            Some((path, table)) if gives(table) => Origin::File(path.clone()),
+            _ => Origin::Default,
+        }
+    }
+}
+
+/// The config as a table.
+pub(super) fn to_table(config: &TrainConfig) -> Result<Table, ConfigError> {
+    Table::try_from(config).map_err(ConfigError::NotToml)
+}
+
+/// Copies every value of `over` into `base`, section by section.
+fn merge(base: &mut Table, over: &Table) {
+    for (section, value) in over {
+        match (base.get_mut(section).and_then(Value::as_table_mut), value.as_table()) {
+            (Some(entries), Some(new)) => entries.extend(new.clone()),
+            _ => {
+                base.insert(section.clone(), value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PruningMode;
+
+    fn layers(file: &str, sets: &[&str]) -> Layers {
+        let mut layers = Layers::new();
+        layers.text(Path::new("x.toml"), file).unwrap();
+        for assignment in sets {
+            layers.set(assignment).unwrap();
+        }
+        layers
+    }
+
+    fn message(layers: &Layers) -> String {
+        layers.resolve().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn flag_beats_set_beats_file_beats_default() {
+        let mut stack = Layers::new();
+        assert_eq!(stack.resolve().unwrap().train.batch_size, 512);
+        stack.text(Path::new("x.toml"), "[train]\nbatch_size = 1\nlr = 0.3").unwrap();
+        assert_eq!(stack.resolve().unwrap().train.batch_size, 1);
+        stack.set("train.batch_size=2").unwrap();
+        assert_eq!(stack.resolve().unwrap().train.batch_size, 2);
+        stack.set("train.batch_size=3").unwrap();
+        assert_eq!(stack.resolve().unwrap().train.batch_size, 3);
+        stack.flag("train.batch_size", Some(4)).flag("train.lr", None::<f64>);
+        let config = stack.resolve().unwrap();
+        assert_eq!((config.train.batch_size, config.train.lr), (4, 0.3));
+    }
+
+    #[test]
+    fn defaults_follow_the_data_set_and_yield_to_given_values() {
+        let config = layers("[data]\ndata = \"cifar10\"", &[]).resolve().unwrap();
+        assert_eq!(config, TrainConfig::defaults(DataKind::Cifar10));
+        let config =
+            layers("[data]\ndata = \"cifar10\"", &["data.data=imagenet", "data.path=x"]).resolve().unwrap();
+        assert_eq!(config.data.path, Path::new("x"));
+        assert_eq!(config.model.num_classes, 1000);
+    }
+
+    #[test]
+    fn a_list_may_come_from_set_and_a_single_number_stands_for_a_list_of_one() {
+        let config =
+            layers("", &["train.step_epochs=[71, 88]", "data.mean=0", "data.std=[255]"]).resolve().unwrap();
+        assert_eq!(config.train.step_epochs, [71, 88]);
+        assert_eq!((config.data.mean, config.data.std), (vec![0.0], vec![255.0]));
+    }
+
+    #[test]
+    fn the_mode_of_the_highest_layer_wins_over_a_mode_below_it() {
+        let mut stack = layers("[prune]\npruning_mode = \"threshold\"\nratio = 0.3", &[]);
+        assert_eq!(stack.resolve().unwrap().prune.pruning_mode, PruningMode::Threshold);
+        stack.flag("prune.ratio", Some(0.4));
+        let config = stack.resolve().unwrap();
+        assert_eq!((config.prune.pruning_mode, config.prune.ratio), (PruningMode::Ratio, 0.4));
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_source() {
+        assert_eq!(
+            message(&layers("", &["prune.rato=1"])),
+            "unknown key `prune.rato` (--set prune.rato=1): did you mean `prune.ratio`?"
+        );
+        assert_eq!(
+            message(&layers("[prune]\nlr = 1", &[])),
+            "unknown key `prune.lr` (in x.toml): did you mean `train.lr`?"
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_names_key_source_and_what_is_expected() {
+        for (assignment, expected) in [
+            (
+                "train.batch_size=-1",
+                "train.batch_size = -1 (--set train.batch_size=-1): must be a whole number, 1 or more",
+            ),
+            ("train.lr=fast", "train.lr = \"fast\" (--set train.lr=fast): must be a number above 0"),
+            ("prune.regrow=1", "prune.regrow = 1 (--set prune.regrow=1): must be true or false"),
+            (
+                "prune.sparse_block=[1]",
+                "prune.sparse_block = [1] (--set prune.sparse_block=[1]): must be two whole numbers, 1 or more each, such as [2, 1]",
+            ),
+            (
+                "data.data=minst",
+                "data.data = \"minst\" (--set data.data=minst): must be \"mnist\", \"cifar10\" or \"imagenet\"",
+            ),
+            (
+                "model.model=ResNet50",
+                "model.model = \"ResNet50\" (--set model.model=ResNet50): must be \"MobileNet\", the one network there is",
+            ),
+        ] {
+            assert_eq!(message(&layers("", &[assignment])), expected);
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_the_highest_source() {
+        let mut stack = layers("[train]\nlr = -1", &[]);
+        assert_eq!(message(&stack), "train.lr = -1.0 (in x.toml): must be a number above 0");
+        stack.set("train.lr=-3").unwrap().set("train.lr=-4").unwrap();
+        assert!(message(&stack).contains("(--set train.lr=-4)"));
+        stack.flag("train.lr", Some(-2.0));
+        assert_eq!(message(&stack), "train.lr = -2.0 (flag --lr): must be a number above 0");
+    }
+
+    #[test]
+    fn a_broken_or_missing_file_is_an_error() {
+        let mut stack = Layers::new();
+        let error = stack.text(Path::new("x.toml"), "[train\n").unwrap_err();
+        assert_eq!(error.to_string(), "x.toml is not valid TOML: correct the line shown");
+        let error = stack.file(Path::new("no/such.toml")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot read the config file no/such.toml: check the path after --config"
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! Section `model`: which network.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    DataKind,
+    keys::SectionKeys,
+    validate::{Problem, require},
+};
+
+/// The networks there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Architecture {
+    /// MobileNetV1.
+    MobileNet,
+}
+
+/// Section `model`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSection {
+    /// The network.
+    pub model: Architecture,
+    /// Width multiplier, above 0: every layer has `int(channels · scale)` channels.
+    pub scale: f64,
+    /// Outputs of the head.
+    pub num_classes: usize,
+    /// Weights to start from: a file, or a folder with `weights.safetensors`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretrained_model: Option<PathBuf>,
+}
+
+pub(super) const KEYS: SectionKeys = &[
+    ("model", "\"MobileNet\", the one network there is"),
+    ("scale", "a width multiplier above 0"),
+    ("num_classes", "a whole number, 1 or more"),
+    ("pretrained_model", "a weights file or a run folder"),
+];
+
+impl ModelSection {
+    /// The defaults for one data set.
+    #[must_use]
+    pub fn defaults(data: DataKind) -> Self {
+        let num_classes = data.classes();
+        Self { model: Architecture::MobileNet, scale: 1.0, num_classes, pretrained_model: None }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        require(self.scale.is_finite() && self.scale > 0.0, "model.scale")?;
+        require(self.num_classes >= 1, "model.num_classes")?;
+        let named = |path: &PathBuf| !path.as_os_str().is_empty();
+        require(self.pretrained_model.as_ref().is_none_or(named), "model.pretrained_model")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_at_fault(change: impl Fn(&mut ModelSection)) -> &'static str {
+        let mut section = ModelSection::defaults(DataKind::Mnist);
+        change(&mut section);
+        section.check().unwrap_err().key
+    }
+
+    #[test]
+    fn the_scale_is_finite_and_above_zero() {
+        for scale in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(key_at_fault(|section| section.scale = scale), "model.scale");
+        }
+        assert!(ModelSection::defaults(DataKind::Mnist).check().is_ok());
+    }
+
+    #[test]
+    fn there_is_at_least_one_output() {
+        assert_eq!(key_at_fault(|section| section.num_classes = 0), "model.num_classes");
+    }
+
+    #[test]
+    fn a_given_path_is_not_empty() {
+        assert_eq!(
+            key_at_fault(|section| section.pretrained_model = Some("".into())),
+            "model.pretrained_model"
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! The crate's one error type.
+
+use std::path::PathBuf;
+
+use crate::checkpoint::CheckpointError;
+use crate::config::ConfigError;
+
+/// What the training driver reports; every message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong by itself, whatever the data.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+
+    /// There is no network of this width, or it does not fit the images.
+    #[error(transparent)]
+    Model(#[from] sparse_mobilenet::Error),
+
+    /// A file or folder of the data set is not there.
+    #[error(
+        "{} is missing: put the {data} files there, or set data.path to their folder (--set data.path=FOLDER)",
+        .path.display()
+    )]
+    DataMissing {
+        /// The first path that was looked for and is not there.
+        path: PathBuf,
+        /// The data set's name, as in `data.data`.
+        data: &'static str,
+    },
+
+    /// A training batch asks for more images than there are.
+    #[error(
+        "a batch of {batch_size} images is larger than the training set of {train_len}: \
+         lower train.batch_size (--batch_size) to at most {train_len}"
+    )]
+    BatchTooLarge {
+        /// Images per batch, `train.batch_size`.
+        batch_size: usize,
+        /// Images in the training set.
+        train_len: usize,
+    },
+
+    /// The network has fewer outputs than the data set has classes.
+    #[error(
+        "the data set has {classes} classes but the network has {num_classes} outputs: \
+         raise model.num_classes (--set model.num_classes={classes})"
+    )]
+    TooFewOutputs {
+        /// Classes in the data set.
+        classes: usize,
+        /// Outputs of the network, `model.num_classes`.
+        num_classes: usize,
+    },
+
+    /// The pruning phase of GMP is too short for its number of ratio updates.
+    #[error(
+        "GMP spreads {ratio_updates} ratio updates over {pruning_steps_total} training steps, {rule}: \
+         {}raise prune.pruning_epochs (--pruning_epochs), or make more batches of an epoch (a lower --batch_size)",
+        lower_updates(*.most)
+    )]
+    GmpTooShort {
+        /// Ratio updates asked for, `prune.pruning_steps`.
+        ratio_updates: usize,
+        /// Training steps in the pruning phase.
+        pruning_steps_total: usize,
+        /// Which rule is broken, in words.
+        rule: &'static str,
+        /// The largest `prune.pruning_steps` that the phase has room for.
+        most: usize,
+    },
+
+    /// Training ends before GMP has reached its target ratio.
+    #[error(
+        "GMP reaches its target after {epochs_needed} epochs (prune.stable_epochs + prune.pruning_epochs) \
+         but training ends after {num_epochs}: raise train.num_epochs (--num_epochs), or lower \
+         prune.pruning_epochs (--pruning_epochs) or prune.stable_epochs (--stable_epochs)"
+    )]
+    GmpPastEnd {
+        /// `prune.stable_epochs + prune.pruning_epochs`.
+        epochs_needed: usize,
+        /// `train.num_epochs`.
+        num_epochs: usize,
+    },
+
+    /// A GPU was asked for and this build has none.
+    #[error(
+        "train.use_gpu is true but this build has no CUDA support: pass --use_gpu False, or leave it out \
+         to train on the CPU"
+    )]
+    NoCuda,
+
+    /// The loss of a batch is NaN or infinite.
+    #[error("the loss is {loss}")]
+    LossNotFinite {
+        /// The loss.
+        loss: f64,
+    },
+
+    /// Training went out of bounds; what was saved before stays.
+    #[error(
+        "the loss at step {step} is {loss}: lower train.lr (--lr), or set train.clip_norm; {}",
+        kept(.checkpoint.as_deref())
+    )]
+    Diverged {
+        /// Updates done before.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// The newest checkpoint of the run.
+        checkpoint: Option<PathBuf>,
+    },
+
+    /// Weights are asked for and not there.
+    #[error(
+        "{} is missing: give --pretrained_model a weights file (.safetensors) or the folder of a finished run",
+        .path.display()
+    )]
+    NoWeights {
+        /// Where they were looked for.
+        path: PathBuf,
+    },
+
+    /// A tensor of the model is not in the file.
+    #[error(
+        "{} has no tensor {name} ({expected:?}): it holds another model; give the model.scale, model.num_classes and \
+         data set it was trained with", .path.display()
+    )]
+    TensorMissing {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its shape in the model.
+        expected: Vec<usize>,
+    },
+
+    /// The file holds a tensor that the model has not.
+    #[error("{} has a tensor {name} that the model has not: it holds another model", .path.display())]
+    TensorExtra {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+
+    /// A tensor is of another shape or type.
+    #[error(
+        "tensor {name} in {} is {got}, the model needs {expected}: give the model.scale, model.num_classes and data \
+         set the file was trained with", .path.display()
+    )]
+    TensorShape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Type and shape in the model.
+        expected: String,
+        /// Type and shape in the file.
+        got: String,
+    },
+
+    /// A file or folder cannot be used.
+    #[error("cannot {action} {}: {source}; make room or choose another run folder (train.model_path, --model_path)",
+        .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+
+    /// A result cannot be written as JSON.
+    #[error("a result cannot be written as JSON")]
+    Json {
+        /// Why.
+        source: serde_json::Error,
+    },
+
+    /// A checkpoint is missing, damaged or of another run.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+
+    /// The data set.
+    #[error(transparent)]
+    Data(#[from] sparse_data::Error),
+
+    /// A tensor file.
+    #[error(transparent)]
+    Formats(#[from] sparse_formats::Error),
+
+    /// The pruner.
+    #[error(transparent)]
+    Prune(#[from] sparse_prune::Error),
+
+    /// A tensor operation.
+    #[error("a tensor operation failed")]
+    Candle(#[from] candle_core::Error),
+}
+
+/// The crate's result type.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io { action, path: path.to_path_buf(), source }
+    }
+
+    /// True when the request itself is wrong, so that the command line exits with 2 (usage) rather than 1.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Error::Config(_)
+                | Error::BatchTooLarge { .. }
+                | Error::TooFewOutputs { .. }
+                | Error::GmpTooShort { .. }
+                | Error::GmpPastEnd { .. }
+                | Error::NoCuda
+        )
+    }
+}
+
+/// The advice to lower the number of updates, where any number is low enough.
+fn lower_updates(most: usize) -> String {
+    match most {
+        0 => String::new(),
+        most => format!("lower prune.pruning_steps (--pruning_steps) to at most {most}, or "),
+    }
+}
+
+/// Says what a diverged run leaves.
+fn kept(checkpoint: Option<&std::path::Path>) -> String {
+    match checkpoint {
+        Some(folder) => format!("the state before is in {} (--resume auto goes on from it)", folder.display()),
+        None => "nothing had been saved yet".to_owned(),
+    }
+}

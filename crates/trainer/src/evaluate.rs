@@ -1,0 +1,68 @@
+//! Accuracy of a model over a whole data set.
+
+use crate::error::Result;
+use crate::metrics::Accuracy;
+use crate::observer::Observer;
+use candle_core::{DType, Device, Tensor};
+use sparse_data::{Batch, Dataset, Loader, LoaderConfig};
+use sparse_mobilenet::{MobileNet, Mode};
+use sparse_ops::cross_entropy;
+use std::sync::Arc;
+
+/// What an evaluation found, over every image once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Images seen.
+    pub images: u64,
+    /// Fraction whose label ranks first.
+    pub top1: f64,
+    /// Fraction whose label ranks among the first five.
+    pub top5: f64,
+    /// Mean loss, without label smoothing.
+    pub loss: f64,
+}
+
+/// How the images are fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Images per batch; the figures do not depend on it beyond rounding of the loss.
+    pub batch_size: usize,
+    /// Threads that read images.
+    pub workers: usize,
+}
+
+/// Tests `model` on every image of `dataset`.
+///
+/// # Errors
+/// What reading an image or an operation reports.
+pub fn evaluate(
+    model: &MobileNet,
+    dataset: Arc<dyn Dataset>,
+    feed: Feed,
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    let mut loader = LoaderConfig::eval(feed.batch_size);
+    loader.workers = feed.workers;
+    let loader = Loader::new(dataset, loader)?;
+    let (mut accuracy, mut loss, batches) = (Accuracy::default(), 0.0, loader.batches());
+    for batch in loader {
+        let batch = batch?;
+        let logits = model.forward(&images_of(&batch)?, Mode::Eval)?;
+        let mean = cross_entropy(&logits, &batch.labels, 0.0)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        loss += mean * batch.labels.len() as f64;
+        accuracy.add(&scores_of(&logits)?, &batch.labels);
+        observer.evaluating(batch.number + 1, batches);
+    }
+    let images = accuracy.samples;
+    Ok(Evaluation { images, top1: accuracy.top1(), top5: accuracy.top5(), loss: loss / images.max(1) as f64 })
+}
+
+/// The images of a batch as a tensor `[N, C, H, W]`.
+pub(crate) fn images_of(batch: &Batch) -> Result<Tensor> {
+    Ok(Tensor::from_slice(&batch.images, batch.shape.as_slice(), &Device::Cpu)?)
+}
+
+/// Class scores, `[N, classes]`, as a slice in row order.
+pub(crate) fn scores_of(logits: &Tensor) -> Result<Vec<f32>> {
+    Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}

@@ -1,0 +1,74 @@
+//! Every file of `configs/` has a plan.
+
+use std::{fs, path::PathBuf};
+
+use super::{DataSize, TrainPlan};
+use crate::config::{DataKind, Layers, PruningMode, PruningStrategy, TrainConfig};
+
+fn stand_in(data: DataKind) -> DataSize {
+    let (train_len, test_len, side) = match data {
+        DataKind::Mnist => (60_000, 10_000, 28),
+        DataKind::Cifar10 => (50_000, 10_000, 32),
+        DataKind::Imagenet => (1_281_167, 50_000, 224),
+    };
+    DataSize { train_len, test_len, classes: data.classes(), image_shape: [data.channels(), side, side] }
+}
+
+fn files() -> Vec<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn config(name: &str, sets: &[&str]) -> TrainConfig {
+    let path = files().into_iter().find(|path| path.ends_with(name)).unwrap();
+    let mut layers = Layers::new();
+    layers.file(&path).unwrap();
+    for assignment in sets {
+        layers.set(assignment).unwrap();
+    }
+    layers.resolve().unwrap()
+}
+
+#[test]
+fn every_config_has_a_plan_and_opens_with_its_command() {
+    let files = files();
+    assert!(files.len() >= 8, "{files:?}");
+    for path in files {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let config = config(name, &[]);
+        let plan = TrainPlan::resolve(&config, &stand_in(config.data.data)).unwrap();
+        assert!(plan.total_steps > 0, "{name}");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with('#') && text.contains(&format!("--config configs/{name}")), "{name}");
+    }
+}
+
+#[test]
+fn the_mnist_config_is_valid_for_any_number_of_epochs_and_any_mode() {
+    for num_epochs in [1, 2, 3, 7, 120, 1000] {
+        for mode in ["ratio", "threshold", "none"] {
+            for name in ["mnist.toml", "mnist-long.toml"] {
+                let sets = [format!("train.num_epochs={num_epochs}"), format!("prune.pruning_mode={mode}")];
+                let config = config(name, &sets.each_ref().map(String::as_str));
+                let plan = TrainPlan::resolve(&config, &stand_in(DataKind::Mnist)).unwrap();
+                assert_eq!(plan.total_steps, num_epochs * plan.steps_per_epoch);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_imagenet_configs_hold_the_published_recipes() {
+    let recipe = |name| {
+        let config = config(name, &[]);
+        let prune = &config.prune;
+        let amount = if prune.pruning_mode == PruningMode::Ratio { prune.ratio } else { prune.threshold };
+        (amount, config.train.lr, config.train.num_epochs, prune.pruning_strategy)
+    };
+    let (base, gmp) = (PruningStrategy::Base, PruningStrategy::Gmp);
+    assert_eq!(recipe("mbv1.toml"), (1e-5, 0.05, 40, base));
+    assert_eq!(recipe("mbv1-threshold-0.01.toml"), (0.01, 0.05, 93, base));
+    assert_eq!(recipe("mbv1-ratio-0.55.toml"), (0.55, 0.005, 68, base));
+    assert_eq!(recipe("mbv1-gmp-0.75.toml"), (0.75, 0.005, 108, gmp));
+    assert_eq!(recipe("mbv1-gmp-0.80.toml"), (0.80, 0.005, 108, gmp));
+}

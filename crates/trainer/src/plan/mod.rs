@@ -1,0 +1,148 @@
+//! The plan: a config resolved against the data that is there. Steps are counted, the device is chosen, memory is
+//! estimated; nothing has been computed yet.
+
+#[cfg(test)]
+mod configs;
+mod data_files;
+mod device;
+mod gmp;
+mod lr;
+mod memory;
+mod table;
+
+pub use data_files::data_path_check;
+pub use device::DeviceChoice;
+pub use lr::LrSchedule;
+pub use memory::ModelSize;
+
+use sparse_sparsity::schedule::GmpConfig;
+
+use crate::{
+    config::TrainConfig,
+    error::{Error, Result},
+};
+
+/// The facts of a data set that a plan depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataSize {
+    /// Training images.
+    pub train_len: usize,
+    /// Test images.
+    pub test_len: usize,
+    /// Classes.
+    pub classes: usize,
+    /// Channels, height and width of an image.
+    pub image_shape: [usize; 3],
+}
+
+/// A config with everything that follows from it and from the data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainPlan {
+    /// The config it was made from.
+    pub config: TrainConfig,
+    /// The data it was made for.
+    pub data: DataSize,
+    /// The size of the network.
+    pub model: ModelSize,
+    /// Batches of one epoch; the last one is dropped when it is not full.
+    pub steps_per_epoch: usize,
+    /// Optimizer updates of the whole run.
+    pub total_steps: usize,
+    /// Batches of one test; the last one may be smaller.
+    pub test_batches: usize,
+    /// The learning rate of every step.
+    pub lr: LrSchedule,
+    /// Gradual pruning in steps; `None` for the base strategy and for dense training.
+    pub gmp: Option<GmpConfig>,
+    /// Where the run computes.
+    pub device: DeviceChoice,
+    /// Estimated peak memory in bytes.
+    pub memory_bytes: u64,
+}
+
+impl TrainPlan {
+    /// Resolves `config` for data of this size.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a config that breaks its own rules, [`Error::TooFewOutputs`],
+    /// [`Error::BatchTooLarge`], [`Error::GmpTooShort`], [`Error::GmpPastEnd`], [`Error::NoCuda`], and
+    /// [`Error::Model`] when there is no network of this width.
+    pub fn resolve(config: &TrainConfig, data: &DataSize) -> Result<Self> {
+        config.validate()?;
+        let (classes, num_classes) = (data.classes, config.model.num_classes);
+        if classes > num_classes {
+            return Err(Error::TooFewOutputs { classes, num_classes });
+        }
+        let (batch_size, train_len) = (config.train.batch_size, data.train_len);
+        if batch_size > train_len {
+            return Err(Error::BatchTooLarge { batch_size, train_len });
+        }
+        let steps_per_epoch = train_len / batch_size;
+        let model = ModelSize::of(config, data)?;
+        let device = DeviceChoice::for_config(&config.train)?;
+        Ok(Self {
+            steps_per_epoch,
+            total_steps: steps_per_epoch.saturating_mul(config.train.num_epochs),
+            test_batches: data.test_len.div_ceil(config.train.batch_size_for_validation),
+            lr: LrSchedule::new(&config.train, steps_per_epoch),
+            gmp: gmp::in_steps(config, steps_per_epoch)?,
+            device,
+            memory_bytes: model.memory_bytes(config, data),
+            config: config.clone(),
+            data: *data,
+            model,
+        })
+    }
+
+    /// Epochs done after `steps` optimizer updates.
+    #[must_use]
+    pub fn epoch(&self, steps: usize) -> usize {
+        steps / self.steps_per_epoch
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::config::DataKind;
+
+    pub(crate) const MNIST: DataSize =
+        DataSize { train_len: 60_000, test_len: 10_000, classes: 10, image_shape: [1, 28, 28] };
+
+    fn plan(change: impl Fn(&mut TrainConfig)) -> Result<TrainPlan> {
+        let mut config = TrainConfig::defaults(DataKind::Mnist);
+        change(&mut config);
+        TrainPlan::resolve(&config, &MNIST)
+    }
+
+    #[test]
+    fn steps_drop_the_last_batch_of_an_epoch_and_test_batches_do_not() {
+        let plan = plan(|config| (config.train.batch_size, config.train.num_epochs) = (128, 2)).unwrap();
+        assert_eq!((plan.steps_per_epoch, plan.total_steps, plan.test_batches), (468, 936, 157));
+        assert_eq!([0, 467, 468, 936].map(|steps| plan.epoch(steps)), [0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_batch_may_be_the_whole_set_but_not_more() {
+        assert_eq!(plan(|config| config.train.batch_size = 60_000).unwrap().steps_per_epoch, 1);
+        let error = plan(|config| config.train.batch_size = 60_001).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a batch of 60001 images is larger than the training set of 60000: \
+             lower train.batch_size (--batch_size) to at most 60000"
+        );
+        assert!(error.is_usage());
+    }
+
+    #[test]
+    fn the_network_needs_an_output_per_class() {
+        assert!(plan(|config| config.model.num_classes = 1000).is_ok());
+        let error = plan(|config| config.model.num_classes = 9).unwrap_err();
+        assert!(matches!(error, Error::TooFewOutputs { classes: 10, num_classes: 9 }));
+    }
+
+    #[test]
+    fn a_config_that_breaks_its_rules_has_no_plan() {
+        assert!(matches!(plan(|config| config.train.lr = -1.0), Err(Error::Config(_))));
+    }
+}

@@ -1,0 +1,159 @@
+//! The plan as a short table for people.
+
+use std::fmt;
+
+use crate::config::{LrStrategy, ParamsType, PruningMode, TrainConfig};
+
+use super::{DeviceChoice, TrainPlan};
+
+impl fmt::Display for TrainPlan {
+    /// One line per fact: a name, padded, and a value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in self.rows() {
+            writeln!(f, "{name:<10}{value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl TrainPlan {
+    fn rows(&self) -> [(&'static str, String); 8] {
+        let (config, data) = (&self.config, &self.data);
+        let [channels, height, width] = data.image_shape;
+        let DeviceChoice::Cpu { threads } = self.device;
+        [
+            (
+                "data",
+                format!(
+                    "{} in {}, {} training and {} test images of {channels}x{height}x{width}, {} classes",
+                    config.data.data.name(),
+                    config.data.path.display(),
+                    data.train_len,
+                    data.test_len,
+                    data.classes
+                ),
+            ),
+            ("model", self.model_row()),
+            (
+                "steps",
+                format!(
+                    "{} = {} epochs x {} batches of {}",
+                    self.total_steps, config.train.num_epochs, self.steps_per_epoch, config.train.batch_size
+                ),
+            ),
+            ("lr", lr_row(config)),
+            ("pruning", pruning_row(config)),
+            ("gmp", self.gmp_row()),
+            (
+                "device",
+                format!(
+                    "CPU, {threads} threads, about {} MiB of memory",
+                    self.memory_bytes.div_ceil(1 << 20)
+                ),
+            ),
+            ("output", format!("{}", config.train.model_path.display())),
+        ]
+    }
+
+    fn model_row(&self) -> String {
+        let model = &self.config.model;
+        let start = match &model.pretrained_model {
+            Some(path) => format!("from {}", path.display()),
+            None => format!("initialised with seed {}", self.config.train.seed),
+        };
+        format!("MobileNet x{}, {} parameters, {start}", model.scale, self.model.parameters)
+    }
+
+    fn gmp_row(&self) -> String {
+        match &self.gmp {
+            None => "off".to_owned(),
+            Some(gmp) => format!(
+                "{} dense steps, {} pruning steps with {} updates from ratio {}, then fine-tuning",
+                gmp.stable_steps, gmp.pruning_steps, gmp.updates, gmp.initial_ratio
+            ),
+        }
+    }
+}
+
+fn lr_row(config: &TrainConfig) -> String {
+    let train = &config.train;
+    let decay = match train.lr_strategy {
+        LrStrategy::PiecewiseDecay => format!("a tenth at epochs {:?}", train.step_epochs),
+        LrStrategy::CosineDecay => "cosine decay to 0".to_owned(),
+    };
+    let warmup = match train.warmup_epochs {
+        epochs if epochs > 0.0 => format!(", {epochs} epochs of warm-up"),
+        _ => String::new(),
+    };
+    format!("{}, {decay}{warmup}", train.lr)
+}
+
+fn pruning_row(config: &TrainConfig) -> String {
+    let prune = &config.prune;
+    let amount = match prune.pruning_mode {
+        PruningMode::Dense => return "none (dense training)".to_owned(),
+        PruningMode::Ratio => format!("ratio {}", prune.ratio),
+        PruningMode::Threshold => format!("threshold {}", prune.threshold),
+    };
+    let of = match prune.prune_params_type {
+        ParamsType::All => "all prunable weights",
+        ParamsType::Conv1x1Only => "the pointwise weights",
+    };
+    let scope = if prune.local_sparsity { "layer-wise" } else { "global" };
+    let block = match prune.sparse_block {
+        [1, 1] => String::new(),
+        [rows, columns] => format!(", blocks of {rows}x{columns}"),
+    };
+    format!("{amount} over {of}, {scope}{block}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::MNIST;
+    use super::*;
+    use crate::config::{DataKind, PruningStrategy};
+
+    #[test]
+    fn the_table_has_a_line_per_fact() {
+        let mut config = TrainConfig::defaults(DataKind::Mnist);
+        config.train.threads = Some(2);
+        config.train.batch_size = 128;
+        config.train.warmup_epochs = 0.5;
+        let plan = TrainPlan::resolve(&config, &MNIST).unwrap();
+        let expected = "\
+data      mnist in data/mnist, 60000 training and 10000 test images of 1x28x28, 10 classes
+model     MobileNet x1, 3238538 parameters, initialised with seed 0
+steps     56160 = 120 epochs x 468 batches of 128
+lr        0.1, a tenth at epochs [30, 60, 90], 0.5 epochs of warm-up
+pruning   threshold 0.00001 over all prunable weights, global
+gmp       off
+device    CPU, 2 threads, about 138 MiB of memory
+output    ./models
+";
+        assert_eq!(plan.to_string(), expected);
+    }
+
+    #[test]
+    fn gradual_pruning_and_blocks_are_shown() {
+        let mut config = TrainConfig::defaults(DataKind::Mnist);
+        config.train.lr_strategy = LrStrategy::CosineDecay;
+        config.model.pretrained_model = Some("weights".into());
+        config.prune.pruning_mode = PruningMode::Ratio;
+        config.prune.pruning_strategy = PruningStrategy::Gmp;
+        config.prune.prune_params_type = ParamsType::Conv1x1Only;
+        config.prune.local_sparsity = true;
+        config.prune.sparse_block = [2, 1];
+        let text = TrainPlan::resolve(&config, &MNIST).unwrap().to_string();
+        for line in [
+            "model     MobileNet x1, 3238538 parameters, from weights",
+            "lr        0.1, cosine decay to 0",
+            "pruning   ratio 0.55 over the pointwise weights, layer-wise, blocks of 2x1",
+            "gmp       0 dense steps, 7020 pruning steps with 120 updates from ratio 0.15, then fine-tuning",
+        ] {
+            assert!(text.lines().any(|got| got == line), "{line}\nis not in\n{text}");
+        }
+        config.prune.pruning_mode = PruningMode::Dense;
+        let text = TrainPlan::resolve(&config, &MNIST).unwrap().to_string();
+        assert!(text.contains("pruning   none (dense training)\ngmp       off\n"), "{text}");
+    }
+}

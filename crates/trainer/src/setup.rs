@@ -1,0 +1,136 @@
+//! From a plan to a learner at the step where the run begins.
+
+use crate::checkpoint::{Checkpoint, Store};
+use crate::config::{Gradient, ParamsType, PruneSection, PruningMode, Resume};
+use crate::error::Result;
+use crate::learner::{Learner, LearnerConfig};
+use crate::plan::TrainPlan;
+use crate::recipe::Recipe;
+use crate::weights::load_weights;
+use candle_core::{DType, Device};
+use sparse_mobilenet::{MobileNet, MobileNetConfig};
+use sparse_ops::SgdConfig;
+use sparse_prune::{GmpConfig, GradientMode, Mode, PrunerConfig, Scope, Strategy};
+use std::path::{Path, PathBuf};
+
+/// Where a run begins.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// Fresh, from the newest checkpoint, or from an epoch.
+    pub resume: Resume,
+    /// Another run's folder to take the checkpoint from; `None` = the run folder. Not used for a fresh start.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// The network of a plan, freshly initialised from `train.seed`.
+///
+/// # Errors
+/// If the settings make no network.
+pub fn build_model(plan: &TrainPlan) -> Result<MobileNet> {
+    let config = MobileNetConfig {
+        scale: plan.config.model.scale,
+        channels: plan.data.image_shape[0],
+        classes: plan.config.model.num_classes,
+    };
+    Ok(MobileNet::new(config, plan.config.train.seed, DType::F32, &Device::Cpu)?)
+}
+
+/// A learner, and the number of updates behind it.
+///
+/// # Errors
+/// If a checkpoint or weights asked for are missing, damaged or of another run.
+pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<(Learner, usize)> {
+    if let Some((folder, checkpoint)) = find_checkpoint(plan, start)? {
+        checkpoint.recipe.check_resume(&Recipe::of(&plan.config), &folder)?;
+        let step = checkpoint.step;
+        let mut learner = new_learner(plan, build_model(plan)?, 0)?;
+        checkpoint.restore(&mut learner, &folder)?;
+        tracing::info!("resumed from {} ({step} of {} steps done)", folder.display(), plan.total_steps);
+        return Ok((learner, step));
+    }
+    let model = build_model(plan)?;
+    let mut step = 0;
+    if let Some(path) = &plan.config.model.pretrained_model {
+        let file = load_weights(model.variables(), path)?;
+        tracing::info!("starting from the weights of {}", file.display());
+        if let Resume::Epoch(epoch) = start.resume {
+            step = epoch * plan.steps_per_epoch;
+            tracing::info!("no checkpoint of epoch {epoch}: going on from those weights with zero momentum");
+        }
+    }
+    Ok((new_learner(plan, model, step)?, step))
+}
+
+/// The checkpoint to go on from; `None` starts from initial or pretrained weights.
+fn find_checkpoint(plan: &TrainPlan, start: &Start) -> Result<Option<(PathBuf, Checkpoint)>> {
+    let store = match &start.checkpoint {
+        Some(path) => Store::named(path),
+        None => Store::of_run(&plan.config.train.model_path),
+    };
+    match start.resume {
+        Resume::Fresh => Ok(None),
+        Resume::Auto => store.newest(),
+        Resume::Epoch(epoch) => {
+            let found = store.at(epoch * plan.steps_per_epoch)?;
+            let from_weights = plan.config.model.pretrained_model.is_some() && start.checkpoint.is_none();
+            if found.is_none() && !from_weights {
+                return Err(store.no_epoch(epoch, plan.steps_per_epoch)?.into());
+            }
+            Ok(found)
+        }
+    }
+}
+
+fn new_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learner> {
+    let train = &plan.config.train;
+    let config = LearnerConfig {
+        sgd: SgdConfig { momentum: train.momentum_rate, l2_decay: train.l2_decay, clip_norm: train.clip_norm },
+        label_smoothing: train.label_smoothing,
+        pruner: pruner_config(plan, step),
+    };
+    Learner::new(model, config)
+}
+
+/// The pruner's settings; `None` for a dense run.
+fn pruner_config(plan: &TrainPlan, step: usize) -> Option<PrunerConfig> {
+    let prune: &PruneSection = &plan.config.prune;
+    let mode = match prune.pruning_mode {
+        PruningMode::Dense => return None,
+        PruningMode::Ratio => Mode::Ratio(prune.ratio),
+        PruningMode::Threshold => Mode::Threshold(prune.threshold),
+    };
+    let strategy = match &plan.gmp {
+        Some(gmp) => {
+            Strategy::Gmp(GmpConfig { resume_step: step as u64, ..gmp.clone() })
+        }
+        None => Strategy::Base,
+    };
+    Some(PrunerConfig {
+        mode,
+        strategy,
+        params_type: match prune.prune_params_type {
+            ParamsType::All => sparse_prune::ParamsType::All,
+            ParamsType::Conv1x1Only => sparse_prune::ParamsType::Conv1x1Only,
+        },
+        include: prune.include.clone(),
+        exclude: prune.exclude.clone(),
+        scope: if prune.local_sparsity { Scope::LayerWise } else { Scope::Global },
+        block: prune.sparse_block,
+        regrow: prune.regrow,
+        gradient: match prune.gradient {
+            Gradient::Masked => GradientMode::Masked,
+            Gradient::Dense => GradientMode::Dense,
+        },
+        paddle_compat: prune.paddle_compat,
+    })
+}
+
+/// A model with the weights of a file or run folder, for testing.
+///
+/// # Errors
+/// If the file is missing or a tensor is missing, extra or of another shape.
+pub fn load_model(plan: &TrainPlan, weights: &Path) -> Result<(MobileNet, PathBuf)> {
+    let model = build_model(plan)?;
+    let file = load_weights(model.variables(), weights)?;
+    Ok((model, file))
+}

@@ -1,0 +1,270 @@
+//! The training loop.
+
+use crate::checkpoint::Store;
+use crate::datasets::Datasets;
+use crate::error::{Error, Result};
+use crate::evaluate::{Evaluation, Feed, evaluate, images_of, scores_of};
+use crate::learner::{Learner, Step};
+use crate::metrics::Accuracy;
+use crate::observer::{EvaluationRecord, LogRecord, Observer};
+use crate::outcome::{Outcome, Summary, write_weights};
+use crate::plan::TrainPlan;
+use crate::run_folder::RunFolder;
+use crate::setup::{Start, start_learner};
+use crate::stop::StopFlag;
+use crate::weights::WEIGHTS_FILE;
+use sparse_data::{Batch, Loader, LoaderConfig, Order};
+use sparse_prune::Sparsity;
+use std::time::{Duration, Instant};
+
+/// Below this fraction of zeros a threshold is taken to be a mistake.
+const LEAST_SPARSITY: f64 = 0.01;
+
+/// Runs a plan: trains, prunes, tests, and leaves everything in the run folder.
+///
+/// # Errors
+/// What data, model, pruner or files report; [`Error::Diverged`] if the loss is not finite. What was saved stays.
+pub fn train(
+    plan: &TrainPlan,
+    datasets: &Datasets,
+    start: &Start,
+    stop: &StopFlag,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    let folder = RunFolder::open(&plan.config.train.model_path)?;
+    let (learner, step) = start_learner(plan, start)?;
+    if step == 0 {
+        folder.set_aside_earlier_run()?;
+    } else {
+        folder.cut_metrics(step)?;
+    }
+    folder.write_config(&plan.config)?;
+    let store = Store::of_run(folder.path());
+    let clock = Clock::default();
+    Run { plan, datasets, learner, folder, store, step, clock, threshold: None, tested: None }.run(stop, observer)
+}
+
+/// Time spent on training steps, in this process and since the last log line.
+#[derive(Default)]
+struct Clock {
+    total: Duration,
+    steps: usize,
+    window: Duration,
+    window_steps: usize,
+    window_wait: Duration,
+}
+
+impl Clock {
+    fn add(&mut self, spent: Duration, waited: Duration) {
+        self.total += spent;
+        self.steps += 1;
+        self.window += spent;
+        self.window_steps += 1;
+        self.window_wait += waited;
+    }
+
+    fn close_window(&mut self) {
+        (self.window, self.window_steps, self.window_wait) = Default::default();
+    }
+}
+
+/// Units per second; 0 if no time has passed.
+fn rate(units: usize, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { units as f64 / time.as_secs_f64() }
+}
+
+/// A run in progress.
+struct Run<'a> {
+    plan: &'a TrainPlan,
+    datasets: &'a Datasets,
+    learner: Learner,
+    folder: RunFolder,
+    store: Store,
+    /// Updates done.
+    step: usize,
+    clock: Clock,
+    /// The threshold of the last step.
+    threshold: Option<f64>,
+    /// The last evaluation, and after how many updates it was made.
+    tested: Option<(usize, Evaluation)>,
+}
+
+impl Run<'_> {
+    fn run(mut self, stop: &StopFlag, observer: &mut dyn Observer) -> Result<Outcome> {
+        let begin = Instant::now();
+        while self.step < self.plan.total_steps {
+            if let Some(signal) = self.epoch(stop, observer)? {
+                self.save_checkpoint()?;
+                return Ok(Outcome::Stopped { step: self.step, signal });
+            }
+            self.end_of_epoch(observer)?;
+        }
+        write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
+        let tested = self.test(observer)?;
+        let summary = self.summary(tested, begin.elapsed())?;
+        self.folder.write_summary(&summary)?;
+        Ok(Outcome::Finished(summary))
+    }
+
+    /// Steps to the end of the epoch; gives the signal if one asked to stop.
+    fn epoch(&mut self, stop: &StopFlag, observer: &mut dyn Observer) -> Result<Option<usize>> {
+        let mut loader = self.loader()?;
+        loop {
+            let (begin, waited) = (Instant::now(), loader.waited());
+            let Some(batch) = loader.next() else { return Ok(None) };
+            let batch = batch?;
+            let images = images_of(&batch)?;
+            let lr = self.plan.lr.at(self.step);
+            let step = self.learner.step(&images, &batch.labels, lr).map_err(|error| self.diverged(error))?;
+            self.step += 1;
+            self.clock.add(begin.elapsed(), loader.waited() - waited);
+            self.threshold = step.pruned.and_then(|pruned| pruned.threshold);
+            self.log_if_due(&step, &batch, lr, observer)?;
+            observer.step(self.step, self.plan.total_steps);
+            if let Some(signal) = stop.signal() {
+                return Ok(Some(signal));
+            }
+            if self.plan.config.checkpoint.is_due(self.step) {
+                self.save_checkpoint()?;
+            }
+        }
+    }
+
+    fn loader(&self) -> Result<Loader> {
+        let train = &self.plan.config.train;
+        let epoch = self.plan.epoch(self.step);
+        let mut config = LoaderConfig::train(train.batch_size, train.seed, epoch as u64);
+        config.first_batch = self.step % self.plan.steps_per_epoch;
+        config.workers = self.plan.config.data.worker_count();
+        config.prefetch = 2 * config.workers;
+        if train.ce_test {
+            config.order = Order::Sequential;
+        }
+        Ok(Loader::new(self.datasets.train.clone(), config)?)
+    }
+
+    /// Tests and saves if the epoch that just ended is one to do so.
+    fn end_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let train = &self.plan.config.train;
+        let (epoch, last) = (self.plan.epoch(self.step), self.step == self.plan.total_steps);
+        if last || epoch.is_multiple_of(train.model_period) {
+            self.save_checkpoint()?;
+            write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
+        }
+        if last || epoch.is_multiple_of(train.test_period) {
+            self.test(observer)?;
+        }
+        Ok(())
+    }
+
+    fn save_checkpoint(&self) -> Result<()> {
+        self.learner.enforce()?;
+        self.store.save(&self.learner, &self.plan.config, self.step)
+    }
+
+    /// Evaluates with the masks applied, unless that was done at this step already.
+    fn test(&mut self, observer: &mut dyn Observer) -> Result<Evaluation> {
+        if let Some((step, evaluation)) = self.tested
+            && step == self.step
+        {
+            return Ok(evaluation);
+        }
+        self.learner.enforce()?;
+        let feed = feed(self.plan);
+        let evaluation = evaluate(self.learner.model(), self.datasets.test.clone(), feed, observer)?;
+        let sparsity = self.learner.pruner().sparsity()?;
+        let record = EvaluationRecord::new(self.step, self.plan.epoch(self.step), evaluation, sparsity);
+        self.folder.append_metrics(&record)?;
+        observer.evaluated(&record);
+        self.tested = Some((self.step, evaluation));
+        Ok(evaluation)
+    }
+
+    fn log_if_due(&mut self, step: &Step, batch: &Batch, lr: f64, observer: &mut dyn Observer) -> Result<()> {
+        let due = self.step == 1 || self.step == self.plan.total_steps;
+        if !due && !self.step.is_multiple_of(self.plan.config.train.log_period) {
+            return Ok(());
+        }
+        let sparsity_before = self.learner.pruner().total_sparse()?;
+        self.learner.enforce()?;
+        let sparsity = self.learner.pruner().sparsity()?;
+        if self.step == 1 {
+            self.warn_of_a_low_threshold(sparsity)?;
+        }
+        let mut accuracy = Accuracy::default();
+        accuracy.add(&scores_of(&step.logits)?, &batch.labels);
+        let record = LogRecord {
+            step: self.step,
+            epoch: self.plan.epoch(self.step - 1),
+            loss: step.loss,
+            lr,
+            top1: accuracy.top1(),
+            top5: accuracy.top5(),
+            sparsity,
+            sparsity_before,
+            threshold: self.threshold,
+            images_per_second: rate(self.clock.window_steps * batch.labels.len(), self.clock.window),
+            data_wait_seconds: self.clock.window_wait.as_secs_f64(),
+        };
+        self.clock.close_window();
+        self.folder.append_metrics(&record)?;
+        observer.log(&record);
+        Ok(())
+    }
+
+    /// A threshold that prunes almost nothing of these weights is probably not meant.
+    fn warn_of_a_low_threshold(&self, sparsity: Sparsity) -> Result<()> {
+        let Some(threshold) = self.threshold else { return Ok(()) };
+        if sparsity.prunable >= LEAST_SPARSITY || self.plan.gmp.is_some() {
+            return Ok(());
+        }
+        let share = self.plan.config.prune.ratio;
+        let summary = self.learner.pruner().summarize_weights(share)?;
+        let wanted = summary.all.rows.first().map_or(0.0, |row| row.threshold);
+        tracing::warn!(
+            "threshold {threshold:e} prunes only {:.3} % of the prunable weights now; --threshold {wanted:.3e} would \
+             prune {:.0} % of them (or give the share itself: --pruning_mode ratio --ratio {share})",
+            100.0 * sparsity.prunable,
+            100.0 * share,
+        );
+        Ok(())
+    }
+
+    fn diverged(&self, error: Error) -> Error {
+        let Error::LossNotFinite { loss } = error else { return error };
+        let newest = self.store.list().ok().and_then(|mut found| found.pop());
+        Error::Diverged { step: self.step, loss, checkpoint: newest.map(|found| found.folder) }
+    }
+
+    fn summary(&self, tested: Evaluation, wall: Duration) -> Result<Summary> {
+        let images = self.clock.steps * self.plan.config.train.batch_size;
+        Ok(Summary {
+            top1: tested.top1,
+            top5: tested.top5,
+            loss: tested.loss,
+            images: tested.images,
+            sparsity: self.learner.pruner().sparsity()?,
+            threshold: self.threshold.or_else(|| self.last_threshold()),
+            epochs: self.plan.epoch(self.step),
+            steps: self.step,
+            images_per_second: rate(images, self.clock.total),
+            wall_seconds: wall.as_secs_f64(),
+            weights: WEIGHTS_FILE.to_owned(),
+        })
+    }
+
+    /// The threshold of a restored pruner, if it is one for all layers.
+    fn last_threshold(&self) -> Option<f64> {
+        let mut thresholds = self.learner.pruner().thresholds().values();
+        let first = *thresholds.next()?;
+        thresholds.all(|&other| other == first).then_some(first)
+    }
+}
+
+/// How test images are fed.
+pub(crate) fn feed(plan: &TrainPlan) -> Feed {
+    Feed {
+        batch_size: plan.config.train.batch_size_for_validation,
+        workers: plan.config.data.worker_count(),
+    }
+}

@@ -1,0 +1,79 @@
+//! The tensors of a model as a file, and back.
+
+use crate::error::{Error, Result};
+use candle_core::{Device, Tensor, Var};
+use sparse_formats::{Dtype, Tensors};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Name of the weights in a run folder.
+pub const WEIGHTS_FILE: &str = "weights.safetensors";
+
+/// The file that a path to weights means: itself, or `weights.safetensors` in a run folder.
+///
+/// # Errors
+/// [`Error::NoWeights`] if it is not there.
+pub fn weights_file(path: &Path) -> Result<PathBuf> {
+    let file = if path.is_dir() { path.join(WEIGHTS_FILE) } else { path.to_path_buf() };
+    if file.is_file() { Ok(file) } else { Err(Error::NoWeights { path: file }) }
+}
+
+/// Copies f32 variables into tensors.
+///
+/// # Errors
+/// Candle's, if a variable is not f32.
+pub(crate) fn to_tensors(variables: &BTreeMap<String, Var>) -> Result<Tensors> {
+    let tensor = |(name, variable): (&String, &Var)| {
+        let values = variable.as_tensor().flatten_all()?.to_vec1::<f32>()?;
+        Ok((name.clone(), sparse_formats::Tensor::from_f32(variable.dims(), &values)))
+    };
+    variables.iter().map(tensor).collect()
+}
+
+/// Sets every variable from the tensor of its name.
+///
+/// # Errors
+/// [`Error::TensorMissing`], [`Error::TensorExtra`] or [`Error::TensorShape`] naming the tensor; nothing is set then.
+pub(crate) fn set_variables(variables: &BTreeMap<String, Var>, tensors: &Tensors, path: &Path) -> Result<()> {
+    check_names(variables, tensors, path)?;
+    for (name, variable) in variables {
+        let values = tensors[name].to_f32()?;
+        let tensor = Tensor::from_vec(values, variable.shape(), &Device::Cpu)?.to_dtype(variable.dtype())?;
+        variable.set(&tensor)?;
+    }
+    Ok(())
+}
+
+/// Checks that names, shapes and types agree.
+fn check_names(variables: &BTreeMap<String, Var>, tensors: &Tensors, path: &Path) -> Result<()> {
+    let path = || path.to_path_buf();
+    for (name, variable) in variables {
+        let Some(tensor) = tensors.get(name) else {
+            return Err(Error::TensorMissing { path: path(), name: name.clone(), expected: variable.dims().to_vec() });
+        };
+        if tensor.shape != variable.dims() || tensor.dtype != Dtype::F32 {
+            return Err(Error::TensorShape {
+                path: path(),
+                name: name.clone(),
+                expected: format!("{} {:?}", Dtype::F32, variable.dims()),
+                got: format!("{} {:?}", tensor.dtype, tensor.shape),
+            });
+        }
+    }
+    match tensors.keys().find(|name| !variables.contains_key(*name)) {
+        Some(name) => Err(Error::TensorExtra { path: path(), name: name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Reads a weights file into the variables of a model.
+///
+/// # Errors
+/// As [`weights_file`], as [`sparse_formats::read()`], and if a tensor is missing, extra or of another shape.
+pub fn load_weights(variables: &BTreeMap<String, Var>, path: &Path) -> Result<PathBuf> {
+    let file = weights_file(path)?;
+    let (tensors, _) = sparse_formats::read(&file)?;
+    set_variables(variables, &tensors, &file)?;
+    Ok(file)
+}
+
