@@ -58,7 +58,11 @@ mod golden {
             let count = |parameters: &[&Parameter]| -> u64 {
                 parameters.iter().map(|p| p.shape.iter().product::<usize>() as u64).sum()
             };
-            assert_eq!(count(&ours.iter().collect::<Vec<_>>()), golden["total_elems"].as_u64().unwrap(), "{network}");
+            assert_eq!(
+                count(&ours.iter().collect::<Vec<_>>()),
+                golden["total_elems"].as_u64().unwrap(),
+                "{network}"
+            );
             let trainable: Vec<&Parameter> = ours.iter().filter(|p| p.trainable).collect();
             assert_eq!(count(&trainable), golden["trainable"].as_u64().unwrap(), "{network}");
         });
@@ -67,7 +71,9 @@ mod golden {
     #[test]
     fn initial_values() {
         each_network(|network, golden, config| {
-            for (parameter, row) in parameters(&config).unwrap().iter().zip(golden["rows"].as_array().unwrap()) {
+            for (parameter, row) in
+                parameters(&config).unwrap().iter().zip(golden["rows"].as_array().unwrap())
+            {
                 if let Some(golden) = row.get("init") {
                     check_initial(network, parameter, golden);
                 }
@@ -79,10 +85,15 @@ mod golden {
                 let values = tensor.to_vec1::<f32>().unwrap();
                 let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
                 assert!(f64::from(largest) <= bound * 1.000_001, "{network} {}", parameter.name);
-                let variance = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64;
+                let variance =
+                    values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64;
                 let expected = bound * bound / 3.0;
                 let spread = 6.0 * expected / (values.len() as f64).sqrt();
-                assert!((variance - expected).abs() < spread, "{network} {}: variance {variance}", parameter.name);
+                assert!(
+                    (variance - expected).abs() < spread,
+                    "{network} {}: variance {variance}",
+                    parameter.name
+                );
             }
         });
     }
@@ -109,7 +120,8 @@ mod golden {
             for (key, params_type) in
                 [("prunable_names_none", ParamsType::All), ("prunable_names_c1", ParamsType::Conv1x1Only)]
             {
-                let names = golden[key].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+                let names =
+                    golden[key].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
                 let config = PrunerConfig { params_type, ..PrunerConfig::new(Mode::Ratio(0.5)) };
                 let pruner = Pruner::new(&model.var_map(), config).unwrap();
                 let ours: BTreeSet<String> = pruner.masks().keys().cloned().collect();

@@ -34,7 +34,11 @@ mod golden {
 
     impl Traces {
         fn load(dtype: DType) -> Self {
-            Self { json: golden_json("train_trace.json"), tensors: golden_tensors("train_trace.safetensors"), dtype }
+            Self {
+                json: golden_json("train_trace.json"),
+                tensors: golden_tensors("train_trace.safetensors"),
+                dtype,
+            }
         }
 
         fn hyper(&self, key: &str) -> f64 {
@@ -57,12 +61,15 @@ mod golden {
                 channels: input[2],
                 classes: self.hyper("num_classes") as usize,
             };
-            let constants = BatchNorm { epsilon: self.constant("bn_eps"), momentum: self.constant("bn_momentum") };
-            let model = MobileNet::new(config, 0, self.dtype, &Device::Cpu).unwrap().with_batch_norm(constants);
+            let constants =
+                BatchNorm { epsilon: self.constant("bn_eps"), momentum: self.constant("bn_momentum") };
+            let model =
+                MobileNet::new(config, 0, self.dtype, &Device::Cpu).unwrap().with_batch_norm(constants);
             for (name, variable) in model.variables() {
                 let tensor = &self.tensors[&format!("init/{name}")];
                 assert_eq!(tensor.shape, variable.dims(), "{name}");
-                let values = Tensor::from_vec(tensor.to_f32().unwrap(), variable.shape(), &Device::Cpu).unwrap();
+                let values =
+                    Tensor::from_vec(tensor.to_f32().unwrap(), variable.shape(), &Device::Cpu).unwrap();
                 variable.set(&values.to_dtype(self.dtype).unwrap()).unwrap();
             }
             model
@@ -87,14 +94,16 @@ mod golden {
         }
 
         fn learner(&self, run: &Value) -> Learner {
-            let sgd = SgdConfig { momentum: self.constant("mu"), l2_decay: self.constant("l2"), clip_norm: None };
+            let sgd =
+                SgdConfig { momentum: self.constant("mu"), l2_decay: self.constant("l2"), clip_norm: None };
             let pruner = run["pruner"].as_bool().unwrap().then(|| pruner_config(run));
             Learner::new(self.model(), LearnerConfig { sgd, label_smoothing: 0.0, pruner }).unwrap()
         }
 
         fn final_masks(&self, run: &str) -> BTreeMap<String, Vec<bool>> {
             let packed = &self.tensors[&format!("f64/{run}/final_masks_packed")].data;
-            let bits: Vec<bool> = packed.iter().flat_map(|byte| (0..8).rev().map(move |i| byte >> i & 1 == 1)).collect();
+            let bits: Vec<bool> =
+                packed.iter().flat_map(|byte| (0..8).rev().map(move |i| byte >> i & 1 == 1)).collect();
             let mut at = 0;
             let mut masks = BTreeMap::new();
             for row in self.json["mask_layout"].as_array().unwrap() {
@@ -148,7 +157,11 @@ mod golden {
                 let loss = learner.step(&images, &labels, number(&run["lr"])).unwrap().loss;
                 let tolerance = if step < 5 { 1e-8 } else { 1e-5 };
                 let error = relative_error(loss, losses[step]);
-                assert!(error < tolerance, "{name} step {step}: loss {loss}, the original {}, {error:e}", losses[step]);
+                assert!(
+                    error < tolerance,
+                    "{name} step {step}: loss {loss}, the original {}, {error:e}",
+                    losses[step]
+                );
                 if let Some(&expected) = masked.get(step) {
                     let pruned: usize = learner.pruner().masks().values().map(|mask| mask.pruned()).sum();
                     assert_eq!(pruned as f64, expected, "{name} step {step}: weights pruned");
@@ -169,7 +182,10 @@ mod golden {
             let weights = weights.to_vec1::<f64>().unwrap();
             for (i, &weight) in weights.iter().enumerate() {
                 let near = (weight.abs() - threshold).abs() <= 1e-6;
-                assert!(mask.get(i) == expected[i] || near, "{run}: mask of {name} differs at {i}: |{weight}| {threshold}");
+                assert!(
+                    mask.get(i) == expected[i] || near,
+                    "{run}: mask of {name} differs at {i}: |{weight}| {threshold}"
+                );
             }
         }
     }
@@ -196,7 +212,9 @@ mod golden {
             // The file rounds to f32, which alone costs up to 6e-8 of a value.
             let rounding = if tensor.to_f64().is_ok() { 0.0 } else { 6e-8 };
             let largest = expected.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
-            for (i, (got, expected)) in of(&model.variables()[&key[prefix.len()..]]).iter().zip(&expected).enumerate() {
+            for (i, (got, expected)) in
+                of(&model.variables()[&key[prefix.len()..]]).iter().zip(&expected).enumerate()
+            {
                 let allowed = 1e-9 * largest + rounding * expected.abs();
                 assert!((got - expected).abs() <= allowed, "{key} {i}: {got}, the original {expected}");
             }
@@ -216,7 +234,10 @@ mod golden {
                 let (images, labels) = traces.batch(step % traces.hyper("n_batches") as usize);
                 let loss = learner.step(&images, &labels, number(&run["lr"])).unwrap().loss;
                 let expected = numbers(&run["loss"])[step];
-                assert!(relative_error(loss, expected) < tolerance, "{name} step {step}: {loss}, the original {expected}");
+                assert!(
+                    relative_error(loss, expected) < tolerance,
+                    "{name} step {step}: {loss}, the original {expected}"
+                );
             }
         }
     }
@@ -230,7 +251,10 @@ mod golden {
             let loss = cross_entropy(&logits, &labels, 0.0).unwrap().to_dtype(DType::F64).unwrap();
             let loss = loss.to_scalar::<f64>().unwrap();
             let expected = number(&traces.json[precision]["eval_loss_batch0"]);
-            assert!(relative_error(loss, expected) < tolerance, "{precision}: {loss}, the original {expected}");
+            assert!(
+                relative_error(loss, expected) < tolerance,
+                "{precision}: {loss}, the original {expected}"
+            );
         }
     }
 }

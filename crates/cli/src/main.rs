@@ -1,3 +1,33 @@
-//! The `sparse-train` binary.
+//! The `sparse-train` binary: parse, resolve, call one function, print.
+//!
+//! stdout carries data, stderr carries talk. Exit codes: 0 done, 1 failed, 2 usage, 130 and 143 stopped by Ctrl-C and
+//! SIGTERM with the state saved.
 
-fn main() {}
+mod args;
+mod exit;
+mod inspect;
+mod progress;
+mod run;
+mod signals;
+mod tables;
+mod talk;
+
+use args::Action;
+use std::process::ExitCode;
+
+/// Keeps freed activation buffers for the next step, where the system's allocator gives large ones back each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let action = match args::parse(std::env::args_os()) {
+        Ok(action) => action,
+        Err(error) => error.exit(),
+    };
+    let talk = talk::start();
+    let result = match action {
+        Action::Run(flags) => run::run(*flags, talk),
+        Action::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| exit::report(&error))
+}

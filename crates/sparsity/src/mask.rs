@@ -218,9 +218,9 @@ mod tests {
 
     #[test]
     fn bytes_are_least_significant_bit_first() {
-        let mask = Mask::from_fn(10, |index| index == 1 || index == 9);
-        assert_eq!(mask.to_bytes(), [0b10, 0b10]);
-        assert_eq!(Mask::from_bytes(10, &[2, 2]), Ok(mask));
+        let mask = Mask::from_fn(10, |index| index == 1 || index == 8);
+        assert_eq!(mask.to_bytes(), [0b10, 0b01]);
+        assert_eq!(Mask::from_bytes(10, &[2, 1]), Ok(mask));
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub fn magnitudes<T: Weight>(parts: &[&[T]], shares: &[f64]) -> Result<Magnitude
         count,
         minimum: if is_empty { 0.0 } else { at(0)? },
         median: if is_empty { 0.0 } else { at((count.total - 1) / 2)? },
-        maximum: largest.map_or(1.0, |key| T::from_magnitude_key(key).to_f64()),
+        maximum: largest.map_or(0.0, |key| T::from_magnitude_key(key).to_f64()),
         rows: shares.iter().map(|&share| row(parts, count.total, share)).collect::<Result<_>>()?,
     })
 }

@@ -46,11 +46,15 @@ impl Datasets {
 /// What [`sparse_data`] reports of missing, damaged or malformed files.
 pub fn open_split(config: &TrainConfig, split: Split) -> Result<Arc<dyn Dataset>> {
     let DataSection { data, path, mean, std, image_size, augment, .. } = &config.data;
-    let normalise = Normalise::new(mean.clone(), std.clone())?;
+    let normalise = normalisation(*data, mean, std)?;
     Ok(match data {
         DataKind::Mnist => {
             let mnist = Mnist::open(path, split, &normalise)?;
-            if *augment { Arc::new(mnist.with_augment(sparse_data::CropFlip { padding: 2, flip: false })) } else { Arc::new(mnist) }
+            if *augment {
+                Arc::new(mnist.with_augment(sparse_data::CropFlip { padding: 2, flip: false }))
+            } else {
+                Arc::new(mnist)
+            }
         }
         DataKind::Cifar10 => Arc::new(Cifar10::open(path, split, &normalise, *augment)?),
         DataKind::Imagenet => {
@@ -59,4 +63,11 @@ pub fn open_split(config: &TrainConfig, split: Split) -> Result<Arc<dyn Dataset>
             Arc::new(ImageFolder::open(path, split, &folder)?)
         }
     })
+}
+
+/// The config counts MNIST's and CIFAR-10's pixels from 0 to 255, the data crate all pixels from 0 to 1.
+fn normalisation(data: DataKind, mean: &[f64], std: &[f64]) -> Result<Normalise> {
+    let white = if data == DataKind::Imagenet { 1.0 } else { 255.0 };
+    let fractions = |values: &[f64]| values.iter().map(|value| value / white).collect();
+    Ok(Normalise::new(fractions(mean), fractions(std))?)
 }

@@ -96,6 +96,13 @@ pub enum Error {
         loss: f64,
     },
 
+    /// A signal asked to stop an evaluation.
+    #[error("stopped by signal {signal}")]
+    Stopped {
+        /// Number of the signal.
+        signal: usize,
+    },
+
     /// Training went out of bounds; what was saved before stays.
     #[error(
         "the loss at step {step} is {loss}: lower train.lr (--lr), or set train.clip_norm; {}",
@@ -157,6 +164,15 @@ pub enum Error {
         expected: String,
         /// Type and shape in the file.
         got: String,
+    },
+
+    /// A tensor holds a NaN.
+    #[error("tensor {name} in {} holds a NaN: the run it came from diverged; use an earlier checkpoint", .path.display())]
+    NotANumber {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
     },
 
     /// A file or folder cannot be used.
@@ -233,7 +249,9 @@ fn lower_updates(most: usize) -> String {
 /// Says what a diverged run leaves.
 fn kept(checkpoint: Option<&std::path::Path>) -> String {
     match checkpoint {
-        Some(folder) => format!("the state before is in {} (--resume auto goes on from it)", folder.display()),
+        Some(folder) => {
+            format!("the state before is in {} (--resume auto goes on from it)", folder.display())
+        }
         None => "nothing had been saved yet".to_owned(),
     }
 }

@@ -1,8 +1,9 @@
 //! Accuracy of a model over a whole data set.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::Accuracy;
 use crate::observer::Observer;
+use crate::stop::StopFlag;
 use candle_core::{DType, Device, Tensor};
 use sparse_data::{Batch, Dataset, Loader, LoaderConfig};
 use sparse_mobilenet::{MobileNet, Mode};
@@ -34,11 +35,12 @@ pub struct Feed {
 /// Tests `model` on every image of `dataset`.
 ///
 /// # Errors
-/// What reading an image or an operation reports.
+/// What reading an image or an operation reports; [`Error::Stopped`] if a signal asked to stop.
 pub fn evaluate(
     model: &MobileNet,
     dataset: Arc<dyn Dataset>,
     feed: Feed,
+    stop: &StopFlag,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
     let mut loader = LoaderConfig::eval(feed.batch_size);
@@ -52,6 +54,9 @@ pub fn evaluate(
         loss += mean * batch.labels.len() as f64;
         accuracy.add(&scores_of(&logits)?, &batch.labels);
         observer.evaluating(batch.number + 1, batches);
+        if let Some(signal) = stop.signal() {
+            return Err(Error::Stopped { signal });
+        }
     }
     let images = accuracy.samples;
     Ok(Evaluation { images, top1: accuracy.top1(), top5: accuracy.top5(), loss: loss / images.max(1) as f64 })

@@ -27,6 +27,7 @@ pub mod plan;
 
 mod datasets;
 mod evaluate;
+mod inspect;
 mod learner;
 mod metrics;
 mod observer;
@@ -42,6 +43,7 @@ mod weights;
 pub use datasets::{Datasets, open_split};
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, Feed, evaluate};
+pub use inspect::{Inspection, LayerReport, inspect};
 pub use learner::{Learner, LearnerConfig, Step};
 pub use metrics::Accuracy;
 pub use observer::{EvaluationRecord, LogRecord, Observer, Silent};

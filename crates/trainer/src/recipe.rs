@@ -65,7 +65,12 @@ impl Recipe {
             }
             if MUST_AGREE.contains(&key.as_str()) {
                 let folder = folder.to_path_buf();
-                return Err(CheckpointError::OtherRun { folder, key: key.clone(), saved: text(saved), given: text(now) });
+                return Err(CheckpointError::OtherRun {
+                    folder,
+                    key: key.clone(),
+                    saved: text(saved),
+                    given: text(now),
+                });
             }
             tracing::warn!("going on with {key} = {}, saved with {}", text(now), text(saved));
         }

@@ -119,7 +119,8 @@ impl RunFolder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(Error::io("read", &path, source)),
         };
-        let step_of = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?.get("step")?.as_u64();
+        let step_of =
+            |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?.get("step")?.as_u64();
         let kept = text.lines().filter(|line| step_of(line).is_some_and(|at| at <= step as u64));
         let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
         Ok(atomic::write_file(&path, kept.as_bytes())?)
@@ -138,7 +139,12 @@ mod tests {
         for step in [1, 3, 4] {
             run.append_metrics(&serde_json::json!({ "step": step })).unwrap();
         }
-        std::fs::File::options().append(true).open(folder.path().join(METRICS)).unwrap().write_all(b"{\"st").unwrap();
+        std::fs::File::options()
+            .append(true)
+            .open(folder.path().join(METRICS))
+            .unwrap()
+            .write_all(b"{\"st")
+            .unwrap();
         run.cut_metrics(3).unwrap();
         let text = std::fs::read_to_string(folder.path().join(METRICS)).unwrap();
         assert_eq!(text, "{\"step\":1}\n{\"step\":3}\n");

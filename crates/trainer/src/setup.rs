@@ -84,7 +84,11 @@ fn find_checkpoint(plan: &TrainPlan, start: &Start) -> Result<Option<(PathBuf, C
 fn new_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learner> {
     let train = &plan.config.train;
     let config = LearnerConfig {
-        sgd: SgdConfig { momentum: train.momentum_rate, l2_decay: train.l2_decay, clip_norm: train.clip_norm },
+        sgd: SgdConfig {
+            momentum: train.momentum_rate,
+            l2_decay: train.l2_decay,
+            clip_norm: train.clip_norm,
+        },
         label_smoothing: train.label_smoothing,
         pruner: pruner_config(plan, step),
     };
@@ -100,9 +104,7 @@ fn pruner_config(plan: &TrainPlan, step: usize) -> Option<PrunerConfig> {
         PruningMode::Threshold => Mode::Threshold(prune.threshold),
     };
     let strategy = match &plan.gmp {
-        Some(gmp) => {
-            Strategy::Gmp(GmpConfig { resume_step: step as u64, ..gmp.clone() })
-        }
+        Some(gmp) => Strategy::Gmp(GmpConfig { resume_step: step as u64, ..gmp.clone() }),
         None => Strategy::Base,
     };
     Some(PrunerConfig {

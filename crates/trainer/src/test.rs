@@ -9,6 +9,7 @@ use crate::outcome::TestReport;
 use crate::plan::{DataSize, TrainPlan};
 use crate::run_folder::{RunFolder, TEST};
 use crate::setup::load_model;
+use crate::stop::StopFlag;
 use crate::train::feed;
 use sparse_data::Split;
 use sparse_prune::{Mode, Pruner, PrunerConfig};
@@ -18,7 +19,12 @@ use std::path::Path;
 ///
 /// # Errors
 /// If data or weights are missing or do not fit, or the report cannot be written.
-pub fn test(config: &TrainConfig, weights: &Path, observer: &mut dyn Observer) -> Result<TestReport> {
+pub fn test(
+    config: &TrainConfig,
+    weights: &Path,
+    stop: &StopFlag,
+    observer: &mut dyn Observer,
+) -> Result<TestReport> {
     let dataset = open_split(config, Split::Test)?;
     let size = DataSize {
         train_len: config.train.batch_size,
@@ -28,7 +34,7 @@ pub fn test(config: &TrainConfig, weights: &Path, observer: &mut dyn Observer) -
     };
     let plan = TrainPlan::resolve(&dense(config), &size)?;
     let (model, file) = load_model(&plan, weights)?;
-    let evaluation = evaluate(&model, dataset, feed(&plan), observer)?;
+    let evaluation = evaluate(&model, dataset, feed(&plan), stop, observer)?;
     let pruner = Pruner::new(&model.var_map(), PrunerConfig::new(Mode::Threshold(0.0)))?;
     let report = TestReport {
         top1: evaluation.top1,

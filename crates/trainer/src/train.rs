@@ -41,7 +41,15 @@ pub fn train(
     folder.write_config(&plan.config)?;
     let store = Store::of_run(folder.path());
     let clock = Clock::default();
-    Run { plan, datasets, learner, folder, store, step, clock, threshold: None, tested: None }.run(stop, observer)
+    let mut run =
+        Run { plan, datasets, learner, folder, store, step, clock, stop, threshold: None, tested: None };
+    match run.finish(observer) {
+        Err(Error::Stopped { signal }) => {
+            run.save_checkpoint()?;
+            Ok(Outcome::Stopped { step: run.step, signal })
+        }
+        result => result.map(Outcome::Finished),
+    }
 }
 
 /// Time spent on training steps, in this process and since the last log line.
@@ -83,6 +91,7 @@ struct Run<'a> {
     /// Updates done.
     step: usize,
     clock: Clock,
+    stop: &'a StopFlag,
     /// The threshold of the last step.
     threshold: Option<f64>,
     /// The last evaluation, and after how many updates it was made.
@@ -90,28 +99,25 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn run(mut self, stop: &StopFlag, observer: &mut dyn Observer) -> Result<Outcome> {
+    fn finish(&mut self, observer: &mut dyn Observer) -> Result<Summary> {
         let begin = Instant::now();
         while self.step < self.plan.total_steps {
-            if let Some(signal) = self.epoch(stop, observer)? {
-                self.save_checkpoint()?;
-                return Ok(Outcome::Stopped { step: self.step, signal });
-            }
+            self.epoch(observer)?;
             self.end_of_epoch(observer)?;
         }
         write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
         let tested = self.test(observer)?;
         let summary = self.summary(tested, begin.elapsed())?;
         self.folder.write_summary(&summary)?;
-        Ok(Outcome::Finished(summary))
+        Ok(summary)
     }
 
-    /// Steps to the end of the epoch; gives the signal if one asked to stop.
-    fn epoch(&mut self, stop: &StopFlag, observer: &mut dyn Observer) -> Result<Option<usize>> {
+    /// Steps to the end of the epoch.
+    fn epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let mut loader = self.loader()?;
         loop {
             let (begin, waited) = (Instant::now(), loader.waited());
-            let Some(batch) = loader.next() else { return Ok(None) };
+            let Some(batch) = loader.next() else { return Ok(()) };
             let batch = batch?;
             let images = images_of(&batch)?;
             let lr = self.plan.lr.at(self.step);
@@ -121,8 +127,8 @@ impl Run<'_> {
             self.threshold = step.pruned.and_then(|pruned| pruned.threshold);
             self.log_if_due(&step, &batch, lr, observer)?;
             observer.step(self.step, self.plan.total_steps);
-            if let Some(signal) = stop.signal() {
-                return Ok(Some(signal));
+            if let Some(signal) = self.stop.signal() {
+                return Err(Error::Stopped { signal });
             }
             if self.plan.config.checkpoint.is_due(self.step) {
                 self.save_checkpoint()?;
@@ -171,7 +177,8 @@ impl Run<'_> {
         }
         self.learner.enforce()?;
         let feed = feed(self.plan);
-        let evaluation = evaluate(self.learner.model(), self.datasets.test.clone(), feed, observer)?;
+        let evaluation =
+            evaluate(self.learner.model(), self.datasets.test.clone(), feed, self.stop, observer)?;
         let sparsity = self.learner.pruner().sparsity()?;
         let record = EvaluationRecord::new(self.step, self.plan.epoch(self.step), evaluation, sparsity);
         self.folder.append_metrics(&record)?;
@@ -263,8 +270,5 @@ impl Run<'_> {
 
 /// How test images are fed.
 pub(crate) fn feed(plan: &TrainPlan) -> Feed {
-    Feed {
-        batch_size: plan.config.train.batch_size_for_validation,
-        workers: plan.config.data.worker_count(),
-    }
+    Feed { batch_size: plan.config.train.batch_size_for_validation, workers: plan.config.data.worker_count() }
 }

@@ -49,7 +49,11 @@ fn check_names(variables: &BTreeMap<String, Var>, tensors: &Tensors, path: &Path
     let path = || path.to_path_buf();
     for (name, variable) in variables {
         let Some(tensor) = tensors.get(name) else {
-            return Err(Error::TensorMissing { path: path(), name: name.clone(), expected: variable.dims().to_vec() });
+            return Err(Error::TensorMissing {
+                path: path(),
+                name: name.clone(),
+                expected: variable.dims().to_vec(),
+            });
         };
         if tensor.shape != variable.dims() || tensor.dtype != Dtype::F32 {
             return Err(Error::TensorShape {
@@ -76,4 +80,3 @@ pub fn load_weights(variables: &BTreeMap<String, Var>, path: &Path) -> Result<Pa
     set_variables(variables, &tensors, &file)?;
     Ok(file)
 }
-

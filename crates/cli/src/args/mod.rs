@@ -11,7 +11,7 @@ mod sections;
 mod values;
 
 pub(crate) use error::UsageError;
-pub(crate) use flags::{Action, InspectArgs};
+pub(crate) use flags::{Action, Flags, InspectArgs};
 pub(crate) use resolve::Resolved;
 
 use std::ffi::OsString;

@@ -55,7 +55,8 @@ pub enum CheckpointError {
 /// Lists what is there.
 fn available_advice(available: &[(usize, Option<usize>)]) -> String {
     if available.is_empty() {
-        return "there are none; start without --resume_epoch, or name the run's folder with --checkpoint".into();
+        return "there are none; start without --resume_epoch, or name the run's folder with --checkpoint"
+            .into();
     }
     let name = |(step, epoch): &(usize, Option<usize>)| match epoch {
         Some(epoch) => format!("epoch {epoch} (step {step})"),

@@ -58,7 +58,11 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If a tensor cannot be read or encoded.
-    pub(crate) fn files(learner: &Learner, config: &TrainConfig, step: usize) -> Result<Vec<(String, Vec<u8>)>> {
+    pub(crate) fn files(
+        learner: &Learner,
+        config: &TrainConfig,
+        step: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
         let masks = learner.pruner().masks();
         let packed = |mask: &Mask| {
             let bytes = mask.to_bytes();
@@ -92,26 +96,31 @@ impl Checkpoint {
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let damaged = |reason: String| CheckpointError::Damaged { folder: folder.to_path_buf(), reason };
         let bytes_of = |name: &str| {
-            std::fs::read(folder.join(name)).map_err(|error| damaged(format!("{name} cannot be read: {error}")))
+            std::fs::read(folder.join(name))
+                .map_err(|error| damaged(format!("{name} cannot be read: {error}")))
         };
         let state = unsealed(&bytes_of(STATE)?).map_err(&damaged)?;
         if state.version != VERSION {
-            return Err(damaged(format!("its layout is version {}, this program reads {VERSION}", state.version)));
+            return Err(damaged(format!(
+                "its layout is version {}, this program reads {VERSION}",
+                state.version
+            )));
         }
         let tensors_of = |name: &str| {
             let bytes = bytes_of(name)?;
             if state.crc32.get(name) != Some(&crc32fast::hash(&bytes)) {
                 return Err(damaged(format!("the checksum of {name} is wrong")));
             }
-            let (tensors, _) =
-                sparse_formats::decode(folder.join(name), &bytes).map_err(|error| damaged(error.to_string()))?;
+            let (tensors, _) = sparse_formats::decode(folder.join(name), &bytes)
+                .map_err(|error| damaged(error.to_string()))?;
             Ok(tensors)
         };
         let (weights, velocity, packed) = (tensors_of(WEIGHTS)?, tensors_of(VELOCITY)?, tensors_of(MASKS)?);
         let mut masks = BTreeMap::new();
         for (name, &len) in &state.mask_lengths {
             let bytes = packed.get(name).map(|tensor| tensor.data.as_slice()).unwrap_or_default();
-            let mask = Mask::from_bytes(len, bytes).map_err(|error| damaged(format!("mask {name}: {error}")))?;
+            let mask =
+                Mask::from_bytes(len, bytes).map_err(|error| damaged(format!("mask {name}: {error}")))?;
             masks.insert(name.clone(), mask);
         }
         Ok(Self { step: state.step, recipe: state.recipe, pruner: state.pruner, masks, weights, velocity })

@@ -56,7 +56,8 @@ impl Store {
         for entry in entries {
             let entry = entry.map_err(|source| Error::io("list", &self.folder, source))?;
             let name = entry.file_name();
-            let step = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|step| step.parse().ok());
+            let step =
+                name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|step| step.parse().ok());
             if let Some(step) = step {
                 found.push(Found { step, folder: entry.path() });
             }

@@ -1,0 +1,68 @@
+//! The main job: train and prune, or test.
+
+use crate::args::{Flags, Resolved};
+use crate::progress::Progress;
+use crate::talk::Talk;
+use crate::{signals, tables};
+use serde::Serialize;
+use sparse_trainer::config::Phase;
+use sparse_trainer::plan::{DeviceChoice, TrainPlan, data_path_check};
+use sparse_trainer::{Datasets, Error, Outcome, Start, StopFlag};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Does what the flags say.
+///
+/// # Errors
+/// What the flags, the config, the data or the run report.
+pub(crate) fn run(flags: Flags, talk: Talk) -> anyhow::Result<ExitCode> {
+    let resolved = flags.into_config()?;
+    let DeviceChoice::Cpu { threads } = DeviceChoice::for_config(&resolved.config.train)?;
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    data_path_check(&resolved.config.data, resolved.phase)?;
+    let stop = signals::listen()?;
+    match resolved.phase {
+        Phase::Train => train(resolved, &stop, talk),
+        Phase::Test => test(&resolved, &stop, talk),
+    }
+}
+
+fn train(resolved: Resolved, stop: &StopFlag, talk: Talk) -> anyhow::Result<ExitCode> {
+    let datasets = Datasets::open(&resolved.config)?;
+    let plan = TrainPlan::resolve(&resolved.config, &datasets.size())?;
+    talk.say(&plan.to_string());
+    let start = Start { resume: resolved.resume, checkpoint: resolved.checkpoint };
+    match sparse_trainer::train(&plan, &datasets, &start, stop, &mut Progress::new(talk))? {
+        Outcome::Finished(summary) => {
+            print(&summary, resolved.json, tables::summary)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Outcome::Stopped { step, signal } => {
+            tracing::warn!("stopped after step {step}, state saved; --resume auto goes on from there");
+            Ok(ExitCode::from(signals::exit_code(signal)))
+        }
+    }
+}
+
+fn test(resolved: &Resolved, stop: &StopFlag, talk: Talk) -> anyhow::Result<ExitCode> {
+    let config = &resolved.config;
+    let named = resolved.pruned_model.as_ref().or(config.model.pretrained_model.as_ref());
+    let weights = named.unwrap_or(&config.train.model_path);
+    match sparse_trainer::test(config, weights, stop, &mut Progress::new(talk)) {
+        Ok(report) => {
+            print(&report, resolved.json, tables::test)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(Error::Stopped { signal }) => Ok(ExitCode::from(signals::exit_code(signal))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A result on stdout, as JSON or as a table. A reader that went away is no error.
+pub(crate) fn print<T: Serialize>(value: &T, json: bool, table: impl Fn(&T) -> String) -> anyhow::Result<()> {
+    let text = if json { serde_json::to_string_pretty(value)? } else { table(value) };
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}

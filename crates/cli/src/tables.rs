@@ -1,0 +1,95 @@
+//! Results as tables for people.
+
+use comfy_table::{CellAlignment, Table, presets};
+use sparse_trainer::{EvaluationRecord, Inspection, Sparsity, Summary, TestReport};
+
+/// A table with right-aligned columns but the first.
+fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header.iter().copied());
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}
+
+fn result_rows(top1: f64, top5: f64, images: u64, sparsity: Sparsity) -> Vec<Vec<String>> {
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    vec![
+        row("top-1", percent(top1)),
+        row("top-5", percent(top5)),
+        row("test images", images.to_string()),
+        row("sparsity, all parameters", percent(sparsity.all_parameters)),
+        row("sparsity, prunable", percent(sparsity.prunable)),
+        row("sparsity, pointwise", percent(sparsity.pointwise)),
+    ]
+}
+
+/// The end of a run.
+pub(crate) fn summary(summary: &Summary) -> String {
+    let mut rows = result_rows(summary.top1, summary.top5, summary.images, summary.sparsity);
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    rows.push(row(
+        "threshold",
+        summary.threshold.map_or_else(|| "-".to_owned(), |value| format!("{value:.4e}")),
+    ));
+    rows.push(row("epochs, steps", format!("{}, {}", summary.epochs, summary.steps)));
+    rows.push(row("images/s in training", format!("{:.0}", summary.images_per_second)));
+    rows.push(row("seconds", format!("{:.1}", summary.wall_seconds)));
+    table(&["result", ""], rows)
+}
+
+/// `--phase test`.
+pub(crate) fn test(report: &TestReport) -> String {
+    table(&["test", ""], result_rows(report.top1, report.top5, report.images, report.sparsity))
+}
+
+/// One evaluation during training.
+pub(crate) fn evaluation(record: &EvaluationRecord) -> String {
+    let header = ["epoch", "top-1", "top-5", "test loss", "sparsity, all", "prunable", "pointwise"];
+    let row = vec![
+        record.epoch.to_string(),
+        percent(record.top1),
+        percent(record.top5),
+        format!("{:.4}", record.loss),
+        percent(record.sparsity.all_parameters),
+        percent(record.sparsity.prunable),
+        percent(record.sparsity.pointwise),
+    ];
+    table(&header, [row])
+}
+
+/// `inspect`: the layers, then threshold against sparsity.
+pub(crate) fn inspection(inspection: &Inspection) -> String {
+    let layers = inspection.layers.iter().map(|layer| {
+        vec![
+            layer.name.clone(),
+            layer.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×"),
+            layer.zeros.to_string(),
+            percent(layer.sparsity),
+            format!("{:.3e}", layer.min),
+            format!("{:.3e}", layer.median),
+            format!("{:.3e}", layer.max),
+        ]
+    });
+    let layers = table(&["tensor", "shape", "zeros", "sparsity", "min |w|", "median |w|", "max |w|"], layers);
+    let by_share = inspection.threshold_for_sparsity.iter();
+    let mut rows: Vec<_> = by_share.chain(&inspection.sparsity_for_threshold).collect();
+    rows.sort_by(|a, b| a.threshold.total_cmp(&b.threshold));
+    let rows = rows.into_iter().map(|row| vec![format!("{:.4e}", row.threshold), percent(row.pruned)]);
+    let thresholds = table(&["--threshold", "sparsity, prunable"], rows);
+    let sparsity = inspection.sparsity;
+    format!(
+        "{layers}\n{}: {} parameters; sparsity {} of all, {} of prunable, {} of pointwise\n{thresholds}",
+        inspection.file,
+        inspection.parameters,
+        percent(sparsity.all_parameters),
+        percent(sparsity.prunable),
+        percent(sparsity.pointwise),
+    )
+}

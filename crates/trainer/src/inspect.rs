@@ -1,0 +1,169 @@
+//! What is in a weights file: zeros per layer, and which threshold gives which sparsity.
+
+use crate::error::{Error, Result};
+use crate::weights::weights_file;
+use serde::Serialize;
+use sparse_formats::{Dtype, Tensor};
+use sparse_sparsity::report::{Count, Magnitudes, ThresholdRow, magnitudes};
+use std::path::Path;
+
+/// Shares of the prunable weights for which a threshold is given.
+const SHARES: [f64; 12] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95];
+/// Thresholds for which the share is given.
+const THRESHOLDS: [f64; 6] = [1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1];
+
+/// One tensor of the file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerReport {
+    /// Name of the tensor.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Whether a pruner takes it by default: two dimensions or more.
+    pub prunable: bool,
+    /// Zeros in it.
+    pub zeros: u64,
+    /// Fraction of zeros.
+    pub sparsity: f64,
+    /// Smallest |w|.
+    pub min: f64,
+    /// Median |w|, the lower of the two middle ones.
+    pub median: f64,
+    /// Largest |w|.
+    pub max: f64,
+}
+
+/// A weights file, measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inspection {
+    /// The file.
+    pub file: String,
+    /// Numbers in the file.
+    pub parameters: u64,
+    /// Fraction of zeros over all numbers, over the prunable ones, and over pointwise kernels.
+    pub sparsity: sparse_prune::Sparsity,
+    /// Every tensor, in the order of the names.
+    pub layers: Vec<LayerReport>,
+    /// For wanted shares of the prunable weights the threshold that prunes them.
+    pub threshold_for_sparsity: Vec<ThresholdRow>,
+    /// For common thresholds the share of the prunable weights that they prune.
+    pub sparsity_for_threshold: Vec<ThresholdRow>,
+}
+
+/// Measures a weights file or the weights of a run folder.
+///
+/// # Errors
+/// If the file cannot be read, or holds a tensor that is not f32 or f64 or has a NaN in it.
+pub fn inspect(path: &Path) -> Result<Inspection> {
+    let file = weights_file(path)?;
+    let (tensors, _) = sparse_formats::read(&file)?;
+    let (mut layers, mut prunable, mut counts) = (Vec::new(), Vec::new(), [Count::default(); 3]);
+    for (name, tensor) in &tensors {
+        let values = values_of(&file, name, tensor)?;
+        let measured = measure(&file, name, &values, &[])?;
+        let is_prunable = tensor.shape.len() >= 2;
+        let is_pointwise = matches!(tensor.shape[..], [_, _, 1, 1]);
+        for (count, counts_here) in counts.iter_mut().zip([true, is_prunable, is_pointwise]) {
+            if counts_here {
+                *count = *count + measured.count;
+            }
+        }
+        layers.push(layer_report(name, tensor, is_prunable, &measured));
+        if is_prunable {
+            prunable.push(values);
+        }
+    }
+    let slices: Vec<&[f64]> = prunable.iter().map(Vec::as_slice).collect();
+    let table = magnitudes(&slices, &SHARES).map_err(sparse_prune::Error::from)?;
+    let [all_parameters, prunable, pointwise] = counts.map(Count::sparsity);
+    Ok(Inspection {
+        file: file.display().to_string(),
+        parameters: counts[0].total,
+        sparsity: sparse_prune::Sparsity { all_parameters, prunable, pointwise },
+        layers,
+        threshold_for_sparsity: table.rows,
+        sparsity_for_threshold: THRESHOLDS.iter().map(|&threshold| share_below(&slices, threshold)).collect(),
+    })
+}
+
+fn values_of(file: &Path, name: &str, tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(match tensor.dtype {
+        Dtype::F64 => tensor.to_f64()?,
+        Dtype::F32 => tensor.to_f32()?.into_iter().map(f64::from).collect(),
+        other => {
+            return Err(Error::TensorShape {
+                path: file.to_path_buf(),
+                name: name.to_owned(),
+                expected: format!("{} or {}", Dtype::F32, Dtype::F64),
+                got: other.to_string(),
+            });
+        }
+    })
+}
+
+fn measure(file: &Path, name: &str, values: &[f64], shares: &[f64]) -> Result<Magnitudes> {
+    let not_a_number = |_| Error::NotANumber { path: file.to_path_buf(), name: name.to_owned() };
+    magnitudes(&[values], shares).map_err(not_a_number)
+}
+
+fn layer_report(name: &str, tensor: &Tensor, prunable: bool, measured: &Magnitudes) -> LayerReport {
+    LayerReport {
+        name: name.to_owned(),
+        shape: tensor.shape.clone(),
+        prunable,
+        zeros: measured.count.zeros,
+        sparsity: measured.count.sparsity(),
+        min: measured.minimum,
+        median: measured.median,
+        max: measured.maximum,
+    }
+}
+
+/// The share of weights below a threshold.
+fn share_below(parts: &[&[f64]], threshold: f64) -> ThresholdRow {
+    let total: usize = parts.iter().map(|part| part.len()).sum();
+    let below = |part: &&[f64]| part.iter().filter(|value| value.abs() < threshold).count();
+    let pruned = parts.iter().map(below).sum::<usize>() as f64 / total.max(1) as f64;
+    ThresholdRow { share: pruned, threshold, pruned }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sparse_formats::Tensors;
+
+    #[test]
+    fn counts_quantiles_and_thresholds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        let weights: Vec<f32> = (0..100).map(|i| if i < 20 { 0.0 } else { i as f32 / 1000.0 }).collect();
+        let mut tensors = Tensors::new();
+        tensors.insert("a".into(), Tensor::from_f32([10, 10, 1, 1], &weights));
+        tensors.insert("b".into(), Tensor::from_f32([4], &[0.0, -2.0, 1.0, 1.0]));
+        sparse_formats::write(&path, &tensors, None).unwrap();
+        let inspection = inspect(folder.path()).unwrap();
+        assert_eq!(inspection.parameters, 104);
+        assert!((inspection.sparsity.pointwise - 0.2).abs() < 1e-12);
+        assert!((inspection.sparsity.all_parameters - 21.0 / 104.0).abs() < 1e-12);
+        let layer = &inspection.layers[0];
+        assert_eq!((layer.zeros, layer.prunable, layer.min), (20, true, 0.0));
+        assert!((layer.median - 0.049).abs() < 1e-6 && (layer.max - 0.099).abs() < 1e-6);
+        let half = inspection.threshold_for_sparsity.iter().find(|row| row.share == 0.5).unwrap();
+        assert!((half.threshold - 0.05).abs() < 1e-6 && (half.pruned - 0.5).abs() < 1e-12);
+        let at = inspection.sparsity_for_threshold.iter().find(|row| row.threshold == 3e-2).unwrap();
+        assert!((at.pruned - 0.3).abs() < 1e-12, "{at:?}");
+    }
+
+    #[test]
+    fn a_nan_and_another_type_name_the_tensor() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        for (tensor, part) in
+            [(Tensor::from_f32([1], &[f32::NAN]), "NaN"), (Tensor::from_u8([1], &[1]), "U8")]
+        {
+            sparse_formats::write(&path, &Tensors::from([("odd".to_owned(), tensor)]), None).unwrap();
+            let message = inspect(&path).unwrap_err().to_string();
+            assert!(message.contains("odd") && message.contains(part), "{message}");
+        }
+    }
+}
