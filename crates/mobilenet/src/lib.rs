@@ -20,11 +20,13 @@
 //! # }
 //! ```
 
+mod backward;
 mod error;
 mod init;
 mod model;
 mod table;
 
+pub use backward::TrainPass;
 pub use error::{Error, Result};
 pub use model::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, MobileNet, Mode};
 pub use table::{

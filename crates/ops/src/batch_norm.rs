@@ -1,6 +1,6 @@
 //! Batch norm followed by ReLU.
 
-use crate::host::{Element, Op, Operand, Output, Ternary, Unary, ensure, if_tracked};
+use crate::host::{Element, Op, Operand, Output, Ternary, Unary, ensure, only_tracked};
 use candle_core::{Result, Shape, Tensor};
 use sparse_kernels::host::batch_norm::{self, Channels};
 
@@ -57,8 +57,26 @@ pub fn batch_norm_relu(
     [scale, offset]: [&Tensor; 2],
     epsilon: f64,
 ) -> Result<Tensor> {
-    let op = Forward { statistics: statistics.0.clone(), epsilon };
+    let op = Forward { statistics: statistics.clone(), epsilon };
     x.contiguous()?.apply_op3(&scale.contiguous()?, &offset.contiguous()?, Op(op))
+}
+
+/// Gradients of [`batch_norm_relu`] to `x`, `scale` and `offset`, the statistics being those of `x`.
+///
+/// Shapes: `x`, its result `y` and the gradient `dy`: `[C, H, W, N]`; results `[C, H, W, N]`, `[C]`, `[C]`.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn batch_norm_relu_gradients(
+    [x, y, dy]: [&Tensor; 3],
+    statistics: &ChannelStatistics,
+    scale: &Tensor,
+    epsilon: f64,
+) -> Result<[Tensor; 3]> {
+    let statistics = &statistics.0;
+    let sums = x.apply_op3_no_bwd(y, dy, &Op(ParameterGradients { statistics, epsilon, scale }))?;
+    let dx = x.apply_op3_no_bwd(y, dy, &Op(InputGradient { statistics, epsilon, scale, sums: &sums }))?;
+    Ok([dx, sums.get(0)?, sums.get(1)?])
 }
 
 struct Statistics;
@@ -75,9 +93,8 @@ impl Unary for Statistics {
     }
 }
 
-/// `statistics: [2, C]`.
 struct Forward {
-    statistics: Tensor,
+    statistics: ChannelStatistics,
     epsilon: f64,
 }
 
@@ -103,9 +120,9 @@ impl Ternary for Forward {
     fn run<T: Element>(&self, [x, scale, offset]: [Operand<'_, T>; 3]) -> Output<T> {
         let channels = x.dims[0];
         ensure(scale.dims == [channels] && offset.dims == [channels], Self::NAME, x.dims, scale.dims)?;
-        ensure(self.statistics.dims() == [2, channels], Self::NAME, x.dims, self.statistics.dims())?;
+        ensure(self.statistics.0.dims() == [2, channels], Self::NAME, x.dims, self.statistics.0.dims())?;
         let mut y = vec![T::default(); x.data.len()];
-        with_channels(&self.statistics, scale.data, self.epsilon, |channels| {
+        with_channels(&self.statistics.0, scale.data, self.epsilon, |channels| {
             batch_norm::forward(x.data, channels, offset.data, &mut y);
         })?;
         Ok((y, Shape::from(x.dims.to_vec())))
@@ -117,15 +134,9 @@ impl Ternary for Forward {
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
-        let (statistics, epsilon) = (&self.statistics, self.epsilon);
-        let sums = ParameterGradients { statistics, epsilon, scale };
-        let sums = x.apply_op3_no_bwd(y, dy, &Op(sums))?;
-        let input = InputGradient { statistics, epsilon, scale, sums: &sums };
-        Ok([
-            if_tracked(x, || x.apply_op3_no_bwd(y, dy, &Op(input)))?,
-            if_tracked(scale, || sums.get(0))?,
-            if_tracked(offset, || sums.get(1))?,
-        ])
+        let tracked = [x, scale, offset].map(Tensor::track_op);
+        let gradients = batch_norm_relu_gradients([x, y, dy], &self.statistics, scale, self.epsilon)?;
+        Ok(only_tracked(gradients, tracked))
     }
 }
 

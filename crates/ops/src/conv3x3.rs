@@ -18,6 +18,16 @@ pub fn conv3x3(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
     x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward { stride }))
 }
 
+/// Gradient of [`conv3x3`] to its weight.
+///
+/// Shapes: `x: [Cin, H, W, N]`, `dy: [Cout, Ho, Wo, N]`, result `[Cout, Cin, 3, 3]`.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn conv3x3_weight_gradient(x: &Tensor, dy: &Tensor, stride: usize) -> Result<Tensor> {
+    dy.apply_op2_no_bwd(x, &Op(WeightGradient { stride }))
+}
+
 struct Forward {
     stride: usize,
 }
@@ -59,7 +69,7 @@ impl Binary for Forward {
         let input = InputGradient { x: dims4(x.dims(), Self::NAME)?, stride };
         Ok((
             if_tracked(x, || dy.apply_op2_no_bwd(weight, &Op(input)))?,
-            if_tracked(weight, || dy.apply_op2_no_bwd(x, &Op(WeightGradient { stride })))?,
+            if_tracked(weight, || conv3x3_weight_gradient(x, dy, stride))?,
         ))
     }
 }
@@ -80,6 +90,8 @@ impl Binary for WeightGradient {
 
     fn run<T: Element>(&self, dy: Operand<'_, T>, x: Operand<'_, T>) -> Output<T> {
         let dims = dims_of(dims4(x.dims, Self::NAME)?, dy.dims[0], self.stride);
+        let fits = [dims.outputs, dims.out_height(), dims.out_width(), dims.batch] == *dy.dims;
+        ensure(fits, Self::NAME, x.dims, dy.dims)?;
         let shape = Shape::from((dims.outputs, dims.inputs, 3, 3));
         let mut dw = vec![T::default(); shape.elem_count()];
         conv3x3::weight_gradient(x.data, dy.data, &mut dw, dims);

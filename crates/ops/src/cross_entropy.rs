@@ -12,6 +12,21 @@ use std::sync::Arc;
 /// # Errors
 /// If the number of labels is not N, a label is too large, or the element type is not f32 or f64.
 pub fn cross_entropy(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<Tensor> {
+    check(logits, labels)?;
+    logits.contiguous()?.apply_op1(Op(Forward { labels: labels.into(), smoothing }))
+}
+
+/// Gradient of [`cross_entropy`] to the logits, `[N, classes]`.
+///
+/// # Errors
+/// As [`cross_entropy`].
+pub fn cross_entropy_gradient(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<Tensor> {
+    check(logits, labels)?;
+    let one = Tensor::ones((), logits.dtype(), logits.device())?;
+    logits.apply_op2_no_bwd(&one, &Op(InputGradient { labels: labels.into(), smoothing }))
+}
+
+fn check(logits: &Tensor, labels: &[u32]) -> Result<()> {
     let (batch, classes) = logits.dims2()?;
     if labels.len() != batch || batch == 0 {
         bail!("cross_entropy: {batch} rows of logits, {} labels", labels.len());
@@ -19,7 +34,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<
     if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
         bail!("cross_entropy: label {label} with {classes} classes");
     }
-    logits.contiguous()?.apply_op1(Op(Forward { labels: labels.into(), smoothing }))
+    Ok(())
 }
 
 struct Forward {

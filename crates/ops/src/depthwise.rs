@@ -18,6 +18,31 @@ pub fn depthwise3x3(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor
     x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward { stride }))
 }
 
+/// Gradient of [`depthwise3x3`] to its input.
+///
+/// Shapes: `weight: [C, 1, 3, 3]`, `dy: [C, Ho, Wo, N]`, `x`: dimensions `[C, H, W, N]` of the input and of the result.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn depthwise3x3_input_gradient(
+    weight: &Tensor,
+    dy: &Tensor,
+    x: [usize; 4],
+    stride: usize,
+) -> Result<Tensor> {
+    dy.apply_op2_no_bwd(weight, &Op(InputGradient { x, stride }))
+}
+
+/// Gradient of [`depthwise3x3`] to its weight.
+///
+/// Shapes: `x: [C, H, W, N]`, `dy: [C, Ho, Wo, N]`, result `[C, 1, 3, 3]`.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn depthwise3x3_weight_gradient(x: &Tensor, dy: &Tensor, stride: usize) -> Result<Tensor> {
+    dy.apply_op2_no_bwd(x, &Op(WeightGradient { stride }))
+}
+
 struct Forward {
     stride: usize,
 }
@@ -55,10 +80,10 @@ impl Binary for Forward {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let stride = self.stride;
-        let input = InputGradient { x: dims4(x.dims(), Self::NAME)?, stride };
+        let dims = dims4(x.dims(), Self::NAME)?;
         Ok((
-            if_tracked(x, || dy.apply_op2_no_bwd(weight, &Op(input)))?,
-            if_tracked(weight, || dy.apply_op2_no_bwd(x, &Op(WeightGradient { stride })))?,
+            if_tracked(x, || depthwise3x3_input_gradient(weight, dy, dims, stride))?,
+            if_tracked(weight, || depthwise3x3_weight_gradient(x, dy, stride))?,
         ))
     }
 }
@@ -67,9 +92,12 @@ impl Binary for InputGradient {
     const NAME: &'static str = "depthwise3x3-input-gradient";
 
     fn run<T: Element>(&self, dy: Operand<'_, T>, weight: Operand<'_, T>) -> Output<T> {
+        let dims = dims_of(self.x, self.stride);
+        let fits = [dims.channels, dims.out_height(), dims.out_width(), dims.batch] == *dy.dims;
+        ensure(fits && weight.dims == [dims.channels, 1, 3, 3], Self::NAME, &self.x, dy.dims)?;
         let shape = Shape::from(self.x.to_vec());
         let mut dx = vec![T::default(); shape.elem_count()];
-        depthwise::input_gradient(weight.data, dy.data, &mut dx, dims_of(self.x, self.stride));
+        depthwise::input_gradient(weight.data, dy.data, &mut dx, dims);
         Ok((dx, shape))
     }
 }
@@ -79,6 +107,8 @@ impl Binary for WeightGradient {
 
     fn run<T: Element>(&self, dy: Operand<'_, T>, x: Operand<'_, T>) -> Output<T> {
         let dims = dims_of(dims4(x.dims, Self::NAME)?, self.stride);
+        let fits = [dims.channels, dims.out_height(), dims.out_width(), dims.batch] == *dy.dims;
+        ensure(fits, Self::NAME, x.dims, dy.dims)?;
         let mut dw = vec![T::default(); dims.channels * 9];
         depthwise::weight_gradient(x.data, dy.data, &mut dw, dims);
         Ok((dw, Shape::from((dims.channels, 1, 3, 3))))

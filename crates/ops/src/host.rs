@@ -196,6 +196,12 @@ pub(crate) fn if_tracked(
     if operand.track_op() { gradient().map(Some) } else { Ok(None) }
 }
 
+/// Leaves out the gradients of operands that the graph does not need.
+pub(crate) fn only_tracked(gradients: [Tensor; 3], tracked: [bool; 3]) -> [Option<Tensor>; 3] {
+    let [a, b, c] = gradients;
+    [tracked[0].then_some(a), tracked[1].then_some(b), tracked[2].then_some(c)]
+}
+
 /// The four dimensions of a tensor, or an error that names the operation.
 pub(crate) fn dims4(dims: &[usize], op: &'static str) -> Result<[usize; 4]> {
     match dims.try_into() {

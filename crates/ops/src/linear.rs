@@ -1,6 +1,6 @@
 //! The classifier head.
 
-use crate::host::{Binary, Element, Op, Operand, Output, Ternary, Unary, ensure, if_tracked};
+use crate::host::{Binary, Element, Op, Operand, Output, Ternary, Unary, ensure, only_tracked};
 use candle_core::{Result, Shape, Tensor};
 use sparse_kernels::host::linear::{self, Dims};
 
@@ -12,6 +12,21 @@ use sparse_kernels::host::linear::{self, Dims};
 /// If the shapes do not fit together or the element type is not f32 or f64.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Op(Forward))
+}
+
+/// Gradients of [`linear()`] to its input, its weight and its bias.
+///
+/// Shapes: `x: [N, inputs]`, `weight: [inputs, outputs]`, `dy: [N, outputs]`; results `[N, inputs]`,
+/// `[inputs, outputs]`, `[outputs]`.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn linear_gradients(x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Tensor; 3]> {
+    Ok([
+        dy.apply_op2_no_bwd(weight, &Op(InputGradient))?,
+        dy.apply_op2_no_bwd(x, &Op(WeightGradient))?,
+        dy.apply_op1_no_bwd(&Op(BiasGradient))?,
+    ])
 }
 
 struct Forward;
@@ -39,11 +54,9 @@ impl Ternary for Forward {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
-        Ok([
-            if_tracked(x, || dy.apply_op2_no_bwd(weight, &Op(InputGradient)))?,
-            if_tracked(weight, || dy.apply_op2_no_bwd(x, &Op(WeightGradient)))?,
-            if_tracked(bias, || dy.apply_op1_no_bwd(&Op(BiasGradient)))?,
-        ])
+        let tracked = [x, weight, bias].map(Tensor::track_op);
+        let gradients = linear_gradients(x, weight, dy)?;
+        Ok(only_tracked(gradients, tracked))
     }
 }
 

@@ -14,6 +14,26 @@ pub fn pointwise(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward))
 }
 
+/// Gradient of [`pointwise()`] to its input.
+///
+/// Shapes: `weight: [Cout, Cin, 1, 1]`, `dy: [Cout, H, W, N]`, result `[Cin, H, W, N]`.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn pointwise_input_gradient(weight: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    dy.apply_op2_no_bwd(weight, &Op(InputGradient))
+}
+
+/// Gradient of [`pointwise()`] to its weight.
+///
+/// Shapes: `x: [Cin, H, W, N]`, `dy: [Cout, H, W, N]`, result `[Cout, Cin, 1, 1]`.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn pointwise_weight_gradient(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    dy.apply_op2_no_bwd(x, &Op(WeightGradient))
+}
+
 struct Forward;
 struct InputGradient;
 struct WeightGradient;
@@ -38,8 +58,8 @@ impl Binary for Forward {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         Ok((
-            if_tracked(x, || dy.apply_op2_no_bwd(weight, &Op(InputGradient)))?,
-            if_tracked(weight, || dy.apply_op2_no_bwd(x, &Op(WeightGradient)))?,
+            if_tracked(x, || pointwise_input_gradient(weight, dy))?,
+            if_tracked(weight, || pointwise_weight_gradient(x, dy))?,
         ))
     }
 }
@@ -49,6 +69,7 @@ impl Binary for InputGradient {
 
     fn run<T: Element>(&self, dy: Operand<'_, T>, weight: Operand<'_, T>) -> Output<T> {
         let [outputs, height, width, batch] = dims4(dy.dims, Self::NAME)?;
+        ensure(weight.dims[0] == outputs, Self::NAME, dy.dims, weight.dims)?;
         let inputs = weight.dims[1];
         let dims = Dims { outputs, inputs, pixels: height * width * batch };
         let mut dx = vec![T::default(); inputs * dims.pixels];
@@ -62,6 +83,7 @@ impl Binary for WeightGradient {
 
     fn run<T: Element>(&self, dy: Operand<'_, T>, x: Operand<'_, T>) -> Output<T> {
         let [outputs, height, width, batch] = dims4(dy.dims, Self::NAME)?;
+        ensure(x.dims[1..] == dy.dims[1..], Self::NAME, dy.dims, x.dims)?;
         let inputs = x.dims[0];
         let mut dw = vec![T::default(); outputs * inputs];
         let dims = Dims { outputs, inputs, pixels: height * width * batch };

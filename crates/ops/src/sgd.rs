@@ -2,7 +2,6 @@
 
 use crate::host::{Operand, by_dtype, elements_mut};
 use candle_core::backend::BackendStorage;
-use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var, bail};
 use sparse_kernels::host::sgd::{self, Velocity};
 use std::collections::BTreeMap;
@@ -55,13 +54,13 @@ impl Sgd {
         &self.velocities
     }
 
-    /// One update. `mask(name)` gives the mask of a variable whose gradient is to be masked.
+    /// One update with the gradient of each variable by name. `mask(name)` gives the mask of a variable whose gradient is to be masked.
     ///
     /// # Errors
-    /// If a variable has no gradient, or candle's.
+    /// If a variable has no gradient or one of another shape, or candle's.
     pub fn step<'a>(
         &mut self,
-        gradients: &GradStore,
+        gradients: &BTreeMap<String, Tensor>,
         learning_rate: f64,
         mask: impl Fn(&str) -> Option<GradientMask<'a>>,
     ) -> Result<()> {
@@ -84,7 +83,7 @@ impl Sgd {
     }
 
     /// The factor that brings the global gradient norm down to `clip_norm`.
-    fn gradient_scale(&self, gradients: &GradStore) -> Result<f64> {
+    fn gradient_scale(&self, gradients: &BTreeMap<String, Tensor>) -> Result<f64> {
         let Some(limit) = self.config.clip_norm else { return Ok(1.0) };
         let mut square = 0.0;
         for (name, variable) in &self.variables {
@@ -94,9 +93,12 @@ impl Sgd {
     }
 }
 
-fn gradient_of(gradients: &GradStore, name: &str, variable: &Var) -> Result<Tensor> {
-    match gradients.get(variable.as_tensor()) {
-        Some(gradient) => gradient.contiguous(),
+fn gradient_of(gradients: &BTreeMap<String, Tensor>, name: &str, variable: &Var) -> Result<Tensor> {
+    match gradients.get(name) {
+        Some(gradient) if gradient.dims() == variable.dims() => gradient.contiguous(),
+        Some(gradient) => {
+            bail!("gradient of {name} is {:?}, the variable {:?}", gradient.dims(), variable.dims())
+        }
         None => bail!("no gradient for {name}: it does not take part in the loss"),
     }
 }

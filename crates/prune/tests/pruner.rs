@@ -271,20 +271,25 @@ mod pruner {
         let vars = map(&[("a", spread(0, &[300, 700]))]);
         let config = PrunerConfig { regrow: false, ..ratio(0.5) };
         let mut pruner = stepped(&vars, config.clone());
-        let kept = pruner.masks()["a"].clone();
-        // The weights that are pruned become the largest; of the others the next smallest go.
-        let raised: Vec<f32> = values(&vars, "a");
-        let raised: Vec<f32> =
-            raised.iter().enumerate().map(|(at, &weight)| if kept.get(at) { weight } else { 9.0 }).collect();
-        set(&vars, "a", &f32s(&raised, &[300, 700]));
-        let state = pruner.state();
-        let mut next = Pruner::new(&vars, PrunerConfig { mode: Mode::Ratio(0.75), ..config }).unwrap();
-        next.restore(state, pruner.masks().clone()).unwrap();
-        next.step().unwrap();
-        pruner.step().unwrap();
-        assert_eq!(pruned(&pruner), 105_000);
+        let half = pruner.masks()["a"].clone();
+        let with_pruned = |weight: fn(usize) -> f32| {
+            let weights = values(&vars, "a").into_iter().enumerate();
+            let weights = weights.map(|(at, kept)| if half.get(at) { kept } else { weight(at) });
+            f32s(&weights.collect::<Vec<f32>>(), &[300, 700])
+        };
+        let large = with_pruned(|_| 9.0);
+        let mixed = with_pruned(|at| if at.is_multiple_of(4000) { 0.0 } else { 9.0 });
+        set(&vars, "a", &large);
         let mut wanted = masks_by_sorting(&vars, &["a"], 52_500).remove(0);
-        wanted.intersect(&pruner.masks()["a"]).unwrap();
+        wanted.intersect(&half).unwrap();
+        // Whatever the weights that are pruned have become, they stay so, and the smallest of the others follow.
+        set(&vars, "a", &mixed);
+        pruner.step().unwrap();
+        assert_eq!(pruner.masks()["a"], half);
+        let config = PrunerConfig { mode: Mode::Ratio(0.75), ..config };
+        let mut next = Pruner::new(&vars, config).unwrap();
+        next.restore(pruner.state(), pruner.masks().clone()).unwrap();
+        next.step().unwrap();
         assert_eq!(next.masks()["a"], wanted);
     }
 
@@ -321,6 +326,18 @@ mod pruner {
                 assert!(kept == 0 || kept == blocks.size(index), "{block:?} {index}");
             }
         }
+    }
+
+    #[test]
+    fn tied_blocks_are_pruned_in_their_order() {
+        let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        let vars = map(&[("a", ones(&[4, 4])), ("b", ones(&[3, 4]))]);
+        let pruner = stepped(&vars, PrunerConfig { block: [2, 2], ..ratio(0.85) });
+        // 24 of 28 weights are asked for: the four blocks of a and the two whole ones of b.
+        assert_eq!(pruner.masks()["a"].kept(), 0);
+        assert_eq!(pruner.masks()["b"], Mask::from_fn(12, |index| index >= 8));
+        let pruner = stepped(&vars, PrunerConfig { block: [2, 2], ..ratio(0.5) });
+        assert_eq!(pruner.masks()["a"].to_bytes(), [0, 0b1100_1100]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! One training step: masks, forward, backward, optimizer, pruner, in the order of PaddleSlim's demo.
 
 use crate::error::{Error, Result};
-use candle_core::{DType, Tensor};
-use sparse_mobilenet::{MobileNet, Mode};
-use sparse_ops::{GradientMask, Sgd, SgdConfig, cross_entropy};
+use candle_core::Tensor;
+use sparse_mobilenet::MobileNet;
+use sparse_ops::{GradientMask, Sgd, SgdConfig};
 use sparse_prune::{GradientMode, Pruner, PrunerConfig, StepReport};
 
 /// The model with its optimizer and its pruner.
@@ -84,13 +84,12 @@ impl Learner {
     /// [`Error::LossNotFinite`] before the weights are touched, or what an operation reports.
     pub fn step(&mut self, images: &Tensor, labels: &[u32], learning_rate: f64) -> Result<Step> {
         self.enforce()?;
-        let logits = self.model.forward(images, Mode::Train)?;
-        let loss = cross_entropy(&logits, labels, self.label_smoothing)?;
-        let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        if !value.is_finite() {
-            return Err(Error::LossNotFinite { loss: value });
+        let pass = self.model.train_pass(images, labels, self.label_smoothing)?;
+        let (loss, logits) = (pass.loss, pass.logits.clone());
+        if !loss.is_finite() {
+            return Err(Error::LossNotFinite { loss });
         }
-        let gradients = loss.backward()?;
+        let gradients = pass.gradients()?;
         let (pruner, prunes) = (&self.pruner, self.prunes);
         self.optimizer.step(&gradients, learning_rate, |name| {
             let hold_pruned = !pruner.regrow();
@@ -99,7 +98,7 @@ impl Learner {
             mask.map(|mask| GradientMask { words: mask.words(), hold_pruned })
         })?;
         let pruned = if self.prunes { Some(self.pruner.step()?) } else { None };
-        Ok(Step { loss: value, logits: logits.detach(), pruned })
+        Ok(Step { loss, logits, pruned })
     }
 
     /// Sets the pruned weights to zero.

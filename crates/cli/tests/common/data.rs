@@ -1,0 +1,61 @@
+//! Images of ten classes in MNIST's files: a bright bar whose place depends on the class, on dark noise.
+
+use std::path::Path;
+
+pub(crate) const TRAIN_IMAGES: usize = 640;
+pub(crate) const TEST_IMAGES: usize = 200;
+const CLASSES: usize = 10;
+const SIDE: usize = 28;
+
+/// Writes both splits, without compression.
+pub(crate) fn write_data(folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    for (prefix, count, seed) in [("train", TRAIN_IMAGES, 1), ("t10k", TEST_IMAGES, 2)] {
+        let write = |name: String, bytes: Vec<u8>| std::fs::write(folder.join(name), bytes).unwrap();
+        write(format!("{prefix}-images-idx3-ubyte"), idx_images(count, seed));
+        write(format!("{prefix}-labels-idx1-ubyte"), idx_labels(&labels(count)));
+    }
+}
+
+fn labels(count: usize) -> Vec<u8> {
+    (0..count).map(|index| (index % CLASSES) as u8).collect()
+}
+
+/// An IDX file of labels.
+pub(crate) fn idx_labels(labels: &[u8]) -> Vec<u8> {
+    let count = labels.len() as u32;
+    [0x0801_u32.to_be_bytes().as_slice(), &count.to_be_bytes(), labels].concat()
+}
+
+/// An IDX file of images whose classes go round.
+pub(crate) fn idx_images(count: usize, seed: u64) -> Vec<u8> {
+    let header = [0x0803, count as u32, SIDE as u32, SIDE as u32];
+    let mut bytes: Vec<u8> = header.iter().flat_map(|number| number.to_be_bytes()).collect();
+    let mut noise = Noise(seed);
+    for label in labels(count) {
+        bytes.extend(image(usize::from(label), &mut noise));
+    }
+    bytes
+}
+
+fn image(class: usize, noise: &mut Noise) -> Vec<u8> {
+    let mut pixels: Vec<u8> = (0..SIDE * SIDE).map(|_| noise.below(60)).collect();
+    let top = 3 + class / 5 * 12 + usize::from(noise.below(2));
+    let left = 1 + class % 5 * 5 + usize::from(noise.below(2));
+    for row in top..top + 9 {
+        for pixel in &mut pixels[row * SIDE + left..][..5] {
+            *pixel = 200 + noise.below(55);
+        }
+    }
+    pixels
+}
+
+/// A linear congruential generator.
+struct Noise(u64);
+
+impl Noise {
+    fn below(&mut self, bound: u64) -> u8 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % bound) as u8
+    }
+}
