@@ -96,6 +96,13 @@ pub enum Error {
         loss: f64,
     },
 
+    /// A weight is NaN or infinite.
+    #[error("a weight of {name} is not finite")]
+    WeightNotFinite {
+        /// The variable.
+        name: String,
+    },
+
     /// A signal asked to stop an evaluation.
     #[error("stopped by signal {signal}")]
     Stopped {
@@ -105,14 +112,14 @@ pub enum Error {
 
     /// Training went out of bounds; what was saved before stays.
     #[error(
-        "the loss at step {step} is {loss}: lower train.lr (--lr), or set train.clip_norm; {}",
+        "training diverged after step {step}: {what}; lower train.lr (--lr), or set train.clip_norm; {}",
         kept(.checkpoint.as_deref())
     )]
     Diverged {
-        /// Updates done before.
+        /// Updates done.
         step: usize,
-        /// The loss.
-        loss: f64,
+        /// What is not finite.
+        what: String,
         /// The newest checkpoint of the run.
         checkpoint: Option<PathBuf>,
     },

@@ -1,7 +1,7 @@
 //! One training step: masks, forward, backward, optimizer, pruner, in the order of PaddleSlim's demo.
 
 use crate::error::{Error, Result};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use sparse_mobilenet::MobileNet;
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
 use sparse_prune::{GradientMode, Pruner, PrunerConfig, StepReport};
@@ -99,6 +99,20 @@ impl Learner {
         })?;
         let pruned = if self.prunes { Some(self.pruner.step()?) } else { None };
         Ok(Step { loss, logits, pruned })
+    }
+
+    /// Checks every weight, so that no broken state is saved.
+    ///
+    /// # Errors
+    /// [`Error::WeightNotFinite`] naming the variable.
+    pub fn check_finite(&self) -> Result<()> {
+        for (name, variable) in self.model.variables() {
+            let values = variable.as_tensor().flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(Error::WeightNotFinite { name: name.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// Sets the pruned weights to zero.

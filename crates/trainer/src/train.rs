@@ -165,6 +165,7 @@ impl Run<'_> {
 
     fn save_checkpoint(&self) -> Result<()> {
         self.learner.enforce()?;
+        self.learner.check_finite().map_err(|error| self.diverged(error))?;
         self.store.save(&self.learner, &self.plan.config, self.step)
     }
 
@@ -237,10 +238,20 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Numbers that are not finite mean a run out of bounds; other errors stay what they are.
     fn diverged(&self, error: Error) -> Error {
-        let Error::LossNotFinite { loss } = error else { return error };
+        let not_finite = matches!(
+            error,
+            Error::LossNotFinite { .. }
+                | Error::WeightNotFinite { .. }
+                | Error::Prune(sparse_prune::Error::NotANumber { .. })
+        );
+        if !not_finite {
+            return error;
+        }
         let newest = self.store.list().ok().and_then(|mut found| found.pop());
-        Error::Diverged { step: self.step, loss, checkpoint: newest.map(|found| found.folder) }
+        let checkpoint = newest.map(|found| found.folder);
+        Error::Diverged { step: self.step, what: error.to_string(), checkpoint }
     }
 
     fn summary(&self, tested: Evaluation, wall: Duration) -> Result<Summary> {

@@ -1,0 +1,79 @@
+//! Every file of `configs/` opens a stand-in data folder and has a plan for it; without the folder it says what to do.
+
+#![allow(clippy::unwrap_used)]
+
+use sparse_trainer::Datasets;
+use sparse_trainer::config::{DataKind, Layers, Phase, TrainConfig};
+use sparse_trainer::plan::{TrainPlan, data_path_check};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Images in each stand-in: a few batches of the largest batch size.
+const IMAGES: usize = 2048;
+
+fn configs() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn config(path: &Path, data: &Path) -> TrainConfig {
+    let mut layers = Layers::new();
+    layers.file(path).unwrap();
+    layers.set(&format!("data.path={}", data.display())).unwrap();
+    layers.resolve().unwrap()
+}
+
+fn idx(dimensions: &[usize]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, dimensions.len() as u8];
+    bytes.extend(dimensions.iter().flat_map(|&size| (size as u32).to_be_bytes()));
+    bytes.resize(bytes.len() + dimensions.iter().product::<usize>(), 1);
+    bytes
+}
+
+fn write_stand_in(kind: DataKind, folder: &Path) {
+    let write = |name: &str, bytes: Vec<u8>| fs::write(folder.join(name), bytes).unwrap();
+    match kind {
+        DataKind::Mnist => {
+            for split in ["train", "t10k"] {
+                write(&format!("{split}-images-idx3-ubyte"), idx(&[IMAGES, 28, 28]));
+                write(&format!("{split}-labels-idx1-ubyte"), idx(&[IMAGES]));
+            }
+        }
+        DataKind::Cifar10 => {
+            for name in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"] {
+                write(&format!("{name}.bin"), vec![3; IMAGES / 4 * 3073]);
+            }
+        }
+        DataKind::Imagenet => {
+            for name in ["train_list.txt", "val_list.txt"] {
+                let lines: String = (0..IMAGES).map(|i| format!("n01440764/{i}.JPEG {}\n", i % 1000)).collect();
+                write(name, lines.into_bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_config_plans_against_a_stand_in_folder() {
+    let configs = configs();
+    assert!(configs.len() >= 8, "{configs:?}");
+    for path in configs {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&path, folder.path());
+        write_stand_in(config.data.data, folder.path());
+        data_path_check(&config.data, Phase::Train).unwrap();
+        let datasets = Datasets::open(&config).unwrap();
+        let plan = TrainPlan::resolve(&config, &datasets.size()).unwrap();
+        assert!(plan.total_steps >= config.train.num_epochs, "{}", path.display());
+        assert_eq!(plan.gmp.is_some(), path.to_string_lossy().contains("gmp"), "{}", path.display());
+    }
+}
+
+#[test]
+fn without_the_data_the_missing_path_and_its_setting_are_named() {
+    for path in configs() {
+        let config = config(&path, Path::new("no-such-folder"));
+        let message = data_path_check(&config.data, Phase::Train).unwrap_err().to_string();
+        assert!(message.contains("no-such-folder") && message.contains("data.path"), "{message}");
+    }
+}
