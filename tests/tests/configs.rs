@@ -40,13 +40,16 @@ fn write_stand_in(kind: DataKind, folder: &Path) {
             }
         }
         DataKind::Cifar10 => {
-            for name in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"] {
+            for name in
+                ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
+            {
                 write(&format!("{name}.bin"), vec![3; IMAGES / 4 * 3073]);
             }
         }
         DataKind::Imagenet => {
             for name in ["train_list.txt", "val_list.txt"] {
-                let lines: String = (0..IMAGES).map(|i| format!("n01440764/{i}.JPEG {}\n", i % 1000)).collect();
+                let lines: String =
+                    (0..IMAGES).map(|i| format!("n01440764/{i}.JPEG {}\n", i % 1000)).collect();
                 write(name, lines.into_bytes());
             }
         }

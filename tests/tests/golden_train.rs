@@ -5,7 +5,7 @@
 mod golden {
     use candle_core::{DType, Device, Tensor, Var};
     use serde_json::Value;
-    use sparse_formats::Tensors;
+    use sparse_formats::{Dtype, Tensors};
     use sparse_mobilenet::{BatchNorm, MobileNet, MobileNetConfig, Mode as Pass};
     use sparse_ops::{SgdConfig, cross_entropy};
     use sparse_prune::{GmpConfig, GradientMode, Mode, PrunerConfig, Strategy};
@@ -87,8 +87,10 @@ mod golden {
 
         fn labels(&self, number: usize) -> Vec<u32> {
             let labels = &self.tensors["label"];
-            let width = labels.dtype.size();
-            let all: Vec<u32> = labels.data.chunks_exact(width).map(|bytes| u32::from(bytes[0])).collect();
+            assert_eq!(labels.dtype, Dtype::I64);
+            let integer = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().unwrap());
+            let all: Vec<u32> =
+                labels.data.chunks_exact(8).map(|bytes| integer(bytes).try_into().unwrap()).collect();
             let batch = self.hyper("batch") as usize;
             all[number * batch..][..batch].to_vec()
         }
@@ -152,16 +154,12 @@ mod golden {
         for (name, run) in &runs {
             let mut learner = traces.learner(run);
             let (losses, masked) = (numbers(&run["loss"]), numbers(&run["masked"]));
-            for step in 0..followed_steps(run) {
+            for (step, &expected) in losses.iter().take(followed_steps(run)).enumerate() {
                 let (images, labels) = traces.batch(step % traces.hyper("n_batches") as usize);
                 let loss = learner.step(&images, &labels, number(&run["lr"])).unwrap().loss;
                 let tolerance = if step < 5 { 1e-8 } else { 1e-5 };
-                let error = relative_error(loss, losses[step]);
-                assert!(
-                    error < tolerance,
-                    "{name} step {step}: loss {loss}, the original {}, {error:e}",
-                    losses[step]
-                );
+                let error = relative_error(loss, expected);
+                assert!(error < tolerance, "{name} step {step}: loss {loss}, the original {expected}, {error:e}");
                 if let Some(&expected) = masked.get(step) {
                     let pruned: usize = learner.pruner().masks().values().map(|mask| mask.pruned()).sum();
                     assert_eq!(pruned as f64, expected, "{name} step {step}: weights pruned");

@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{Bench, STEPS_PER_EPOCH, Weights, any, number, pointwise, prunable, pruned_of, succeed};
+use common::weights::{Weights, any, pointwise, prunable, pruned_of};
+use common::{Bench, STEPS_PER_EPOCH, number, same_fraction, succeed};
 use serde_json::Value;
 
 /// Trains with the flags and checks that summary, test and file agree on the sparsity.
@@ -14,8 +15,9 @@ fn trained(flags: &str) -> (Bench, Weights) {
     bench.train(flags);
     let weights = bench.weights("run");
     let summary = bench.json("run/summary.json");
-    assert_eq!(number(&summary, "/sparsity/all_parameters"), weights.sparsity(any));
-    assert_eq!(number(&summary, "/sparsity/pointwise"), weights.sparsity(pointwise));
+    same_fraction(number(&summary, "/sparsity/all_parameters"), weights.sparsity(any));
+    same_fraction(number(&summary, "/sparsity/prunable"), weights.sparsity(prunable));
+    same_fraction(number(&summary, "/sparsity/pointwise"), weights.sparsity(pointwise));
     (bench, weights)
 }
 

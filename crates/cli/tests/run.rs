@@ -4,11 +4,11 @@
 
 mod common;
 
-use common::{
-    Bench, Ended, STEPS_PER_EPOCH, TEST_IMAGES, any, fail, names, number, pointwise, prunable, pruned_of,
-    snapshot, succeed,
-};
+use common::data::{TEST_IMAGES, write_image_folder};
+use common::weights::{any, pointwise, prunable, pruned_of};
+use common::{Bench, Ended, STEPS_PER_EPOCH, fail, names, number, same_fraction, snapshot, succeed};
 use serde_json::Value;
+use std::path::Path;
 
 /// The files and folders of a finished run.
 const OUTPUTS: [&str; 5] =
@@ -97,9 +97,9 @@ fn the_sparsity_of_the_summary_is_counted_in_the_weights_file() {
     let bench = Bench::new();
     bench.train("");
     let (summary, weights) = (bench.json("run/summary.json"), bench.weights("run"));
-    assert_eq!(number(&summary, "/sparsity/all_parameters"), weights.sparsity(any));
-    assert_eq!(number(&summary, "/sparsity/prunable"), weights.sparsity(prunable));
-    assert_eq!(number(&summary, "/sparsity/pointwise"), weights.sparsity(pointwise));
+    same_fraction(number(&summary, "/sparsity/all_parameters"), weights.sparsity(any));
+    same_fraction(number(&summary, "/sparsity/prunable"), weights.sparsity(prunable));
+    same_fraction(number(&summary, "/sparsity/pointwise"), weights.sparsity(pointwise));
     let (zeros, total) = weights.zeros(prunable);
     assert_eq!(zeros, pruned_of(0.5, total));
     let threshold = number(&summary, "/threshold");
@@ -134,7 +134,7 @@ fn the_small_network_learns() {
     let summary = bench.json("run/summary.json");
     assert!(number(&summary, "/top1") >= 0.9, "{summary}");
     assert!(number(&summary, "/top5") >= number(&summary, "/top1"), "{summary}");
-    assert_eq!(number(&summary, "/sparsity/prunable"), bench.weights("run").sparsity(prunable));
+    same_fraction(number(&summary, "/sparsity/prunable"), bench.weights("run").sparsity(prunable));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn testing_agrees_with_the_summary_and_leaves_it_alone() {
     }
     assert_eq!(report["images"], TEST_IMAGES);
     let mut after = snapshot(&bench.path("run"));
-    assert!(after.remove("test.json".as_ref()).is_some());
+    assert!(after.remove(Path::new("test.json")).is_some());
     assert!(before == after, "testing changed another file than test.json");
 }
 
@@ -237,14 +237,29 @@ fn the_pasted_command_of_the_readme_works() {
 
 #[test]
 fn the_train_and_test_commands_of_the_seed_work_one_after_the_other() {
+    const PRETRAINED: &str = "pretrained_model/MobileNetV1_pretrained";
     let bench = Bench::new();
-    bench.train("--model_path ../pretrained_model/MobileNetV1_pretrained --num_epochs 1".replace("../", "").as_str());
-    pasted(&bench, "--pretrained_model pretrained_model/MobileNetV1_pretrained --data mnist --lr 0.05")
-        .says(&["starting from the weights of pretrained_model/MobileNetV1_pretrained/weights.safetensors"]);
+    bench.train(&format!("--model_path {PRETRAINED} --num_epochs 1"));
+    pasted(&bench, &format!("--pretrained_model {PRETRAINED} --data mnist --lr 0.05"))
+        .says(&[&format!("starting from the weights of {PRETRAINED}/weights.safetensors")]);
     let ended = succeed(bench.scaled("--pretrained_model models/ --phase test --data mnist"));
     assert!(ended.stdout.contains("top-1"), "{}", ended.stdout);
     let (test, summary) = (bench.json("models/test.json"), bench.json("models/summary.json"));
     assert_eq!((&test["top1"], &test["sparsity"]), (&summary["top1"], &summary["sparsity"]));
+}
+
+#[test]
+fn the_commands_of_the_seed_work_on_an_image_folder() {
+    let bench = Bench::new();
+    write_image_folder(&bench.path("data"));
+    // Settings for the small stand-in; the flags after them are the seed's.
+    let small = "--set train.num_epochs=1 --set train.batch_size=8 --set data.image_size=32";
+    succeed(bench.scaled(&format!("{small} --data imagenet --model_path pretrained")));
+    pasted(&bench, &format!("{small} --pretrained_model pretrained --data imagenet --lr 0.05"));
+    succeed(bench.scaled(&format!("{small} --pretrained_model models/ --phase test --data imagenet")));
+    let (test, summary) = (bench.json("models/test.json"), bench.json("models/summary.json"));
+    assert_eq!((&test["top1"], &test["sparsity"]), (&summary["top1"], &summary["sparsity"]));
+    assert_eq!((&test["images"], &summary["steps"]), (&16.into(), &4.into()));
 }
 
 #[test]

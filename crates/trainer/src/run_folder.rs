@@ -3,6 +3,7 @@
 use crate::checkpoint::CHECKPOINTS_FOLDER;
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
+use crate::outcome::Summary;
 use crate::weights::WEIGHTS_FILE;
 use serde::Serialize;
 use sparse_formats::atomic;
@@ -84,6 +85,13 @@ impl RunFolder {
     /// If it cannot be written.
     pub(crate) fn write_summary(&self, summary: &impl Serialize) -> Result<()> {
         self.write_json(SUMMARY, summary)
+    }
+
+    /// The summary of a finished run, if both it and the weights are there.
+    pub(crate) fn finished_summary(&self) -> Option<Summary> {
+        let text = std::fs::read_to_string(self.path.join(SUMMARY)).ok()?;
+        let summary = serde_json::from_str(&text).ok()?;
+        self.weights().is_file().then_some(summary)
     }
 
     /// Writes an object as indented JSON.

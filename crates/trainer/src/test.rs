@@ -34,6 +34,7 @@ pub fn test(
     };
     let plan = TrainPlan::resolve(&dense(config), &size)?;
     let (model, file) = load_model(&plan, weights)?;
+    tracing::info!("testing {} on {} images", file.display(), size.test_len);
     let evaluation = evaluate(&model, dataset, feed(&plan), stop, observer)?;
     let pruner = Pruner::new(&model.var_map(), PrunerConfig::new(Mode::Threshold(0.0)))?;
     let report = TestReport {

@@ -1,6 +1,7 @@
 //! The training loop.
 
 use crate::checkpoint::Store;
+use crate::config::PruningMode;
 use crate::datasets::Datasets;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, Feed, evaluate, images_of, scores_of};
@@ -33,6 +34,12 @@ pub fn train(
 ) -> Result<Outcome> {
     let folder = RunFolder::open(&plan.config.train.model_path)?;
     let (learner, step) = start_learner(plan, start)?;
+    if step == plan.total_steps
+        && let Some(summary) = folder.finished_summary()
+    {
+        tracing::info!("the run in {} is complete; nothing is left to do", folder.path().display());
+        return Ok(Outcome::Finished(summary));
+    }
     if step == 0 {
         folder.set_aside_earlier_run()?;
     } else {
@@ -223,7 +230,8 @@ impl Run<'_> {
     /// A threshold that prunes almost nothing of these weights is probably not meant.
     fn warn_of_a_low_threshold(&self, sparsity: Sparsity) -> Result<()> {
         let Some(threshold) = self.threshold else { return Ok(()) };
-        if sparsity.prunable >= LEAST_SPARSITY || self.plan.gmp.is_some() {
+        let asked = self.plan.config.prune.pruning_mode == PruningMode::Threshold;
+        if !asked || sparsity.prunable >= LEAST_SPARSITY {
             return Ok(());
         }
         let share = self.plan.config.prune.ratio;

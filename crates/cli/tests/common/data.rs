@@ -17,6 +17,22 @@ pub(crate) fn write_data(folder: &Path) {
     }
 }
 
+/// Writes a folder as ImageNet's is laid out: a list and 16 images of 48x40 pixels per split, one class for each.
+pub(crate) fn write_image_folder(folder: &Path) {
+    let mut noise = Noise(3);
+    for split in ["train", "val"] {
+        std::fs::create_dir_all(folder.join(split)).unwrap();
+        let mut list = String::new();
+        for class in 0..16 {
+            let path = format!("{split}/{class}.png");
+            let pixel = |_, _| image::Rgb([noise.below(60), class * 15, noise.below(255)]);
+            image::RgbImage::from_fn(48, 40, pixel).save(folder.join(&path)).unwrap();
+            list.push_str(&format!("{path} {class}\n"));
+        }
+        std::fs::write(folder.join(format!("{split}_list.txt")), list).unwrap();
+    }
+}
+
 fn labels(count: usize) -> Vec<u8> {
     (0..count).map(|index| (index % CLASSES) as u8).collect()
 }

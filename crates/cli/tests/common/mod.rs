@@ -2,16 +2,15 @@
 
 #![allow(dead_code, reason = "each test file uses a part of these helpers")]
 
-mod data;
-mod weights;
+pub(crate) mod data;
+pub(crate) mod weights;
 
-pub(crate) use data::{TEST_IMAGES, TRAIN_IMAGES, idx_images, idx_labels, write_data};
-pub(crate) use weights::{Weights, any, pointwise, prunable, pruned_of};
-
+use data::{TRAIN_IMAGES, write_data};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
+use weights::Weights;
 
 /// Batches of one epoch at the batch size of [`Bench::small`].
 pub(crate) const STEPS_PER_EPOCH: usize = TRAIN_IMAGES / BATCH;
@@ -157,6 +156,12 @@ pub(crate) fn snapshot(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec
         }
     }
     files
+}
+
+/// Checks that two fractions of a network's weights are the same; one weight makes a difference of more than 1e-6.
+#[track_caller]
+pub(crate) fn same_fraction(got: f64, expected: f64) {
+    assert!((got - expected).abs() < 1e-9, "{got} is not {expected}");
 }
 
 /// A number in a JSON value, by pointer.

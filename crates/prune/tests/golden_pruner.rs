@@ -1,1 +1,0 @@
-../../../tests/tests/golden_pruner.rs
