@@ -42,10 +42,19 @@ fn a_value_out_of_range_names_key_flag_and_range() {
         ("--ratio -0.1", ["prune.ratio = -0.1", "--ratio", "at least 0 and below 1"]),
         ("--ratio nan", ["prune.ratio = nan", "--ratio", "at least 0 and below 1"]),
         ("--set prune.ratio=55", ["prune.ratio = 55", "--ratio", "at least 0 and below 1"]),
-        ("--pruning_mode threshold --threshold -0.01", ["prune.threshold = -0.01", "--threshold", "0 or more"]),
+        (
+            "--pruning_mode threshold --threshold -0.01",
+            ["prune.threshold = -0.01", "--threshold", "0 or more"],
+        ),
         ("--pruning_mode threshold --threshold -1e-5", ["prune.threshold = -", "--threshold", "0 or more"]),
-        ("--pruning_mode threshold --threshold nan", ["prune.threshold = nan", "--threshold", "finite number"]),
-        ("--pruning_mode threshold --threshold inf", ["prune.threshold = inf", "--threshold", "finite number"]),
+        (
+            "--pruning_mode threshold --threshold nan",
+            ["prune.threshold = nan", "--threshold", "finite number"],
+        ),
+        (
+            "--pruning_mode threshold --threshold inf",
+            ["prune.threshold = inf", "--threshold", "finite number"],
+        ),
         ("--lr 0", ["train.lr = 0", "--lr", "above 0"]),
         ("--data coco", ["data.data = \"coco\"", "--data", "mnist"]),
         ("--model ResNet50", ["ResNet50", "--model", "MobileNet"]),
@@ -53,7 +62,11 @@ fn a_value_out_of_range_names_key_flag_and_range() {
         // A ratio given by --set is overridden by the flag that every run here has.
         let command = if flags.starts_with("--set") { bench.scaled(flags) } else { bench.small(flags) };
         let named = parts[1];
-        let parts = if flags.starts_with("--set") { [parts[0], "--set", parts[2]] } else { [parts[0], named, parts[2]] };
+        let parts = if flags.starts_with("--set") {
+            [parts[0], "--set", parts[2]]
+        } else {
+            [parts[0], named, parts[2]]
+        };
         fail(command, 2, &parts);
     }
     fail(bench.scaled("--ratio 0.5 --threshold 0.1"), 2, &["both ratio and threshold", "--pruning_mode"]);
@@ -75,7 +88,11 @@ fn gradual_pruning_needs_enough_steps() {
     let bench = Bench::new();
     let gmp = "--pruning_strategy gmp --stable_epochs 0 --tunning_epochs 1";
     let too_many = format!("{gmp} --pruning_epochs 1 --pruning_steps {}", STEPS_PER_EPOCH + 1);
-    fail(bench.small(&too_many), 2, &["11 ratio updates over 10 training steps", "--pruning_steps", "at most 10"]);
+    fail(
+        bench.small(&too_many),
+        2,
+        &["11 ratio updates over 10 training steps", "--pruning_steps", "at most 10"],
+    );
     let too_long = format!("{gmp} --pruning_epochs 3 --pruning_steps 4");
     fail(bench.small(&too_long), 2, &["after 3 epochs", "training ends after 2", "--num_epochs"]);
     fail(
@@ -259,7 +276,11 @@ fn a_full_disk_stops_the_run_and_keeps_the_checkpoints() {
     back_to_the_first_epoch(&run);
     let checkpoint = snapshot(&run.join("checkpoints"));
     let resume = bench.small("--resume auto");
-    fail(with_little_room(&resume, 200), 1, &["cannot write", "run/checkpoints/step-00000020", "space", "large"]);
+    fail(
+        with_little_room(&resume, 200),
+        1,
+        &["cannot write", "run/checkpoints/step-00000020", "space", "large"],
+    );
     assert!(snapshot(&run.join("checkpoints")) == checkpoint);
     assert!(!run.join("weights.safetensors").exists() && !run.join("summary.json").exists());
     bench.train("--resume auto").says(&["step-00000010 (10 of 20 steps done)"]);
@@ -279,7 +300,11 @@ fn a_full_disk_is_named_wherever_it_strikes() {
     assert_eq!(names(&bench.path("run")).len(), 5, "{:?}", names(&bench.path("run")));
     fail(with_little_room(&bench.small(""), 0), 1, &["run/config.toml", "space"]);
     assert!(bench.bytes("run/earlier/1/weights.safetensors") == weights);
-    fail(with_little_room(&bench.small("--model_path second"), 2), 1, &["cannot write second/metrics.jsonl", "room"]);
+    fail(
+        with_little_room(&bench.small("--model_path second"), 2),
+        1,
+        &["cannot write second/metrics.jsonl", "room"],
+    );
     bench.train("--model_path second --resume auto");
     assert!(bench.bytes("second/weights.safetensors") == weights);
     assert!(bench.metrics("second").iter().all(|record| record.get("step").is_some()));
@@ -315,7 +340,10 @@ fn weights_that_become_nan_name_the_step_and_the_checkpoint() {
 
 #[test]
 fn a_diverged_state_is_not_saved_over_the_good_ones() {
-    diverge("--lr 1e38 --set checkpoint.every_steps=1", &["step 11", "--lr", "run/checkpoints/step-00000010"]);
+    diverge(
+        "--lr 1e38 --set checkpoint.every_steps=1",
+        &["step 11", "--lr", "run/checkpoints/step-00000010"],
+    );
 }
 
 #[test]

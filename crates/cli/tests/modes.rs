@@ -93,7 +93,8 @@ fn rows_go_together(weights: &Weights, members: usize) -> bool {
 
 #[test]
 fn blocks_go_together() {
-    let (_, weights) = trained("--num_epochs 1 --ratio 0.5 --sparse_block 2 1 --prune_params_type conv1x1_only");
+    let (_, weights) =
+        trained("--num_epochs 1 --ratio 0.5 --sparse_block 2 1 --prune_params_type conv1x1_only");
     assert!(rows_go_together(&weights, 2));
     assert!(!rows_go_together(&weights, 4));
     let (zeros, total) = weights.zeros(pointwise);
@@ -102,7 +103,8 @@ fn blocks_go_together() {
 
 #[test]
 fn gmp_ends_at_the_target_after_its_ramp() {
-    let phases = "--pruning_strategy gmp --stable_epochs 1 --pruning_epochs 2 --tunning_epochs 1 --pruning_steps 5";
+    let phases =
+        "--pruning_strategy gmp --stable_epochs 1 --pruning_epochs 2 --tunning_epochs 1 --pruning_steps 5";
     let (bench, weights) = trained(&format!("--num_epochs 4 --ratio 0.75 --initial_ratio 0.2 {phases}"));
     has_ratio(&weights, 0.75, prunable);
     let ramp = of_each(&logs(&bench), "/sparsity/prunable");
@@ -121,7 +123,9 @@ fn without_regrowth_a_pruned_weight_stays_pruned() {
         let path = bench.path(run).join(format!("checkpoints/step-{step:08}/weights.safetensors"));
         let weights = Weights::read(&path);
         let values = weights.tensors.into_iter().filter(|(name, (shape, _))| prunable(name, shape));
-        values.flat_map(|(_, (_, values))| values.into_iter().map(|value| value == 0.0)).collect::<Vec<bool>>()
+        values
+            .flat_map(|(_, (_, values))| values.into_iter().map(|value| value == 0.0))
+            .collect::<Vec<bool>>()
     };
     for (regrow, run) in [(false, "held"), (true, "free")] {
         bench.train(&format!("--set prune.regrow={regrow} --model_path {run}"));

@@ -57,7 +57,8 @@ fn twenty_kills_do_not_change_a_byte() {
     const KILLS: usize = 20;
     const EPOCHS: usize = 30;
     let bench = Bench::new();
-    let flags = format!("--batch_size 32 --num_epochs {EPOCHS} --test_period 4 --set checkpoint.every_steps=3");
+    let flags =
+        format!("--batch_size 32 --num_epochs {EPOCHS} --test_period 4 --set checkpoint.every_steps=3");
     bench.train(&format!("{flags} --threads 1 --model_path whole --set checkpoint.every_steps=0"));
     let run = bench.path("run");
     // No attempt goes further than its share before its kill, so that the run is not finished by the last one.
@@ -150,8 +151,12 @@ fn rewind(bench: &Bench, step: u64) {
         let at = record["step"].as_u64().unwrap();
         at < step || at == step && record.get("lr").is_some()
     };
-    let kept: Vec<String> =
-        bench.metrics("run").iter().filter(|record| before(record)).map(|record| format!("{record}\n")).collect();
+    let kept: Vec<String> = bench
+        .metrics("run")
+        .iter()
+        .filter(|record| before(record))
+        .map(|record| format!("{record}\n"))
+        .collect();
     std::fs::write(bench.path("run/metrics.jsonl"), kept.concat()).unwrap();
     for written_later in ["run/weights.safetensors", "run/summary.json"] {
         std::fs::remove_file(bench.path(written_later)).unwrap();
@@ -176,7 +181,11 @@ fn resume_epoch_goes_on_from_that_epoch() {
     let weights = bench.bytes("run/weights.safetensors");
     for flags in ["--resume_epoch 1", "--last_epoch 1"] {
         let resumed = bench.train(&format!("--num_epochs 3 {flags}"));
-        resumed.says(&[if flags.contains("resume") { "(10 of 30 steps done)" } else { "(20 of 30 steps done)" }]);
+        resumed.says(&[if flags.contains("resume") {
+            "(10 of 30 steps done)"
+        } else {
+            "(20 of 30 steps done)"
+        }]);
         assert!(bench.bytes("run/weights.safetensors") == weights, "{flags}");
         assert_eq!(records(&bench, "run").len(), 33, "{flags}");
     }
@@ -192,7 +201,11 @@ fn an_epoch_without_a_checkpoint_lists_those_there_are() {
     let there = "there are epoch 1 (step 10), step 15, within an epoch, epoch 2 (step 20)";
     fail(bench.small("--resume_epoch 7"), 1, &["no checkpoint of epoch 7", "run/checkpoints", there]);
     assert!(snapshot(&bench.path("run")) == before);
-    fail(bench.small("--resume_epoch 7 --model_path empty"), 1, &["no checkpoint of epoch 7", "there are none"]);
+    fail(
+        bench.small("--resume_epoch 7 --model_path empty"),
+        1,
+        &["no checkpoint of epoch 7", "there are none"],
+    );
 }
 
 #[test]
@@ -201,7 +214,8 @@ fn resume_epoch_with_weights_alone_starts_at_that_epoch() {
     bench.train("--model_path from");
     let flags = "--num_epochs 3 --resume_epoch 1 --pretrained_model from";
     bench.train(flags).says(&["no checkpoint of epoch 1", "zero momentum", "from/weights.safetensors"]);
-    let steps: Vec<u64> = records(&bench, "run").iter().filter(|(_, log)| *log).map(|(step, _)| *step).collect();
+    let steps: Vec<u64> =
+        records(&bench, "run").iter().filter(|(_, log)| *log).map(|(step, _)| *step).collect();
     assert_eq!(steps, (11..=30).collect::<Vec<_>>());
     assert_eq!(bench.json("run/summary.json")["epochs"], 3);
 }
@@ -211,7 +225,9 @@ fn going_back_to_an_epoch_leaves_no_state_of_the_run_given_up() {
     let bench = Bench::new();
     bench.train("--num_epochs 3");
     let other = "--num_epochs 3 --lr 0.01";
-    bench.train(&format!("{other} --resume_epoch 1")).says(&["going on with train.lr = 0.01, saved with 0.05"]);
+    bench
+        .train(&format!("{other} --resume_epoch 1"))
+        .says(&["going on with train.lr = 0.01, saved with 0.05"]);
     let weights = bench.bytes("run/weights.safetensors");
     for epoch in [2, 3] {
         bench.train(&format!("{other} --resume_epoch {epoch}"));
@@ -228,10 +244,7 @@ fn the_newest_few_checkpoints_are_kept() {
     bench.train("--set checkpoint.every_steps=3 --set checkpoint.keep=2");
     assert_eq!(names(&bench.path("run/checkpoints")), ["step-00000018", "step-00000020"]);
     bench.train("--set checkpoint.every_steps=3");
-    assert_eq!(
-        names(&bench.path("run/checkpoints")),
-        ["step-00000015", "step-00000018", "step-00000020"]
-    );
+    assert_eq!(names(&bench.path("run/checkpoints")), ["step-00000015", "step-00000018", "step-00000020"]);
 }
 
 fn flip_a_byte(path: &Path) {
@@ -281,10 +294,18 @@ fn a_checkpoint_of_another_run_is_refused() {
     let before = snapshot(&bench.path("run"));
     for resume in ["--resume auto", "--resume_epoch 1"] {
         let scale = format!("{resume} --set model.scale=0.25");
-        fail(bench.small(&scale), 1, &["model.scale = 0.125, this run has 0.25", "checkpoints/step-", "--model_path"]);
+        fail(
+            bench.small(&scale),
+            1,
+            &["model.scale = 0.125, this run has 0.25", "checkpoints/step-", "--model_path"],
+        );
     }
     fail(bench.small("--resume auto --seed 5"), 1, &["train.seed = 0, this run has 5"]);
-    fail(bench.small("--resume auto --set model.num_classes=12"), 1, &["model.num_classes = 10, this run has 12"]);
+    fail(
+        bench.small("--resume auto --set model.num_classes=12"),
+        1,
+        &["model.num_classes = 10, this run has 12"],
+    );
     assert!(snapshot(&bench.path("run")) == before);
 }
 
@@ -302,7 +323,8 @@ fn masks_cost_about_a_bit_per_weight() {
 #[test]
 fn gradual_pruning_resumes_in_the_middle_of_its_ramp() {
     let bench = Bench::new();
-    let flags = "--num_epochs 3 --pruning_strategy gmp --stable_epochs 0 --pruning_epochs 2 --pruning_steps 4";
+    let flags =
+        "--num_epochs 3 --pruning_strategy gmp --stable_epochs 0 --pruning_epochs 2 --pruning_steps 4";
     bench.train(&format!("{flags} --model_path whole"));
     bench.train(flags);
     rewind(&bench, STEPS_PER_EPOCH as u64);

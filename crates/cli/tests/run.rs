@@ -103,7 +103,8 @@ fn the_sparsity_of_the_summary_is_counted_in_the_weights_file() {
     let (zeros, total) = weights.zeros(prunable);
     assert_eq!(zeros, pruned_of(0.5, total));
     let threshold = number(&summary, "/threshold");
-    let kept = weights.tensors.values().filter(|(shape, _)| prunable("", shape)).flat_map(|(_, values)| values);
+    let kept =
+        weights.tensors.values().filter(|(shape, _)| prunable("", shape)).flat_map(|(_, values)| values);
     let smallest = kept.filter(|value| **value != 0.0).map(|value| value.abs()).fold(f32::MAX, f32::min);
     assert_eq!(threshold, f64::from(smallest));
 }
@@ -130,7 +131,9 @@ fn the_metadata_is_one_key_and_tells_nothing_of_the_machine() {
 #[test]
 fn the_small_network_learns() {
     let bench = Bench::new();
-    bench.train("--batch_size 32 --num_epochs 10 --log_period 50 --test_period 10 --model_period 10 --threads 2");
+    bench.train(
+        "--batch_size 32 --num_epochs 10 --log_period 50 --test_period 10 --model_period 10 --threads 2",
+    );
     let summary = bench.json("run/summary.json");
     assert!(number(&summary, "/top1") >= 0.9, "{summary}");
     assert!(number(&summary, "/top5") >= number(&summary, "/top1"), "{summary}");
@@ -159,9 +162,11 @@ fn testing_agrees_with_the_summary_and_leaves_it_alone() {
 fn testing_takes_a_file_or_a_folder_and_prints_json() {
     let bench = Bench::new();
     bench.train("");
-    for weights in
-        ["--pretrained_model run/weights.safetensors", "--pruned_model run", "--pretrained_model run --model_path x"]
-    {
+    for weights in [
+        "--pretrained_model run/weights.safetensors",
+        "--pruned_model run",
+        "--pretrained_model run --model_path x",
+    ] {
         let ended = succeed(bench.scaled(&format!("--phase test --model_path out --json {weights}")));
         let printed: Value = serde_json::from_str(&ended.stdout).unwrap();
         let written = if weights.ends_with('x') { "x/test.json" } else { "out/test.json" };
@@ -190,7 +195,10 @@ fn inspect_shows_every_tensor_and_the_thresholds() {
     let table = succeed(bench.bare("inspect run")).stdout;
     let weights = bench.weights("run");
     for name in weights.tensors.keys() {
-        assert!(table.lines().any(|line| line.starts_with(&format!("| {name} "))), "{name} is not in\n{table}");
+        assert!(
+            table.lines().any(|line| line.starts_with(&format!("| {name} "))),
+            "{name} is not in\n{table}"
+        );
     }
     for column in ["shape", "zeros", "sparsity", "min |w|", "median |w|", "max |w|", "--threshold"] {
         assert!(table.contains(column), "{column} is not in\n{table}");
@@ -230,7 +238,8 @@ fn the_pasted_command_of_the_readme_works() {
     let summary = bench.json("models/summary.json");
     assert_eq!(number(&summary, "/threshold"), 0.01);
     let weights = bench.weights("models");
-    let kept = weights.tensors.values().filter(|(shape, _)| prunable("", shape)).flat_map(|(_, values)| values);
+    let kept =
+        weights.tensors.values().filter(|(shape, _)| prunable("", shape)).flat_map(|(_, values)| values);
     assert!(kept.clone().all(|value| *value == 0.0 || value.abs() >= 0.01));
     assert!(kept.clone().any(|value| *value == 0.0));
 }
@@ -268,7 +277,8 @@ fn a_threshold_that_prunes_almost_nothing_is_warned_of() {
     let ended = bench.train("--pruning_mode threshold --threshold 1e-5 --num_epochs 1");
     ended.says(&["WARN threshold 1e-5 prunes only 0.0", "--pruning_mode ratio --ratio"]);
     let advice = ended.stderr.split("--threshold ").nth(1).unwrap().split(' ').next().unwrap();
-    let better = bench.train(&format!("--pruning_mode threshold --threshold {advice} --num_epochs 1 --lr 1e-9"));
+    let better =
+        bench.train(&format!("--pruning_mode threshold --threshold {advice} --num_epochs 1 --lr 1e-9"));
     assert!(!better.stderr.contains("prunes only"), "{}", better.stderr);
     let sparsity = number(&bench.json("run/summary.json"), "/sparsity/prunable");
     assert!((sparsity - 0.5).abs() < 0.01, "--threshold {advice} prunes {sparsity}, ratio 0.5 was asked for");
@@ -304,7 +314,9 @@ fn the_config_in_the_run_folder_repeats_the_run() {
 fn the_weights_are_a_function_of_the_training_alone() {
     let bench = Bench::new();
     bench.train("");
-    bench.train("--model_path here/there --threads 2 --num_workers 3 --log_period 7 --test_period 5 --model_period 9");
+    bench.train(
+        "--model_path here/there --threads 2 --num_workers 3 --log_period 7 --test_period 5 --model_period 9",
+    );
     assert!(bench.bytes("run/weights.safetensors") == bench.bytes("here/there/weights.safetensors"));
     bench.train("--model_path other --seed 1");
     assert!(bench.bytes("run/weights.safetensors") != bench.bytes("other/weights.safetensors"));

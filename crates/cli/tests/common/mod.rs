@@ -150,7 +150,9 @@ pub(crate) fn snapshot(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec
     for name in names(folder) {
         let path = folder.join(&name);
         if path.is_dir() {
-            files.extend(snapshot(&path).into_iter().map(|(below, bytes)| (Path::new(&name).join(below), bytes)));
+            files.extend(
+                snapshot(&path).into_iter().map(|(below, bytes)| (Path::new(&name).join(below), bytes)),
+            );
         } else {
             files.insert(name.into(), std::fs::read(&path).unwrap());
         }

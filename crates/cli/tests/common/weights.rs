@@ -30,13 +30,11 @@ impl Weights {
 
     pub(crate) fn write(&self, path: &Path) {
         let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
-        let data: Vec<_> = self
-            .tensors
+        let data: Vec<_> =
+            self.tensors.iter().map(|(name, (shape, values))| (name, shape.clone(), bytes(values))).collect();
+        let views = data
             .iter()
-            .map(|(name, (shape, values))| (name, shape.clone(), bytes(values)))
-            .collect();
-        let views =
-            data.iter().map(|(name, shape, data)| (name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
+            .map(|(name, shape, data)| (name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
         safetensors::serialize_to_file(views, Some(self.metadata.clone()), path).unwrap();
     }
 
