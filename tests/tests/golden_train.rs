@@ -159,7 +159,10 @@ mod golden {
                 let loss = learner.step(&images, &labels, number(&run["lr"])).unwrap().loss;
                 let tolerance = if step < 5 { 1e-8 } else { 1e-5 };
                 let error = relative_error(loss, expected);
-                assert!(error < tolerance, "{name} step {step}: loss {loss}, the original {expected}, {error:e}");
+                assert!(
+                    error < tolerance,
+                    "{name} step {step}: loss {loss}, the original {expected}, {error:e}"
+                );
                 if let Some(&expected) = masked.get(step) {
                     let pruned: usize = learner.pruner().masks().values().map(|mask| mask.pruned()).sum();
                     assert_eq!(pruned as f64, expected, "{name} step {step}: weights pruned");

@@ -39,7 +39,8 @@ impl Pruner {
         self.sparsity_where(Variable::is_pointwise)
     }
 
-    /// The fractions of zeros over all parameters, over the prunable weights and over the pointwise ones.
+    /// The fractions of zeros over all parameters, over the weights that are prunable by default (two dimensions or
+    /// more, whatever the settings choose of them), and over the pointwise ones.
     ///
     /// # Errors
     /// [`Error::Candle`] if values cannot be read.
@@ -47,7 +48,7 @@ impl Pruner {
         let mut counts = [Count::default(); 3];
         for variable in self.variables() {
             let count = variable.count()?;
-            let member = [true, variable.prunable, variable.is_pointwise()];
+            let member = [true, variable.is_prunable_by_default(), variable.is_pointwise()];
             for (sum, _) in counts.iter_mut().zip(member).filter(|(_, member)| *member) {
                 *sum = *sum + count;
             }

@@ -62,11 +62,16 @@ impl ConfiguredRule {
 
 impl SkipRule for ConfiguredRule {
     fn skips(&self, name: &str, shape: &[usize]) -> bool {
-        shape.len() < 2
+        !is_prunable_shape(shape)
             || (self.params_type == ParamsType::Conv1x1Only && !is_pointwise(shape))
             || self.include.as_ref().is_some_and(|include| !include.is_match(name))
             || self.exclude.is_match(name)
     }
+}
+
+/// Whether this is the shape of weights, not of a bias or of normalisation: two dimensions or more.
+pub(crate) fn is_prunable_shape(shape: &[usize]) -> bool {
+    shape.len() >= 2
 }
 
 /// Whether this is the shape of a 1×1 convolution's kernel.

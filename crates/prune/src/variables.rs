@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use sparse_sparsity::Weight;
 use sparse_sparsity::report::Count;
 
-use crate::skip::is_pointwise;
+use crate::skip::{is_pointwise, is_prunable_shape};
 use crate::{Error, Result, Weights};
 
 /// Weights that one task handles: a multiple of 64, so that tasks share no word of a mask.
@@ -40,6 +40,10 @@ pub(crate) fn sorted(vars: &VarMap) -> Vec<Variable> {
 impl Variable {
     pub(crate) fn len(&self) -> usize {
         self.var.elem_count()
+    }
+
+    pub(crate) fn is_prunable_by_default(&self) -> bool {
+        is_prunable_shape(self.var.dims())
     }
 
     pub(crate) fn is_pointwise(&self) -> bool {

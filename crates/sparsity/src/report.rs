@@ -56,7 +56,7 @@ impl std::iter::Sum for Count {
 pub struct Sparsity {
     /// Over every value of every variable, running statistics included: PaddleSlim's `total_sparse`.
     pub all_parameters: f64,
-    /// Over the weights that may be pruned.
+    /// Over the weights that may be pruned, whatever a run chooses of them.
     pub prunable: f64,
     /// Over the kernels of all 1×1 convolutions.
     pub pointwise: f64,

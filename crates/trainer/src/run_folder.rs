@@ -1,11 +1,11 @@
 //! The folder of one run and the files in it.
 
-use crate::checkpoint::CHECKPOINTS_FOLDER;
+use crate::checkpoint::{CHECKPOINTS_FOLDER, Store};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::outcome::Summary;
 use crate::weights::WEIGHTS_FILE;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sparse_formats::atomic;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -47,28 +47,53 @@ impl RunFolder {
         self.path.join(WEIGHTS_FILE)
     }
 
-    /// Moves the outputs of an earlier run into `earlier/N`, so that a fresh run loses nothing.
+    /// Moves all outputs of an earlier run into `earlier/N`, so that a fresh run loses nothing.
     ///
     /// # Errors
     /// If they cannot be moved.
     pub(crate) fn set_aside_earlier_run(&self) -> Result<()> {
-        let outputs: Vec<&str> = OUTPUTS.into_iter().filter(|name| self.path.join(name).exists()).collect();
-        if outputs.is_empty() {
-            return Ok(());
+        let outputs = OUTPUTS.map(|name| self.path.join(name));
+        if let Some(target) = self.set_aside(&outputs)? {
+            let (from, to) = (self.path.display(), target.display());
+            tracing::warn!(
+                "{from} holds an earlier run; moved it to {to} (to go on with a run give --resume auto)"
+            );
         }
-        let unused = (1..).map(|number: u32| self.path.join(EARLIER).join(number.to_string()));
-        let Some(target) = unused.into_iter().find(|path| !path.exists()) else { return Ok(()) };
-        std::fs::create_dir_all(&target).map_err(|source| Error::io("create", &target, source))?;
-        for name in outputs {
-            let from = self.path.join(name);
-            std::fs::rename(&from, target.join(name)).map_err(|source| Error::io("move", &from, source))?;
-        }
-        tracing::warn!(
-            "{} holds an earlier run; moved it to {} (to go on with a run give --resume auto)",
-            self.path.display(),
-            target.display()
-        );
         Ok(())
+    }
+
+    /// Before going on from `step`: moves checkpoints of later steps and the results of a run that was finished into
+    /// `earlier/N`, since they belong to what is given up, and drops their metrics.
+    ///
+    /// # Errors
+    /// If they cannot be moved.
+    pub(crate) fn go_back_to(&self, step: usize, store: &Store) -> Result<()> {
+        let later = store.list()?.into_iter().filter(|found| found.step > step);
+        let mut given_up: Vec<PathBuf> = later.map(|found| found.folder).collect();
+        if self.path.join(SUMMARY).exists() {
+            given_up.extend([SUMMARY, TEST, WEIGHTS_FILE].map(|name| self.path.join(name)));
+        }
+        if let Some(target) = self.set_aside(&given_up)? {
+            tracing::warn!("what lies after step {step} was moved to {}", target.display());
+        }
+        self.cut_metrics(step)
+    }
+
+    /// Moves what is there of `paths` into the next unused `earlier/N`; gives that folder if anything was moved.
+    fn set_aside(&self, paths: &[PathBuf]) -> Result<Option<PathBuf>> {
+        let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
+        let mut unused = (1..).map(|number: u32| self.path.join(EARLIER).join(number.to_string()));
+        let Some(target) = unused.find(|path| !path.exists()).filter(|_| !there.is_empty()) else {
+            return Ok(None);
+        };
+        for from in there {
+            let name = from.strip_prefix(&self.path).unwrap_or(from);
+            let to = target.join(name);
+            let parent = to.parent().unwrap_or(&target);
+            std::fs::create_dir_all(parent).map_err(|source| Error::io("create", parent, source))?;
+            std::fs::rename(from, &to).map_err(|source| Error::io("move", from, source))?;
+        }
+        Ok(Some(target))
     }
 
     /// Writes the resolved config.
@@ -117,22 +142,45 @@ impl RunFolder {
     }
 
     /// Drops the metrics after `step`, which a resumed run will write again, and a line cut by a kill.
+    fn cut_metrics(&self, step: usize) -> Result<()> {
+        let lines = self.metrics()?;
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let kept = lines.iter().filter(|(record, _)| record.step <= step);
+        let kept: String = kept.flat_map(|(_, line)| [line.as_str(), "\n"]).collect();
+        Ok(atomic::write_file(self.path.join(METRICS), kept.as_bytes())?)
+    }
+
+    /// Whether the evaluation after `step` updates is recorded.
     ///
     /// # Errors
-    /// If the file cannot be read or written.
-    pub(crate) fn cut_metrics(&self, step: usize) -> Result<()> {
+    /// If the file cannot be read.
+    pub(crate) fn has_evaluation(&self, step: usize) -> Result<bool> {
+        Ok(self.metrics()?.iter().any(|(record, _)| record.step == step && record.images.is_some()))
+    }
+
+    /// The whole lines of `metrics.jsonl`; none if it is missing.
+    fn metrics(&self) -> Result<Vec<(MetricsLine, String)>> {
         let path = self.path.join(METRICS);
-        let text = match std::fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(Error::io("read", &path, source)),
         };
-        let step_of =
-            |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?.get("step")?.as_u64();
-        let kept = text.lines().filter(|line| step_of(line).is_some_and(|at| at <= step as u64));
-        let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
-        Ok(atomic::write_file(&path, kept.as_bytes())?)
+        let text = String::from_utf8_lossy(&bytes);
+        let parsed =
+            text.lines().filter_map(|line| Some((serde_json::from_str(line).ok()?, line.to_owned())));
+        Ok(parsed.collect())
     }
+}
+
+/// What tells the records of `metrics.jsonl` apart.
+#[derive(Deserialize)]
+struct MetricsLine {
+    step: usize,
+    /// Only an evaluation counts images.
+    images: Option<u64>,
 }
 
 #[cfg(test)]

@@ -35,18 +35,27 @@ pub fn build_model(plan: &TrainPlan) -> Result<MobileNet> {
     Ok(MobileNet::new(config, plan.config.train.seed, DType::F32, &Device::Cpu)?)
 }
 
-/// A learner, and the number of updates behind it.
+/// A learner at the step where its run begins.
+pub(crate) struct Started {
+    pub(crate) learner: Learner,
+    /// Updates behind it.
+    pub(crate) step: usize,
+    /// Whether it goes on from a checkpoint, and not from initial or given weights.
+    pub(crate) resumed: bool,
+}
+
+/// Builds the learner a run begins with.
 ///
 /// # Errors
 /// If a checkpoint or weights asked for are missing, damaged or of another run.
-pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<(Learner, usize)> {
+pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<Started> {
     if let Some((folder, checkpoint)) = find_checkpoint(plan, start)? {
         checkpoint.recipe.check_resume(&Recipe::of(&plan.config), &folder)?;
         let step = checkpoint.step;
         let mut learner = new_learner(plan, build_model(plan)?, 0)?;
         checkpoint.restore(&mut learner, &folder)?;
         tracing::info!("resumed from {} ({step} of {} steps done)", folder.display(), plan.total_steps);
-        return Ok((learner, step));
+        return Ok(Started { learner, step, resumed: true });
     }
     let model = build_model(plan)?;
     let mut step = 0;
@@ -58,7 +67,7 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<(Learner,
             tracing::info!("no checkpoint of epoch {epoch}: going on from those weights with zero momentum");
         }
     }
-    Ok((new_learner(plan, model, step)?, step))
+    Ok(Started { learner: new_learner(plan, model, step)?, step, resumed: false })
 }
 
 /// The checkpoint to go on from; `None` starts from initial or pretrained weights.

@@ -11,11 +11,10 @@ use crate::observer::{EvaluationRecord, LogRecord, Observer};
 use crate::outcome::{Outcome, Summary, write_weights};
 use crate::plan::TrainPlan;
 use crate::run_folder::RunFolder;
-use crate::setup::{Start, start_learner};
+use crate::setup::{Start, Started, start_learner};
 use crate::stop::StopFlag;
 use crate::weights::WEIGHTS_FILE;
 use sparse_data::{Batch, Loader, LoaderConfig, Order};
-use sparse_prune::Sparsity;
 use std::time::{Duration, Instant};
 
 /// Below this fraction of zeros a threshold is taken to be a mistake.
@@ -33,30 +32,36 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let folder = RunFolder::open(&plan.config.train.model_path)?;
-    let (learner, step) = start_learner(plan, start)?;
-    if step == plan.total_steps
-        && let Some(summary) = folder.finished_summary()
-    {
+    let Started { learner, step, resumed } = start_learner(plan, start)?;
+    let store = Store::of_run(folder.path());
+    let elsewhere = start.checkpoint.as_deref().is_some_and(|path| !Store::named(path).is(&store));
+    let goes_on = resumed && !elsewhere;
+    if goes_on && let Some(summary) = finished_before(plan, &folder, step) {
         tracing::info!("the run in {} is complete; nothing is left to do", folder.path().display());
         return Ok(Outcome::Finished(summary));
     }
-    if step == 0 {
+    if !goes_on {
         folder.set_aside_earlier_run()?;
-    } else {
-        folder.cut_metrics(step)?;
     }
     folder.write_config(&plan.config)?;
-    let store = Store::of_run(folder.path());
+    if goes_on {
+        folder.go_back_to(step, &store)?;
+    }
     let clock = Clock::default();
     let mut run =
         Run { plan, datasets, learner, folder, store, step, clock, stop, threshold: None, tested: None };
-    match run.finish(observer) {
+    match run.finish(resumed, observer) {
         Err(Error::Stopped { signal }) => {
             run.save_checkpoint()?;
             Ok(Outcome::Stopped { step: run.step, signal })
         }
         result => result.map(Outcome::Finished),
     }
+}
+
+/// The summary of a run that was finished before in this folder and stands at its last step.
+fn finished_before(plan: &TrainPlan, folder: &RunFolder, step: usize) -> Option<Summary> {
+    folder.finished_summary().filter(|summary| step == plan.total_steps && summary.steps == step)
 }
 
 /// Time spent on training steps, in this process and since the last log line.
@@ -106,8 +111,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn finish(&mut self, observer: &mut dyn Observer) -> Result<Summary> {
+    fn finish(&mut self, resumed: bool, observer: &mut dyn Observer) -> Result<Summary> {
         let begin = Instant::now();
+        if resumed && self.step.is_multiple_of(self.plan.steps_per_epoch) {
+            // A kill may have come between the checkpoint of that epoch and its test.
+            self.test_if_due(observer)?;
+        }
         while self.step < self.plan.total_steps {
             self.epoch(observer)?;
             self.end_of_epoch(observer)?;
@@ -156,15 +165,20 @@ impl Run<'_> {
         Ok(Loader::new(self.datasets.train.clone(), config)?)
     }
 
-    /// Tests and saves if the epoch that just ended is one to do so.
+    /// Saves and tests if the epoch that just ended is one to do so.
     fn end_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        let train = &self.plan.config.train;
         let (epoch, last) = (self.plan.epoch(self.step), self.step == self.plan.total_steps);
-        if last || epoch.is_multiple_of(train.model_period) {
+        if last || epoch.is_multiple_of(self.plan.config.train.model_period) {
             self.save_checkpoint()?;
             write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
         }
-        if last || epoch.is_multiple_of(train.test_period) {
+        self.test_if_due(observer)
+    }
+
+    /// Tests after an epoch that is one to test after, unless that is on record.
+    fn test_if_due(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let due = self.plan.epoch(self.step).is_multiple_of(self.plan.config.train.test_period);
+        if due && !self.folder.has_evaluation(self.step)? {
             self.test(observer)?;
         }
         Ok(())
@@ -189,7 +203,9 @@ impl Run<'_> {
             evaluate(self.learner.model(), self.datasets.test.clone(), feed, self.stop, observer)?;
         let sparsity = self.learner.pruner().sparsity()?;
         let record = EvaluationRecord::new(self.step, self.plan.epoch(self.step), evaluation, sparsity);
-        self.folder.append_metrics(&record)?;
+        if !self.folder.has_evaluation(self.step)? {
+            self.folder.append_metrics(&record)?;
+        }
         observer.evaluated(&record);
         self.tested = Some((self.step, evaluation));
         Ok(evaluation)
@@ -204,7 +220,7 @@ impl Run<'_> {
         self.learner.enforce()?;
         let sparsity = self.learner.pruner().sparsity()?;
         if self.step == 1 {
-            self.warn_of_a_low_threshold(sparsity)?;
+            self.warn_of_a_low_threshold()?;
         }
         let mut accuracy = Accuracy::default();
         accuracy.add(&scores_of(&step.logits)?, &batch.labels);
@@ -228,19 +244,19 @@ impl Run<'_> {
     }
 
     /// A threshold that prunes almost nothing of these weights is probably not meant.
-    fn warn_of_a_low_threshold(&self, sparsity: Sparsity) -> Result<()> {
-        let Some(threshold) = self.threshold else { return Ok(()) };
-        let asked = self.plan.config.prune.pruning_mode == PruningMode::Threshold;
-        if !asked || sparsity.prunable >= LEAST_SPARSITY {
+    fn warn_of_a_low_threshold(&self) -> Result<()> {
+        let prune = &self.plan.config.prune;
+        let pruned = self.learner.pruner().ratio();
+        if prune.pruning_mode != PruningMode::Threshold || pruned >= LEAST_SPARSITY {
             return Ok(());
         }
-        let share = self.plan.config.prune.ratio;
+        let (threshold, share) = (prune.threshold, prune.ratio);
         let summary = self.learner.pruner().summarize_weights(share)?;
         let wanted = summary.all.rows.first().map_or(0.0, |row| row.threshold);
         tracing::warn!(
             "threshold {threshold:e} prunes only {:.3} % of the prunable weights now; --threshold {wanted:.3e} would \
              prune {:.0} % of them (or give the share itself: --pruning_mode ratio --ratio {share})",
-            100.0 * sparsity.prunable,
+            100.0 * pruned,
             100.0 * share,
         );
         Ok(())

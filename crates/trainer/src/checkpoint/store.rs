@@ -42,6 +42,12 @@ impl Store {
         &self.folder
     }
 
+    /// Whether both are the same folder on disk.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let place = |store: &Self| store.folder.canonicalize().ok();
+        place(self).is_some_and(|here| place(other) == Some(here))
+    }
+
     /// All checkpoints, oldest first; none if the folder is missing.
     ///
     /// # Errors
