@@ -50,7 +50,7 @@ pub use observer::{EvaluationRecord, LogRecord, Observer, Silent};
 pub use outcome::{Outcome, Summary, TestReport};
 pub use recipe::Recipe;
 pub use run_folder::RunFolder;
-pub use setup::{Start, build_model, load_model};
+pub use setup::{Start, build_model};
 pub use sparse_data as data;
 pub use sparse_data::{Dataset, View};
 pub use sparse_prune::{Pruner, PrunerConfig, Sparsity};

@@ -1,7 +1,7 @@
 //! From a plan to a learner at the step where the run begins.
 
 use crate::checkpoint::{Checkpoint, Store};
-use crate::config::{Gradient, ParamsType, PruneSection, PruningMode, Resume};
+use crate::config::{Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig};
 use crate::error::Result;
 use crate::learner::{Learner, LearnerConfig};
 use crate::plan::TrainPlan;
@@ -11,7 +11,7 @@ use candle_core::{DType, Device};
 use sparse_mobilenet::{MobileNet, MobileNetConfig};
 use sparse_ops::SgdConfig;
 use sparse_prune::{GmpConfig, GradientMode, Mode, PrunerConfig, Scope, Strategy};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where a run begins.
 #[derive(Clone, Debug, Default)]
@@ -22,17 +22,13 @@ pub struct Start {
     pub checkpoint: Option<PathBuf>,
 }
 
-/// The network of a plan, freshly initialised from `train.seed`.
+/// The network of a config for images of `channels` channels, freshly initialised from `train.seed`.
 ///
 /// # Errors
 /// If the settings make no network.
-pub fn build_model(plan: &TrainPlan) -> Result<MobileNet> {
-    let config = MobileNetConfig {
-        scale: plan.config.model.scale,
-        channels: plan.data.image_shape[0],
-        classes: plan.config.model.num_classes,
-    };
-    Ok(MobileNet::new(config, plan.config.train.seed, DType::F32, &Device::Cpu)?)
+pub fn build_model(config: &TrainConfig, channels: usize) -> Result<MobileNet> {
+    let network = MobileNetConfig { scale: config.model.scale, channels, classes: config.model.num_classes };
+    Ok(MobileNet::new(network, config.train.seed, DType::F32, &Device::Cpu)?)
 }
 
 /// A learner at the step where its run begins.
@@ -52,12 +48,12 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<Started> 
     if let Some((folder, checkpoint)) = find_checkpoint(plan, start)? {
         checkpoint.recipe.check_resume(&Recipe::of(&plan.config), &folder)?;
         let step = checkpoint.step;
-        let mut learner = new_learner(plan, build_model(plan)?, 0)?;
+        let mut learner = new_learner(plan, build_model(&plan.config, plan.data.image_shape[0])?, 0)?;
         checkpoint.restore(&mut learner, &folder)?;
         tracing::info!("resumed from {} ({step} of {} steps done)", folder.display(), plan.total_steps);
         return Ok(Started { learner, step, resumed: true });
     }
-    let model = build_model(plan)?;
+    let model = build_model(&plan.config, plan.data.image_shape[0])?;
     let mut step = 0;
     if let Some(path) = &plan.config.model.pretrained_model {
         let file = load_weights(model.variables(), path)?;
@@ -134,14 +130,4 @@ fn pruner_config(plan: &TrainPlan, step: usize) -> Option<PrunerConfig> {
         },
         paddle_compat: prune.paddle_compat,
     })
-}
-
-/// A model with the weights of a file or run folder, for testing.
-///
-/// # Errors
-/// If the file is missing or a tensor is missing, extra or of another shape.
-pub fn load_model(plan: &TrainPlan, weights: &Path) -> Result<(MobileNet, PathBuf)> {
-    let model = build_model(plan)?;
-    let file = load_weights(model.variables(), weights)?;
-    Ok((model, file))
 }

@@ -6,11 +6,11 @@ use crate::error::Result;
 use crate::evaluate::evaluate;
 use crate::observer::Observer;
 use crate::outcome::TestReport;
-use crate::plan::{DataSize, TrainPlan};
 use crate::run_folder::{RunFolder, TEST};
-use crate::setup::load_model;
+use crate::setup::build_model;
 use crate::stop::StopFlag;
 use crate::train::feed;
+use crate::weights::load_weights;
 use sparse_data::Split;
 use sparse_prune::{Mode, Pruner, PrunerConfig};
 use std::path::Path;
@@ -26,16 +26,10 @@ pub fn test(
     observer: &mut dyn Observer,
 ) -> Result<TestReport> {
     let dataset = open_split(config, Split::Test)?;
-    let size = DataSize {
-        train_len: config.train.batch_size,
-        test_len: dataset.len(),
-        classes: dataset.classes(),
-        image_shape: dataset.image_shape(),
-    };
-    let plan = TrainPlan::resolve(&dense(config), &size)?;
-    let (model, file) = load_model(&plan, weights)?;
-    tracing::info!("testing {} on {} images", file.display(), size.test_len);
-    let evaluation = evaluate(&model, dataset, feed(&plan), stop, observer)?;
+    let model = build_model(config, dataset.image_shape()[0])?;
+    let file = load_weights(model.variables(), weights)?;
+    tracing::info!("testing {} on {} images", file.display(), dataset.len());
+    let evaluation = evaluate(&model, dataset, feed(config), stop, observer)?;
     let pruner = Pruner::new(&model.var_map(), PrunerConfig::new(Mode::Threshold(0.0)))?;
     let report = TestReport {
         top1: evaluation.top1,
@@ -47,11 +41,4 @@ pub fn test(
     };
     RunFolder::open(&config.train.model_path)?.write_json(TEST, &report)?;
     Ok(report)
-}
-
-/// The config without pruning, whose settings do not matter for a test.
-fn dense(config: &TrainConfig) -> TrainConfig {
-    let mut config = config.clone();
-    config.prune.pruning_mode = crate::config::PruningMode::Dense;
-    config
 }

@@ -1,7 +1,7 @@
 //! The training loop.
 
 use crate::checkpoint::Store;
-use crate::config::PruningMode;
+use crate::config::{PruningMode, TrainConfig};
 use crate::datasets::Datasets;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, Feed, evaluate, images_of, scores_of};
@@ -198,7 +198,7 @@ impl Run<'_> {
             return Ok(evaluation);
         }
         self.learner.enforce()?;
-        let feed = feed(self.plan);
+        let feed = feed(&self.plan.config);
         let evaluation =
             evaluate(self.learner.model(), self.datasets.test.clone(), feed, self.stop, observer)?;
         let sparsity = self.learner.pruner().sparsity()?;
@@ -304,6 +304,6 @@ impl Run<'_> {
 }
 
 /// How test images are fed.
-pub(crate) fn feed(plan: &TrainPlan) -> Feed {
-    Feed { batch_size: plan.config.train.batch_size_for_validation, workers: plan.config.data.worker_count() }
+pub(crate) fn feed(config: &TrainConfig) -> Feed {
+    Feed { batch_size: config.train.batch_size_for_validation, workers: config.data.worker_count() }
 }
