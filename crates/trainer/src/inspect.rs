@@ -119,10 +119,10 @@ fn layer_report(name: &str, tensor: &Tensor, prunable: bool, measured: &Magnitud
     }
 }
 
-/// The share of weights below a threshold.
+/// The share of weights below a threshold, compared in f32 as the pruner does.
 fn share_below(parts: &[&[f64]], threshold: f64) -> ThresholdRow {
     let total: usize = parts.iter().map(|part| part.len()).sum();
-    let below = |part: &&[f64]| part.iter().filter(|value| value.abs() < threshold).count();
+    let below = |part: &&[f64]| part.iter().filter(|value| (value.abs() as f32) < threshold as f32).count();
     let pruned = parts.iter().map(below).sum::<usize>() as f64 / total.max(1) as f64;
     ThresholdRow { share: pruned, threshold, pruned }
 }
