@@ -6,7 +6,7 @@ mod golden {
     use candle_core::{DType, Device, Tensor, Var};
     use serde_json::Value;
     use sparse_formats::{Dtype, Tensors};
-    use sparse_mobilenet::{BatchNorm, MobileNet, MobileNetConfig, Mode as Pass};
+    use sparse_mobilenet::{BatchNorm, MobileNet, MobileNetConfig, Mode as Pass, Precision};
     use sparse_ops::{SgdConfig, cross_entropy};
     use sparse_prune::{GmpConfig, GradientMode, Mode, PrunerConfig, Strategy};
     use sparse_tests::{golden_json, golden_tensors};
@@ -99,7 +99,11 @@ mod golden {
             let sgd =
                 SgdConfig { momentum: self.constant("mu"), l2_decay: self.constant("l2"), clip_norm: None };
             let pruner = run["pruner"].as_bool().unwrap().then(|| pruner_config(run));
-            Learner::new(self.model(), LearnerConfig { sgd, label_smoothing: 0.0, pruner }).unwrap()
+            Learner::new(
+                self.model(),
+                LearnerConfig { sgd, label_smoothing: 0.0, precision: Precision::Full, pruner },
+            )
+            .unwrap()
         }
 
         fn final_masks(&self, run: &str) -> BTreeMap<String, Vec<bool>> {

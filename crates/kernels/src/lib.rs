@@ -8,17 +8,20 @@
 //! alone, so no result depends on the number of threads. This is the only crate with `unsafe` maths.
 //!
 //! ```
+//! use sparse_kernels::host::activation::Input;
 //! use sparse_kernels::host::pointwise;
 //!
 //! // Two input channels of three pixels each, one output channel: y = 1·x0 + 10·x1.
 //! let x = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0];
 //! let weight = [1.0f32, 10.0];
 //! let mut y = [0.0f32; 3];
-//! pointwise::forward(&weight, &x, &mut y, pointwise::Dims { outputs: 1, inputs: 2, pixels: 3 });
+//! let dims = pointwise::Dims { outputs: 1, inputs: 2, pixels: 3 };
+//! pointwise::forward(&weight, None, Input::Plain(&x), &mut y, None, dims);
 //! assert_eq!(y, [41.0, 52.0, 63.0]);
 //! ```
 
 pub mod host;
+pub mod peak;
 mod real;
 
 pub use real::Real;

@@ -1,9 +1,12 @@
 //! The number types the kernels run on.
 
+use crate::host::vector::{Stored, Vectors};
 use num_traits::{Float, NumAssign};
 
 /// `f32` for training, `f64` for the reference path and gradient checks.
-pub trait Real: Float + NumAssign + Default + Send + Sync + std::fmt::Debug + 'static {
+pub trait Real:
+    Float + NumAssign + Default + Send + Sync + std::fmt::Debug + Vectors + Stored<Real = Self> + 'static
+{
     /// The nearest value of this type.
     fn from_f64(value: f64) -> Self;
 

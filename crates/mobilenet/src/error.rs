@@ -31,6 +31,37 @@ pub enum Error {
         /// Input channels of the model.
         channels: usize,
     },
+    /// A label that is no class.
+    #[error(
+        "label {label} with {classes} classes; set model.num_classes to the number of classes of the data"
+    )]
+    Label {
+        /// The label.
+        label: u32,
+        /// Classes of the model.
+        classes: usize,
+    },
+    /// Not one label per image.
+    #[error("{labels} labels for {images} images")]
+    Labels {
+        /// Labels given.
+        labels: usize,
+        /// Images given.
+        images: usize,
+    },
+    /// Activations cannot be stored so.
+    #[error(
+        "a model of {dtype:?} cannot be trained with activations of {precision:?} precision; only f32 can with bf16"
+    )]
+    Precision {
+        /// Element type of the model.
+        dtype: candle_core::DType,
+        /// What was asked for.
+        precision: crate::Precision,
+    },
+    /// A model without layers.
+    #[error("the model has no layers")]
+    NoLayers,
     /// A tensor operation failed.
     #[error("tensor operation failed")]
     Candle(#[from] candle_core::Error),

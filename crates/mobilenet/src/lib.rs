@@ -20,15 +20,15 @@
 //! # }
 //! ```
 
-mod backward;
 mod error;
 mod init;
 mod model;
 mod table;
+mod train;
 
-pub use backward::TrainPass;
 pub use error::{Error, Result};
 pub use model::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, MobileNet, Mode};
 pub use table::{
     ConvKind, ConvLayer, HEAD_BIAS, HEAD_WEIGHT, Initial, MobileNetConfig, Parameter, layers, parameters,
 };
+pub use train::{LayerPaths, LayerTimes, Loss, Masks, Precision, Times, TrainPass};

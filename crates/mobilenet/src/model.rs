@@ -49,28 +49,18 @@ pub(crate) struct Conv {
     pub(crate) layer: ConvLayer,
     pub(crate) weight: Var,
     pub(crate) scale: Var,
-    offset: Var,
-    running_mean: Var,
-    running_variance: Var,
-}
-
-/// What one convolution computed.
-pub(crate) struct ConvOutput {
-    /// The convolution, `[C, H, W, N]`.
-    pub(crate) y: Tensor,
-    /// The statistics that `y` was normalised with.
-    pub(crate) statistics: ChannelStatistics,
-    /// After batch norm and ReLU, `[C, H, W, N]`.
-    pub(crate) z: Tensor,
+    pub(crate) offset: Var,
+    pub(crate) running_mean: Var,
+    pub(crate) running_variance: Var,
 }
 
 /// How the value of a variable enters a computation.
-pub(crate) type View = fn(&Var) -> Tensor;
+type View = fn(&Var) -> Tensor;
 
 /// As a variable, so that candle's autograd follows it.
-pub(crate) const TRACKED: View = |variable| variable.as_tensor().clone();
+const TRACKED: View = |variable| variable.as_tensor().clone();
 /// As a plain tensor.
-pub(crate) const DETACHED: View = Var::as_detached_tensor;
+const DETACHED: View = Var::as_detached_tensor;
 
 /// MobileNetV1.
 #[derive(Debug)]
@@ -139,7 +129,7 @@ impl MobileNet {
         map
     }
 
-    /// Class scores before softmax. In [`Mode::Train`] candle's autograd can follow them; [`MobileNet::train_pass`]
+    /// Class scores before softmax. In [`Mode::Train`] candle's autograd can follow them; [`crate::TrainPass`]
     /// gives the same loss and gradients faster.
     ///
     /// Shapes: `images: [N, C, H, W]` with H, W ≥ 16; result `[N, classes]`.
@@ -151,10 +141,19 @@ impl MobileNet {
         let view = if mode == Mode::Train { TRACKED } else { DETACHED };
         let mut activations = batch_innermost(images)?;
         for convolution in &self.convolutions {
-            activations = convolution.forward(&activations, self.batch_norm, mode, view)?.z;
+            activations = convolution.forward(&activations, self.batch_norm, mode, view)?;
         }
         let features = global_mean_pool(&activations)?;
         Ok(linear(&features, &view(&self.head_weight), &view(&self.head_bias))?)
+    }
+
+    pub(crate) fn check_labels(&self, batch: usize, labels: &[u32]) -> Result<()> {
+        let classes = self.config.classes;
+        match labels.iter().find(|&&label| label as usize >= classes) {
+            Some(&label) => Err(Error::Label { label, classes }),
+            None if labels.len() != batch => Err(Error::Labels { labels: labels.len(), images: batch }),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn check_images(&self, images: &Tensor) -> Result<()> {
@@ -181,14 +180,19 @@ impl Conv {
         }
     }
 
+    /// Canonical name of the weight.
+    pub(crate) fn weight_name(&self) -> String {
+        format!("{}_weights", self.layer.name)
+    }
+
     /// Convolution, batch norm, ReLU.
-    pub(crate) fn forward(
+    fn forward(
         &self,
         x: &Tensor,
         batch_norm: BatchNorm,
         mode: Mode,
         view: View,
-    ) -> candle_core::Result<ConvOutput> {
+    ) -> candle_core::Result<Tensor> {
         let weight = view(&self.weight);
         let y = match self.layer.kind {
             ConvKind::Stem => conv3x3(x, &weight, self.layer.stride)?,
@@ -206,9 +210,7 @@ impl Conv {
                 statistics
             }
         };
-        let z =
-            batch_norm_relu(&y, &statistics, [&view(&self.scale), &view(&self.offset)], batch_norm.epsilon)?;
-        Ok(ConvOutput { y, statistics, z })
+        batch_norm_relu(&y, &statistics, [&view(&self.scale), &view(&self.offset)], batch_norm.epsilon)
     }
 }
 

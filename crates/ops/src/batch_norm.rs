@@ -67,7 +67,7 @@ pub fn batch_norm_relu(
 ///
 /// # Errors
 /// If the shapes do not fit together.
-pub fn batch_norm_relu_gradients(
+fn batch_norm_relu_gradients(
     [x, y, dy]: [&Tensor; 3],
     statistics: &ChannelStatistics,
     scale: &Tensor,

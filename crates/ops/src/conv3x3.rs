@@ -1,7 +1,8 @@
 //! Dense 3×3 convolution: the stem.
 
-use crate::host::{Binary, Element, Op, Operand, Output, dims4, ensure, if_tracked};
+use crate::host::{Binary, Element, Op, Operand, Output, dims4, ensure, only_tracked};
 use candle_core::{Result, Shape, Tensor, bail};
+use sparse_kernels::host::activation::OutputGradient;
 use sparse_kernels::host::conv3x3::{self, Dims};
 
 /// 3×3 convolution, padding 1.
@@ -24,7 +25,7 @@ pub fn conv3x3(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
 ///
 /// # Errors
 /// If the shapes do not fit together.
-pub fn conv3x3_weight_gradient(x: &Tensor, dy: &Tensor, stride: usize) -> Result<Tensor> {
+fn conv3x3_weight_gradient(x: &Tensor, dy: &Tensor, stride: usize) -> Result<Tensor> {
     dy.apply_op2_no_bwd(x, &Op(WeightGradient { stride }))
 }
 
@@ -55,22 +56,15 @@ impl Binary for Forward {
         ensure(inputs == dims.inputs && (kh, kw) == (3, 3), Self::NAME, x.dims, weight.dims)?;
         let shape = Shape::from((outputs, dims.out_height(), dims.out_width(), dims.batch));
         let mut y = vec![T::default(); shape.elem_count()];
-        conv3x3::forward(x.data, weight.data, &mut y, dims);
+        conv3x3::forward(x.data, weight.data, &mut y, None, dims);
         Ok((y, shape))
     }
 
-    fn gradients(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn gradients(&self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
         let stride = self.stride;
         let input = InputGradient { x: dims4(x.dims(), Self::NAME)?, stride };
-        Ok((
-            if_tracked(x, || dy.apply_op2_no_bwd(weight, &Op(input)))?,
-            if_tracked(weight, || conv3x3_weight_gradient(x, dy, stride))?,
-        ))
+        let gradients = [dy.apply_op2_no_bwd(weight, &Op(input))?, conv3x3_weight_gradient(x, dy, stride)?];
+        Ok(only_tracked(gradients, [x, weight].map(Tensor::track_op)))
     }
 }
 
@@ -94,7 +88,7 @@ impl Binary for WeightGradient {
         ensure(fits, Self::NAME, x.dims, dy.dims)?;
         let shape = Shape::from((dims.outputs, dims.inputs, 3, 3));
         let mut dw = vec![T::default(); shape.elem_count()];
-        conv3x3::weight_gradient(x.data, dy.data, &mut dw, dims);
+        conv3x3::weight_gradient(x.data, OutputGradient::Plain(dy.data), &mut dw, dims);
         Ok((dw, shape))
     }
 }

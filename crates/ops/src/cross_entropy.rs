@@ -16,16 +16,6 @@ pub fn cross_entropy(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<
     logits.contiguous()?.apply_op1(Op(Forward { labels: labels.into(), smoothing }))
 }
 
-/// Gradient of [`cross_entropy`] to the logits, `[N, classes]`.
-///
-/// # Errors
-/// As [`cross_entropy`].
-pub fn cross_entropy_gradient(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<Tensor> {
-    check(logits, labels)?;
-    let one = Tensor::ones((), logits.dtype(), logits.device())?;
-    logits.apply_op2_no_bwd(&one, &Op(InputGradient { labels: labels.into(), smoothing }))
-}
-
 fn check(logits: &Tensor, labels: &[u32]) -> Result<()> {
     let (batch, classes) = logits.dims2()?;
     if labels.len() != batch || batch == 0 {

@@ -1,7 +1,8 @@
 //! Depthwise 3×3 convolution.
 
-use crate::host::{Binary, Element, Op, Operand, Output, dims4, ensure, if_tracked};
+use crate::host::{Binary, Element, Op, Operand, Output, by_dtype, dims4, ensure, only_tracked, with_values};
 use candle_core::{Result, Shape, Tensor, bail};
+use sparse_kernels::host::activation::{Input, OutputGradient};
 use sparse_kernels::host::depthwise::{self, Dims};
 
 /// Each channel convolved with its own 3×3 kernel, padding 1.
@@ -18,99 +19,46 @@ pub fn depthwise3x3(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor
     x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward { stride }))
 }
 
-/// Gradient of [`depthwise3x3`] to its input.
-///
-/// Shapes: `weight: [C, 1, 3, 3]`, `dy: [C, Ho, Wo, N]`, `x`: dimensions `[C, H, W, N]` of the input and of the result.
-///
-/// # Errors
-/// If the shapes do not fit together.
-pub fn depthwise3x3_input_gradient(
-    weight: &Tensor,
-    dy: &Tensor,
-    x: [usize; 4],
-    stride: usize,
-) -> Result<Tensor> {
-    dy.apply_op2_no_bwd(weight, &Op(InputGradient { x, stride }))
-}
-
-/// Gradient of [`depthwise3x3`] to its weight.
-///
-/// Shapes: `x: [C, H, W, N]`, `dy: [C, Ho, Wo, N]`, result `[C, 1, 3, 3]`.
-///
-/// # Errors
-/// If the shapes do not fit together.
-pub fn depthwise3x3_weight_gradient(x: &Tensor, dy: &Tensor, stride: usize) -> Result<Tensor> {
-    dy.apply_op2_no_bwd(x, &Op(WeightGradient { stride }))
-}
-
 struct Forward {
     stride: usize,
 }
 
-/// `x`: dimensions of the forward input.
-struct InputGradient {
-    x: [usize; 4],
-    stride: usize,
-}
-
-struct WeightGradient {
-    stride: usize,
-}
-
-fn dims_of([channels, height, width, batch]: [usize; 4], stride: usize) -> Dims {
-    Dims { channels, height, width, batch, stride }
+impl Forward {
+    fn dims(&self, x: &[usize], weight: &[usize]) -> Result<Dims> {
+        let [channels, height, width, batch] = dims4(x, Self::NAME)?;
+        ensure(weight == [channels, 1, 3, 3], Self::NAME, x, weight)?;
+        Ok(Dims { channels, height, width, batch, stride: self.stride })
+    }
 }
 
 impl Binary for Forward {
     const NAME: &'static str = "depthwise3x3";
 
     fn run<T: Element>(&self, x: Operand<'_, T>, weight: Operand<'_, T>) -> Output<T> {
-        let dims = dims_of(dims4(x.dims, Self::NAME)?, self.stride);
-        ensure(weight.dims == [dims.channels, 1, 3, 3], Self::NAME, x.dims, weight.dims)?;
+        let dims = self.dims(x.dims, weight.dims)?;
         let shape = Shape::from((dims.channels, dims.out_height(), dims.out_width(), dims.batch));
         let mut y = vec![T::default(); shape.elem_count()];
-        depthwise::forward(x.data, weight.data, &mut y, dims);
+        depthwise::forward(Input::Plain(x.data), weight.data, &mut y, None, dims);
         Ok((y, shape))
     }
 
-    fn gradients(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let stride = self.stride;
-        let dims = dims4(x.dims(), Self::NAME)?;
-        Ok((
-            if_tracked(x, || depthwise3x3_input_gradient(weight, dy, dims, stride))?,
-            if_tracked(weight, || depthwise3x3_weight_gradient(x, dy, stride))?,
-        ))
+    fn gradients(&self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        let dims = self.dims(x.dims(), weight.dims())?;
+        let gradients = by_dtype!(x.dtype(), Self::NAME, T => gradients::<T>([x, weight, dy], dims))?;
+        Ok(only_tracked(gradients, [x, weight].map(Tensor::track_op)))
     }
 }
 
-impl Binary for InputGradient {
-    const NAME: &'static str = "depthwise3x3-input-gradient";
-
-    fn run<T: Element>(&self, dy: Operand<'_, T>, weight: Operand<'_, T>) -> Output<T> {
-        let dims = dims_of(self.x, self.stride);
-        let fits = [dims.channels, dims.out_height(), dims.out_width(), dims.batch] == *dy.dims;
-        ensure(fits && weight.dims == [dims.channels, 1, 3, 3], Self::NAME, &self.x, dy.dims)?;
-        let shape = Shape::from(self.x.to_vec());
-        let mut dx = vec![T::default(); shape.elem_count()];
-        depthwise::input_gradient(weight.data, dy.data, &mut dx, dims);
-        Ok((dx, shape))
-    }
-}
-
-impl Binary for WeightGradient {
-    const NAME: &'static str = "depthwise3x3-weight-gradient";
-
-    fn run<T: Element>(&self, dy: Operand<'_, T>, x: Operand<'_, T>) -> Output<T> {
-        let dims = dims_of(dims4(x.dims, Self::NAME)?, self.stride);
-        let fits = [dims.channels, dims.out_height(), dims.out_width(), dims.batch] == *dy.dims;
-        ensure(fits, Self::NAME, x.dims, dy.dims)?;
-        let mut dw = vec![T::default(); dims.channels * 9];
-        depthwise::weight_gradient(x.data, dy.data, &mut dw, dims);
-        Ok((dw, Shape::from((dims.channels, 1, 3, 3))))
-    }
+/// Gradients to `x` and to `weight`.
+fn gradients<T: Element>([x, weight, dy]: [&Tensor; 3], dims: Dims) -> Result<[Tensor; 2]> {
+    let mut dx = vec![T::default(); x.elem_count()];
+    let mut dw = vec![T::default(); weight.elem_count()];
+    with_values([x, weight, dy], |[x, weight, dy]: [&[T]; 3]| {
+        let (x, dy) = (Input::Plain(x), OutputGradient::Plain(dy));
+        depthwise::backward(x, weight, dy, &mut dx, None, &mut dw, dims);
+    })?;
+    Ok([
+        Tensor::from_vec(dx, x.shape().clone(), x.device())?,
+        Tensor::from_vec(dw, weight.shape().clone(), weight.device())?,
+    ])
 }

@@ -6,8 +6,8 @@ use candle_core::{
 };
 use sparse_kernels::Real;
 
-/// The element types the operations run on.
-pub(crate) trait Element: WithDType + Real {
+/// The element types the operations run on: f32 and f64.
+pub trait Element: WithDType + Real {
     /// The vector inside a storage, which candle's `WithDType` offers for reading only.
     fn vector(storage: &mut CpuStorage) -> Option<&mut Vec<Self>>;
 }
@@ -62,6 +62,23 @@ impl<'a, T: Element> Operand<'a, T> {
     }
 }
 
+/// Calls `body` with the elements of contiguous tensors on the CPU, without a copy.
+///
+/// # Errors
+/// If a tensor is elsewhere, not contiguous, or of another element type.
+pub fn with_values<T: Element, R, const N: usize>(
+    tensors: [&Tensor; N],
+    body: impl FnOnce([&[T]; N]) -> R,
+) -> Result<R> {
+    let guards = tensors.map(Tensor::storage_and_layout);
+    let mut values: [&[T]; N] = [&[]; N];
+    for (values, (storage, layout)) in values.iter_mut().zip(&guards) {
+        let candle_core::Storage::Cpu(storage) = &**storage else { bail!("tensor is not on the CPU") };
+        *values = Operand::<T>::new(storage, layout)?.data;
+    }
+    Ok(body(values))
+}
+
 /// The elements of a contiguous operand, to be changed in place.
 pub(crate) fn elements_mut<'a, T: Element>(
     storage: &'a mut CpuStorage,
@@ -96,7 +113,7 @@ pub(crate) trait Unary {
 pub(crate) trait Binary {
     const NAME: &'static str;
     fn run<T: Element>(&self, a: Operand<'_, T>, b: Operand<'_, T>) -> Output<T>;
-    fn gradients(&self, _a: &Tensor, _b: &Tensor, _dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn gradients(&self, _a: &Tensor, _b: &Tensor, _dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
         Err(candle_core::Error::BackwardNotSupported { op: Self::NAME })
     }
 }
@@ -151,7 +168,8 @@ impl<K: Binary> CustomOp2 for Op<K> {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        self.0.gradients(a, b, &dy.contiguous()?)
+        let [da, db] = self.0.gradients(a, b, &dy.contiguous()?)?;
+        Ok((da, db))
     }
 }
 
@@ -188,18 +206,13 @@ impl<K: Ternary> CustomOp3 for Op<K> {
     }
 }
 
-/// Computes the gradient of an operand only if the graph needs it.
-pub(crate) fn if_tracked(
-    operand: &Tensor,
-    gradient: impl FnOnce() -> Result<Tensor>,
-) -> Result<Option<Tensor>> {
-    if operand.track_op() { gradient().map(Some) } else { Ok(None) }
-}
-
 /// Leaves out the gradients of operands that the graph does not need.
-pub(crate) fn only_tracked(gradients: [Tensor; 3], tracked: [bool; 3]) -> [Option<Tensor>; 3] {
-    let [a, b, c] = gradients;
-    [tracked[0].then_some(a), tracked[1].then_some(b), tracked[2].then_some(c)]
+pub(crate) fn only_tracked<const N: usize>(
+    gradients: [Tensor; N],
+    tracked: [bool; N],
+) -> [Option<Tensor>; N] {
+    let mut tracked = tracked.into_iter();
+    gradients.map(|gradient| tracked.next().unwrap_or(false).then_some(gradient))
 }
 
 /// The four dimensions of a tensor, or an error that names the operation.

@@ -39,22 +39,9 @@ pub use batch_norm::{ChannelStatistics, batch_norm_relu};
 pub use conv3x3::conv3x3;
 pub use cross_entropy::cross_entropy;
 pub use depthwise::depthwise3x3;
+pub use host::{Element, with_values};
 pub use layout::batch_innermost;
 pub use linear::linear;
 pub use pointwise::pointwise;
 pub use pool::global_mean_pool;
 pub use sgd::{GradientMask, Sgd, SgdConfig};
-
-/// The gradients of the operations one by one, for networks that write their own backward pass.
-///
-/// Candle's autograd calls the same functions. It also starts every gradient from zeros and adds, which costs a
-/// quarter of a training step; a chain of layers needs neither.
-pub mod backward {
-    pub use crate::batch_norm::batch_norm_relu_gradients;
-    pub use crate::conv3x3::conv3x3_weight_gradient;
-    pub use crate::cross_entropy::cross_entropy_gradient;
-    pub use crate::depthwise::{depthwise3x3_input_gradient, depthwise3x3_weight_gradient};
-    pub use crate::linear::linear_gradients;
-    pub use crate::pointwise::{pointwise_input_gradient, pointwise_weight_gradient};
-    pub use crate::pool::global_mean_pool_gradient;
-}

@@ -21,7 +21,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// If the shapes do not fit together.
-pub fn linear_gradients(x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Tensor; 3]> {
+fn linear_gradients(x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Tensor; 3]> {
     Ok([
         dy.apply_op2_no_bwd(weight, &Op(InputGradient))?,
         dy.apply_op2_no_bwd(x, &Op(WeightGradient))?,

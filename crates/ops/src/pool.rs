@@ -1,7 +1,8 @@
 //! Global mean pooling.
 
-use crate::host::{Element, Op, Operand, Output, Unary, dims4, ensure};
+use crate::host::{Element, Op, Operand, Output, Unary, by_dtype, dims4, with_values};
 use candle_core::{Result, Shape, Tensor};
+use sparse_kernels::host::activation::Input;
 use sparse_kernels::host::pool;
 
 /// The mean of each channel of each image.
@@ -14,22 +15,7 @@ pub fn global_mean_pool(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Op(Forward))
 }
 
-/// Gradient of [`global_mean_pool`] to its input.
-///
-/// Shapes: `dy: [N, C]`, `x`: dimensions `[C, H, W, N]` of the input and of the result.
-///
-/// # Errors
-/// If the shapes do not fit together.
-pub fn global_mean_pool_gradient(dy: &Tensor, x: [usize; 4]) -> Result<Tensor> {
-    dy.apply_op1_no_bwd(&Op(InputGradient { x }))
-}
-
 struct Forward;
-
-/// `x`: dimensions of the forward input.
-struct InputGradient {
-    x: [usize; 4],
-}
 
 impl Unary for Forward {
     const NAME: &'static str = "global-mean-pool";
@@ -37,24 +23,20 @@ impl Unary for Forward {
     fn run<T: Element>(&self, x: Operand<'_, T>) -> Output<T> {
         let [channels, height, width, batch] = dims4(x.dims, Self::NAME)?;
         let mut y = vec![T::default(); batch * channels];
-        pool::forward(x.data, &mut y, height * width, batch);
+        pool::forward(Input::Plain(x.data), &mut y, height * width, batch);
         Ok((y, Shape::from((batch, channels))))
     }
 
     fn gradient(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-        global_mean_pool_gradient(dy, dims4(x.dims(), Self::NAME)?)
+        by_dtype!(x.dtype(), Self::NAME, T => gradient::<T>(x, dy))
     }
 }
 
-impl Unary for InputGradient {
-    const NAME: &'static str = "global-mean-pool-input-gradient";
-
-    fn run<T: Element>(&self, dy: Operand<'_, T>) -> Output<T> {
-        let [channels, height, width, batch] = self.x;
-        ensure(dy.dims == [batch, channels], Self::NAME, &self.x, dy.dims)?;
-        let shape = Shape::from(self.x.to_vec());
-        let mut dx = vec![T::default(); shape.elem_count()];
-        pool::input_gradient(dy.data, &mut dx, height * width, batch);
-        Ok((dx, shape))
-    }
+fn gradient<T: Element>(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let [_, height, width, batch] = dims4(x.dims(), Forward::NAME)?;
+    let mut dx = vec![T::default(); x.elem_count()];
+    with_values([x, dy], |[x, dy]: [&[T]; 2]| {
+        pool::backward(Input::Plain(x), dy, &mut dx, None, height * width, batch);
+    })?;
+    Tensor::from_vec(dx, x.shape().clone(), x.device())
 }

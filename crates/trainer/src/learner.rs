@@ -2,18 +2,34 @@
 
 use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
-use sparse_mobilenet::MobileNet;
+use sparse_mobilenet::{LayerPaths, Loss, Masks, MobileNet, Precision, Times, TrainPass};
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
 use sparse_prune::{GradientMode, Pruner, PrunerConfig, StepReport};
+use std::time::{Duration, Instant};
 
 /// The model with its optimizer and its pruner.
 pub struct Learner {
     model: MobileNet,
     optimizer: Sgd,
     pruner: Pruner,
+    pass: TrainPass,
     /// False in a dense run: the pruner then only measures.
     prunes: bool,
     label_smoothing: f64,
+    times: StepTimes,
+}
+
+/// Where the time of steps goes, summed over them.
+#[derive(Clone, Debug, Default)]
+pub struct StepTimes {
+    /// Forward and backward, layer by layer.
+    pub passes: Times,
+    /// Setting pruned weights to zero.
+    pub enforce: Duration,
+    /// The optimizer.
+    pub optimizer: Duration,
+    /// The pruner's step.
+    pub pruner: Duration,
 }
 
 /// How a [`Learner`] is to learn.
@@ -23,6 +39,8 @@ pub struct LearnerConfig {
     pub sgd: SgdConfig,
     /// ε of label smoothing, fraction; 0 = off.
     pub label_smoothing: f64,
+    /// How activations are stored.
+    pub precision: Precision,
     /// What to prune; `None` trains densely.
     pub pruner: Option<PrunerConfig>,
 }
@@ -48,7 +66,9 @@ impl Learner {
         let prunes = config.pruner.is_some();
         let measure_only = || PrunerConfig::new(sparse_prune::Mode::Threshold(0.0));
         let pruner = Pruner::new(&model.var_map(), config.pruner.unwrap_or_else(measure_only))?;
-        Ok(Self { model, optimizer, pruner, prunes, label_smoothing: config.label_smoothing })
+        let pass = TrainPass::new(&model, config.precision)?;
+        let times = StepTimes::default();
+        Ok(Self { model, optimizer, pruner, pass, prunes, label_smoothing: config.label_smoothing, times })
     }
 
     /// The model.
@@ -83,22 +103,41 @@ impl Learner {
     /// # Errors
     /// [`Error::LossNotFinite`] before the weights are touched, or what an operation reports.
     pub fn step(&mut self, images: &Tensor, labels: &[u32], learning_rate: f64) -> Result<Step> {
+        let start = Instant::now();
         self.enforce()?;
-        let pass = self.model.train_pass(images, labels, self.label_smoothing)?;
-        let (loss, logits) = (pass.loss, pass.logits.clone());
+        self.times.enforce += start.elapsed();
+        let (pruner, hold_pruned) = (&self.pruner, !self.pruner.regrow());
+        let masked = self.prunes && (hold_pruned || pruner.gradient() == GradientMode::Masked);
+        if self.prunes {
+            let words = pruner.masks().iter().map(|(name, mask)| (name.as_str(), mask.words())).collect();
+            self.pass.set_masks(&self.model, &Masks { words, masked_gradient: masked });
+        }
+        let Loss { loss, logits } = self.pass.forward(&self.model, images, labels, self.label_smoothing)?;
         if !loss.is_finite() {
             return Err(Error::LossNotFinite { loss });
         }
-        let gradients = pass.gradients()?;
-        let (pruner, prunes) = (&self.pruner, self.prunes);
+        let gradients = self.pass.backward(&self.model)?;
+        let start = Instant::now();
         self.optimizer.step(&gradients, learning_rate, |name| {
-            let hold_pruned = !pruner.regrow();
-            let masked = prunes && (hold_pruned || pruner.gradient() == GradientMode::Masked);
             let mask = if masked { pruner.masks().get(name) } else { None };
             mask.map(|mask| GradientMask { words: mask.words(), hold_pruned })
         })?;
+        self.times.optimizer += start.elapsed();
+        let start = Instant::now();
         let pruned = if self.prunes { Some(self.pruner.step()?) } else { None };
+        self.times.pruner += start.elapsed();
         Ok(Step { loss, logits, pruned })
+    }
+
+    /// Time by part since the last call.
+    pub fn take_times(&mut self) -> StepTimes {
+        let passes = self.pass.take_times();
+        StepTimes { passes, ..std::mem::take(&mut self.times) }
+    }
+
+    /// How each pointwise layer is computed.
+    pub fn paths(&self) -> Vec<LayerPaths> {
+        self.pass.paths()
     }
 
     /// Checks every weight, so that no broken state is saved.

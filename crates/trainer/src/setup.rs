@@ -1,14 +1,14 @@
 //! From a plan to a learner at the step where the run begins.
 
 use crate::checkpoint::{Checkpoint, Store};
-use crate::config::{Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig};
+use crate::config::{self, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig};
 use crate::error::Result;
 use crate::learner::{Learner, LearnerConfig};
 use crate::plan::TrainPlan;
 use crate::recipe::Recipe;
 use crate::weights::load_weights;
 use candle_core::{DType, Device};
-use sparse_mobilenet::{MobileNet, MobileNetConfig};
+use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
 use sparse_ops::SgdConfig;
 use sparse_prune::{GmpConfig, GradientMode, Mode, PrunerConfig, Scope, Strategy};
 use std::path::PathBuf;
@@ -95,9 +95,18 @@ fn new_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learne
             clip_norm: train.clip_norm,
         },
         label_smoothing: train.label_smoothing,
+        precision: storage(train.precision),
         pruner: pruner_config(plan, step),
     };
     Learner::new(model, config)
+}
+
+/// How the passes of a model of f32 store activations.
+pub(crate) fn storage(precision: config::Precision) -> Precision {
+    match precision {
+        config::Precision::F32 => Precision::Full,
+        config::Precision::Bf16 => Precision::Bf16,
+    }
 }
 
 /// The pruner's settings; `None` for a dense run.

@@ -92,6 +92,9 @@ pub(super) struct TrainFlags {
     /// Compute threads [default: cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     threads: Option<i64>,
+    /// How activations are stored while training, f32 or bf16 [default: f32]
+    #[arg(long, value_name = "NAME")]
+    precision: Option<String>,
     /// Read the images in the order of their files, true or false [default: false]
     #[arg(long, value_name = "BOOL", value_parser = boolean)]
     ce_test: Option<bool>,
@@ -115,6 +118,7 @@ impl TrainFlags {
             .flag("train.seed", self.seed)
             .flag("train.use_gpu", self.use_gpu)
             .flag("train.threads", self.threads)
+            .flag("train.precision", self.precision)
             .flag("train.ce_test", self.ce_test);
     }
 }

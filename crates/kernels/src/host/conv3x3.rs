@@ -1,14 +1,14 @@
 //! Dense 3×3 convolution, padding 1, stride 1 or 2: the stem of the network.
 //!
-//! The patches under a few output rows are laid out as a matrix and multiplied by the weight; the rows are few
-//! enough for the matrix to stay in the cache.
+//! It is a product of the weight with a matrix that has a row for each input channel and tap, and a column for each output
+//! pixel; the matrix is never stored, its pieces are read from the image when they are packed.
 
-use super::matmul::{Destination, Matrix, multiply};
+use super::activation::{OutputGradient, Statistics};
+use super::product::{self, Columns, GradientRows, Left, Matrix, product_with_statistics};
+use super::vector::Stored;
 use crate::Real;
-use rayon::prelude::*;
-
-/// Elements of the patch matrix built at a time.
-const PATCH_ELEMENTS: usize = 512 * 1024;
+use pulp::Simd;
+use std::ops::Range;
 
 /// Sizes of one 3×3 convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +27,6 @@ pub struct Dims {
     pub stride: usize,
 }
 
-/// Output rows whose patches are built together.
-#[derive(Clone, Copy)]
-struct Rows {
-    first: usize,
-    count: usize,
-}
-
 impl Dims {
     /// Output height.
     pub fn out_height(&self) -> usize {
@@ -45,13 +38,12 @@ impl Dims {
         self.width.div_ceil(self.stride)
     }
 
-    /// Elements of one output row.
-    fn out_row(&self) -> usize {
-        self.out_width() * self.batch
+    fn out_plane(&self) -> usize {
+        self.out_height() * self.out_width() * self.batch
     }
 
-    fn out_plane(&self) -> usize {
-        self.out_height() * self.out_row()
+    fn plane(&self) -> usize {
+        self.height * self.width * self.batch
     }
 
     /// Weights of one output channel, and rows of the patch matrix.
@@ -59,115 +51,87 @@ impl Dims {
         self.inputs * 9
     }
 
-    /// Output rows built together.
-    fn group(&self) -> usize {
-        (PATCH_ELEMENTS / (self.taps() * self.out_row())).clamp(1, self.out_height())
-    }
-
-    fn groups(self) -> impl Iterator<Item = Rows> {
-        let firsts = (0..self.out_height()).step_by(self.group());
-        firsts.map(move |first| Rows { first, count: self.group().min(self.out_height() - first) })
-    }
-
-    /// Output columns whose tap `k` (0, 1, 2) lies inside the image.
-    fn inside(&self, k: usize) -> std::ops::Range<usize> {
-        usize::from(k == 0)..((self.width + 1 - k).div_ceil(self.stride)).min(self.out_width())
+    /// The input pixel under `tap` (row-major 3×3) of an output pixel; none on the zero border.
+    #[inline(always)]
+    fn input_under(&self, output: usize, tap: usize) -> Option<usize> {
+        let (row, column) = (output / self.out_width(), output % self.out_width());
+        let r = (row * self.stride + tap / 3).checked_sub(1)?;
+        let c = (column * self.stride + tap % 3).checked_sub(1)?;
+        (r < self.height && c < self.width).then_some(r * self.width + c)
     }
 }
 
-/// `y = x ⋆ weight`.
+/// The patch under every output pixel, a row per input channel and tap.
+struct Patches<'a, E> {
+    x: &'a [E],
+    dims: Dims,
+}
+
+impl<E: Stored> Columns<E::Real> for Patches<'_, E> {
+    fn rows(&self) -> usize {
+        self.dims.taps()
+    }
+
+    #[inline(always)]
+    fn read<S: Simd>(&self, _: S, row: usize, columns: Range<usize>, target: &mut [E::Real]) {
+        let (plane, batch) = (self.dims.plane(), self.dims.batch);
+        let x = &self.x[row / 9 * plane..][..plane];
+        let mut column = columns.start;
+        while column < columns.end {
+            let (pixel, image) = (column / batch, column % batch);
+            let run = (batch - image).min(columns.end - column);
+            let target = &mut target[column - columns.start..][..run];
+            match self.dims.input_under(pixel, row % 9) {
+                None => target.fill(E::Real::from_f64(0.0)),
+                Some(input) => {
+                    let from = &x[input * batch + image..][..run];
+                    target.iter_mut().zip(from).for_each(|(to, from)| *to = from.load());
+                }
+            }
+            column += run;
+        }
+    }
+}
+
+/// `y = x ⋆ weight`, and the statistics of `y` if asked for.
 ///
 /// Shapes: `x: [Cin, H, W, N]`, `weight: [Cout, Cin, 3, 3]`, `y: [Cout, Ho, Wo, N]`.
-pub fn forward<T: Real>(x: &[T], weight: &[T], y: &mut [T], dims: Dims) {
-    let mut patches = vec![T::zero(); dims.taps() * dims.group() * dims.out_row()];
-    for rows in dims.groups() {
-        let columns = rows.count * dims.out_row();
-        build_patches(x, &mut patches[..dims.taps() * columns], rows, dims);
-        let first_column = rows.first * dims.out_row();
-        multiply(
-            Matrix::row_major(weight, dims.outputs, dims.taps(), dims.taps()),
-            Matrix::row_major(&patches, dims.taps(), columns, columns),
-            y,
-            Destination { row_stride: dims.out_plane(), first_column, accumulate: false },
-        );
-    }
+pub fn forward<E: Stored>(
+    x: &[E],
+    weight: &[E::Real],
+    y: &mut [E],
+    statistics: Option<Statistics<'_, E::Real>>,
+    dims: Dims,
+) {
+    assert_eq!(x.len(), dims.inputs * dims.plane(), "input of {dims:?}");
+    let weight = Left::dense(Matrix::row_major(weight, dims.outputs, dims.taps(), dims.taps()));
+    product_with_statistics(&weight, &Patches { x, dims }, y, statistics, dims.outputs);
 }
 
 /// Gradient to the weight.
 ///
 /// Shapes: `x: [Cin, H, W, N]`, `dy: [Cout, Ho, Wo, N]`, `dw: [Cout, Cin, 3, 3]`.
-pub fn weight_gradient<T: Real>(x: &[T], dy: &[T], dw: &mut [T], dims: Dims) {
-    let mut patches = vec![T::zero(); dims.taps() * dims.group() * dims.out_row()];
-    dw.fill(T::zero());
-    for rows in dims.groups() {
-        let columns = rows.count * dims.out_row();
-        build_patches(x, &mut patches[..dims.taps() * columns], rows, dims);
-        multiply(
-            Matrix::row_major(&dy[rows.first * dims.out_row()..], dims.outputs, columns, dims.out_plane()),
-            Matrix::row_major(&patches, dims.taps(), columns, columns).transposed(),
-            dw,
-            Destination { row_stride: dims.taps(), first_column: 0, accumulate: true },
-        );
-    }
+pub fn weight_gradient<E: Stored>(x: &[E], dy: OutputGradient<'_, E>, dw: &mut [E::Real], dims: Dims) {
+    let dy = GradientRows { dy, channels: dims.outputs, pixels: dims.out_plane() };
+    product::weight_gradient(&Patches { x, dims }, &dy, dims.out_plane(), dw);
 }
 
 /// Gradient to the input, for networks whose 3×3 convolution is not the first layer.
 ///
 /// Shapes: `weight: [Cout, Cin, 3, 3]`, `dy: [Cout, Ho, Wo, N]`, `dx: [Cin, H, W, N]`.
 pub fn input_gradient<T: Real>(weight: &[T], dy: &[T], dx: &mut [T], dims: Dims) {
-    let mut patches = vec![T::zero(); dims.taps() * dims.group() * dims.out_row()];
+    let (columns, batch) = (dims.out_plane(), dims.batch);
+    let weight = Matrix::row_major(weight, dims.outputs, dims.taps(), dims.taps()).transposed();
+    let mut patches = vec![T::zero(); dims.taps() * columns];
+    super::matmul::multiply(weight, Matrix::row_major(dy, dims.outputs, columns, columns), &mut patches);
     dx.fill(T::zero());
-    for rows in dims.groups() {
-        let columns = rows.count * dims.out_row();
-        multiply(
-            Matrix::row_major(weight, dims.outputs, dims.taps(), dims.taps()).transposed(),
-            Matrix::row_major(&dy[rows.first * dims.out_row()..], dims.outputs, columns, dims.out_plane()),
-            &mut patches,
-            Destination { row_stride: columns, first_column: 0, accumulate: false },
-        );
-        add_patches(&patches[..dims.taps() * columns], dx, rows, dims);
-    }
-}
-
-/// Lays out the patches of some output rows: row = (input channel, tap), column = (output pixel, image).
-fn build_patches<T: Real>(x: &[T], patches: &mut [T], rows: Rows, dims: Dims) {
-    let columns = rows.count * dims.out_row();
-    let planes = x.par_chunks(dims.height * dims.width * dims.batch);
-    patches.par_chunks_mut(9 * columns).zip(planes).for_each(|(patches, plane)| {
-        for (tap, patches) in patches.chunks_exact_mut(columns).enumerate() {
-            patches.fill(T::zero());
-            for_each_pixel(tap, rows, dims, |output, input| {
-                patches[output..output + dims.batch].copy_from_slice(&plane[input..input + dims.batch]);
-            });
-        }
-    });
-}
-
-/// The reverse of [`build_patches`]: adds every patch element to the pixel it came from.
-fn add_patches<T: Real>(patches: &[T], dx: &mut [T], rows: Rows, dims: Dims) {
-    let columns = rows.count * dims.out_row();
-    let planes = dx.par_chunks_mut(dims.height * dims.width * dims.batch);
-    planes.zip(patches.par_chunks(9 * columns)).for_each(|(plane, patches)| {
-        for (tap, patches) in patches.chunks_exact(columns).enumerate() {
-            for_each_pixel(tap, rows, dims, |output, input| {
-                let run = plane[input..input + dims.batch].iter_mut();
-                run.zip(&patches[output..output + dims.batch]).for_each(|(sum, &value)| *sum += value);
-            });
-        }
-    });
-}
-
-/// Calls `visit(offset in the patch row, offset in the input plane)` for every output pixel of `rows` whose
-/// `tap` (row-major 3×3) lies inside the image.
-fn for_each_pixel(tap: usize, rows: Rows, dims: Dims, mut visit: impl FnMut(usize, usize)) {
-    for row in 0..rows.count {
-        let Some(r) = ((rows.first + row) * dims.stride + tap / 3).checked_sub(1) else { continue };
-        if r >= dims.height {
-            continue;
-        }
-        for column in dims.inside(tap % 3) {
-            let c = column * dims.stride + tap % 3 - 1;
-            visit((row * dims.out_width() + column) * dims.batch, (r * dims.width + c) * dims.batch);
+    for (row, patches) in patches.chunks_exact(columns).enumerate() {
+        let dx = &mut dx[row / 9 * dims.plane()..][..dims.plane()];
+        for (output, run) in patches.chunks_exact(batch).enumerate() {
+            if let Some(input) = dims.input_under(output, row % 9) {
+                let sums = &mut dx[input * batch..][..batch];
+                sums.iter_mut().zip(run).for_each(|(sum, &value)| *sum += value);
+            }
         }
     }
 }

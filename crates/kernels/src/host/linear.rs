@@ -1,6 +1,7 @@
 //! The classifier head: `y = x · weight + bias`.
 
-use super::matmul::{Destination, Matrix, multiply};
+use super::matmul::multiply;
+use super::product::Matrix;
 use crate::Real;
 
 /// Sizes of one linear layer.
@@ -19,13 +20,11 @@ pub struct Dims {
 /// Shapes: `x: [batch, inputs]`, `weight: [inputs, outputs]`, `bias: [outputs]`, `y: [batch, outputs]`.
 pub fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], y: &mut [T], dims: Dims) {
     let Dims { batch, inputs, outputs } = dims;
-    y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-    multiply(
-        Matrix::row_major(x, batch, inputs, inputs),
-        Matrix::row_major(weight, inputs, outputs, outputs),
-        y,
-        Destination { row_stride: outputs, first_column: 0, accumulate: true },
-    );
+    let x = Matrix::row_major(x, batch, inputs, inputs);
+    multiply(x, Matrix::row_major(weight, inputs, outputs, outputs), y);
+    for row in y.chunks_exact_mut(outputs) {
+        row.iter_mut().zip(bias).for_each(|(y, &bias)| *y += bias);
+    }
 }
 
 /// Gradient to the input: `dx = dy · weightᵀ`.
@@ -33,12 +32,8 @@ pub fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], y: &mut [T], dims: Di
 /// Shapes: `weight: [inputs, outputs]`, `dy: [batch, outputs]`, `dx: [batch, inputs]`.
 pub fn input_gradient<T: Real>(weight: &[T], dy: &[T], dx: &mut [T], dims: Dims) {
     let Dims { batch, inputs, outputs } = dims;
-    multiply(
-        Matrix::row_major(dy, batch, outputs, outputs),
-        Matrix::row_major(weight, inputs, outputs, outputs).transposed(),
-        dx,
-        Destination { row_stride: inputs, first_column: 0, accumulate: false },
-    );
+    let dy = Matrix::row_major(dy, batch, outputs, outputs);
+    multiply(dy, Matrix::row_major(weight, inputs, outputs, outputs).transposed(), dx);
 }
 
 /// Gradient to the weight: `dw = xᵀ · dy`.
@@ -46,12 +41,8 @@ pub fn input_gradient<T: Real>(weight: &[T], dy: &[T], dx: &mut [T], dims: Dims)
 /// Shapes: `x: [batch, inputs]`, `dy: [batch, outputs]`, `dw: [inputs, outputs]`.
 pub fn weight_gradient<T: Real>(x: &[T], dy: &[T], dw: &mut [T], dims: Dims) {
     let Dims { batch, inputs, outputs } = dims;
-    multiply(
-        Matrix::row_major(x, batch, inputs, inputs).transposed(),
-        Matrix::row_major(dy, batch, outputs, outputs),
-        dw,
-        Destination { row_stride: outputs, first_column: 0, accumulate: false },
-    );
+    let x = Matrix::row_major(x, batch, inputs, inputs).transposed();
+    multiply(x, Matrix::row_major(dy, batch, outputs, outputs), dw);
 }
 
 /// Gradient to the bias: the sum of `dy: [batch, outputs]` over the batch, in order.

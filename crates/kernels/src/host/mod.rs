@@ -1,13 +1,18 @@
 //! The operations on the CPU: rayon over channels or rows, SIMD by run-time dispatch.
 
+pub mod activation;
 pub mod batch_norm;
 pub mod conv3x3;
 pub mod cross_entropy;
 pub mod depthwise;
+mod lanes;
 pub mod linear;
 pub mod matmul;
 pub mod pointwise;
 pub mod pool;
+pub mod product;
 pub mod sgd;
 mod simd;
+mod square;
 pub mod transpose;
+pub mod vector;

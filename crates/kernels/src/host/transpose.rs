@@ -1,20 +1,20 @@
 //! Exchange of rows and columns.
 
-use crate::Real;
+use super::vector::Stored;
 use rayon::prelude::*;
 
 /// Rows and columns of the tile that is read and written together.
 const TILE: usize = 16;
 
 /// `out[c, r] = x[r, c]`: turns images `[N, C·H·W]` into channel-major activations `[C·H·W, N]`, and back.
-pub fn transpose<T: Real>(x: &[T], out: &mut [T], columns: usize) {
+pub fn transpose<E: Stored>(x: &[E::Real], out: &mut [E], columns: usize) {
     let rows = x.len() / columns;
     out.par_chunks_mut(TILE * rows).enumerate().for_each(|(tile, out)| {
         let first = tile * TILE;
         for start in (0..rows).step_by(TILE) {
             for (c, out) in out.chunks_exact_mut(rows).enumerate() {
                 for r in start..(start + TILE).min(rows) {
-                    out[r] = x[r * columns + first + c];
+                    out[r] = E::store(x[r * columns + first + c]);
                 }
             }
         }

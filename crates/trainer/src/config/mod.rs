@@ -27,7 +27,7 @@ pub use model::{Architecture, ModelSection};
 pub use prune::{Gradient, ParamsType, PruneSection, PruningMode, PruningStrategy};
 pub use run::{Phase, Resume};
 pub use toml::Value;
-pub use train::{LrStrategy, TrainSection};
+pub use train::{LrStrategy, Precision, TrainSection};
 
 use serde::{Deserialize, Serialize};
 

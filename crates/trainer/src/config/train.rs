@@ -20,6 +20,17 @@ pub enum LrStrategy {
     CosineDecay,
 }
 
+/// How activations are stored between layers while training; weights and sums are f32 either way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// As 32-bit numbers.
+    #[default]
+    F32,
+    /// As bf16, half as long: less memory, and faster where memory is the limit.
+    Bf16,
+}
+
 /// Section `train`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +74,8 @@ pub struct TrainSection {
     /// Compute threads; `None` = as many as there are cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// How activations are stored while training.
+    pub precision: Precision,
     /// Read the images in the order of their files, without shuffling.
     pub ce_test: bool,
 }
@@ -86,6 +99,7 @@ pub(super) const KEYS: SectionKeys = &[
     ("seed", "a whole number from 0 to 2^63 - 1"),
     ("use_gpu", "true or false (leave it out to use a GPU if there is one)"),
     ("threads", "a whole number, 1 or more (leave it out to use all cores)"),
+    ("precision", "\"f32\" or \"bf16\""),
     ("ce_test", "true or false"),
 ];
 
@@ -111,6 +125,7 @@ impl Default for TrainSection {
             seed: 0,
             use_gpu: None,
             threads: None,
+            precision: Precision::F32,
             ce_test: false,
         }
     }

@@ -1,0 +1,184 @@
+//! What convolutions read and write while training: batch norm and ReLU happen on the way, not in passes of their own.
+//!
+//! A convolution writes its raw output `y` and gathers the mean and variance of each channel as it writes. Whoever reads
+//! it next normalises and rectifies in registers. Backward, the gradient `g` behind a ReLU is written already gated,
+//! with the two sums that batch norm needs, and the reader turns `g` and `y` into the gradient to `y`.
+//!
+//! Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1 and section 3; variance is biased, as PaddlePaddle keeps it.
+
+use super::vector::Stored;
+use crate::Real;
+use pulp::Simd;
+
+/// Batch norm and ReLU of each channel, `[C]` each: `z = max(0, (y − mean) · gain + offset)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a, T> {
+    /// Mean to subtract.
+    pub mean: &'a [T],
+    /// scale / sqrt(variance + ε).
+    pub gain: &'a [T],
+    /// Added last.
+    pub offset: &'a [T],
+}
+
+/// What a convolution reads, `[C, pixels]`.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a, E: Stored> {
+    /// The values themselves.
+    Plain(&'a [E]),
+    /// The raw output `y` of the layer before, to be normalised and rectified.
+    Normalised(&'a [E], Norm<'a, E::Real>),
+}
+
+/// The way of a gradient back through batch norm, `[C]` each: `dy = gain · (g − constant − (y − mean) · slope)`.
+#[derive(Clone, Copy, Debug)]
+pub struct NormGradient<'a, T> {
+    /// Mean of `y`.
+    pub mean: &'a [T],
+    /// scale / sqrt(variance + ε).
+    pub gain: &'a [T],
+    /// Σ g / M over the M pixels of a channel.
+    pub constant: &'a [T],
+    /// Σ g·(y − mean) / (M · (variance + ε)).
+    pub slope: &'a [T],
+}
+
+/// The gradient to the output of a convolution, `[C, pixels]`.
+#[derive(Clone, Copy, Debug)]
+pub enum OutputGradient<'a, E: Stored> {
+    /// The values themselves.
+    Plain(&'a [E]),
+    /// The gated gradient `g` behind batch norm and ReLU, and the raw output `y`.
+    ThroughNorm(&'a [E], &'a [E], NormGradient<'a, E::Real>),
+}
+
+/// The statistics a convolution gathers of its output, `[C]` each.
+#[derive(Debug)]
+pub struct Statistics<'a, T> {
+    /// A value near the mean (the running mean, say): sums are taken of `y − shift`, which keeps their digits.
+    pub shift: &'a [T],
+    /// Mean of the batch.
+    pub mean: &'a mut [T],
+    /// Biased variance of the batch.
+    pub variance: &'a mut [T],
+}
+
+/// The sums a backward pass gathers of the gated gradient `g` to its input, `[C]` each.
+#[derive(Debug)]
+pub struct GateSums<'a, T> {
+    /// Σ g: the gradient to the offset.
+    pub sum: &'a mut [T],
+    /// Σ g·(y − mean): the gradient to the scale, times sqrt(variance + ε).
+    pub product: &'a mut [T],
+}
+
+impl<'a, E: Stored> Input<'a, E> {
+    /// The elements as they are stored.
+    pub fn values(&self) -> &'a [E] {
+        match *self {
+            Self::Plain(values) | Self::Normalised(values, _) => values,
+        }
+    }
+
+    /// How channel `channel` is to be read; `None` = as it is.
+    #[inline(always)]
+    pub(crate) fn norm(&self, channel: usize) -> Option<ChannelNorm<E::Real>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Normalised(_, norm) => Some(ChannelNorm {
+                mean: norm.mean[channel],
+                gain: norm.gain[channel],
+                offset: norm.offset[channel],
+            }),
+        }
+    }
+}
+
+/// [`Norm`] of one channel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChannelNorm<T> {
+    pub(crate) mean: T,
+    pub(crate) gain: T,
+    pub(crate) offset: T,
+}
+
+impl<T: Real> ChannelNorm<T> {
+    /// `z` of one element.
+    #[inline(always)]
+    pub(crate) fn apply(&self, y: T) -> T {
+        let z = (y - self.mean).mul_add(self.gain, self.offset);
+        // A NaN passes through, so that the loss shows it.
+        if z < T::zero() { T::zero() } else { z }
+    }
+
+    /// `z` of a register, before the ReLU.
+    #[inline(always)]
+    pub(crate) fn linear_vector<S: Simd>(&self, simd: S, y: T::Vector<S>) -> T::Vector<S> {
+        let centred = T::v_sub(simd, y, T::v_splat(simd, self.mean));
+        T::v_mul_add(simd, centred, T::v_splat(simd, self.gain), T::v_splat(simd, self.offset))
+    }
+
+    /// `z` of a register.
+    #[inline(always)]
+    pub(crate) fn apply_vector<S: Simd>(&self, simd: S, y: T::Vector<S>) -> T::Vector<S> {
+        T::rectify(simd, self.linear_vector(simd, y))
+    }
+}
+
+/// [`NormGradient`] of one channel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChannelNormGradient<T> {
+    pub(crate) mean: T,
+    pub(crate) gain: T,
+    pub(crate) constant: T,
+    pub(crate) slope: T,
+}
+
+impl<T: Real> ChannelNormGradient<T> {
+    /// `dy` of one element.
+    #[inline(always)]
+    pub(crate) fn apply(&self, g: T, y: T) -> T {
+        self.gain * (self.slope.mul_add(self.mean - y, g - self.constant))
+    }
+
+    /// `dy` of a register.
+    #[inline(always)]
+    pub(crate) fn apply_vector<S: Simd>(&self, simd: S, g: T::Vector<S>, y: T::Vector<S>) -> T::Vector<S> {
+        let centred = T::v_sub(simd, T::v_splat(simd, self.mean), y);
+        let rest = T::v_sub(simd, g, T::v_splat(simd, self.constant));
+        T::v_mul(
+            simd,
+            T::v_splat(simd, self.gain),
+            T::v_mul_add(simd, T::v_splat(simd, self.slope), centred, rest),
+        )
+    }
+}
+
+impl<E: Stored> OutputGradient<'_, E> {
+    /// Elements.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Plain(values) | Self::ThroughNorm(values, ..) => values.len(),
+        }
+    }
+}
+
+impl<T: Real> NormGradient<'_, T> {
+    /// The coefficients of one channel.
+    #[inline(always)]
+    pub(crate) fn channel(&self, channel: usize) -> ChannelNormGradient<T> {
+        ChannelNormGradient {
+            mean: self.mean[channel],
+            gain: self.gain[channel],
+            constant: self.constant[channel],
+            slope: self.slope[channel],
+        }
+    }
+}
+
+/// Mean and biased variance from Σ (y − shift) and Σ (y − shift)² over `count` pixels.
+pub(crate) fn moments<T: Real>(shift: T, sum: f64, squares: f64, count: usize) -> (T, T) {
+    let offset = sum / count as f64;
+    let variance = (squares / count as f64 - offset * offset).max(0.0);
+    (T::from_f64(shift.widen() + offset), T::from_f64(variance))
+}

@@ -1,0 +1,211 @@
+//! The backward pass: one walk over the pixels gives the gradient to the input, gated by the ReLU in front of it, and the
+//! gradient to the weight.
+
+#![allow(unsafe_code)]
+
+use super::super::activation::{GateSums, Input, OutputGradient};
+use super::super::product::{
+    Columns, Finish, GradientRows, InputRows, Left, MOST_RUNS, Matrix, Panels, Pattern, RowTile, SharedRows,
+    Split, WeightSums, add_partials, multiply, spill, width,
+};
+use super::super::vector::{Stored, Vectors, dispatch, lanes};
+use super::Dims;
+use crate::Real;
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// The kept weights, for each of the two gradients; `None` = dense.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kept<'a> {
+    /// For the gradient to the input: the others must be zero, and then the bits are those of the dense product.
+    pub input: Option<&'a Pattern>,
+    /// For the gradient to the weight: at kept positions alone, the others get zero. It adds in another order than the
+    /// dense product.
+    pub weight: Option<&'a Pattern>,
+}
+
+/// Where the gradients go.
+#[derive(Debug)]
+pub struct Gradients<'a, E: Stored> {
+    /// To the input, `[inputs, pixels]`; zero where the ReLU in front of the convolution was shut.
+    pub dx: &'a mut [E],
+    /// The sums of `dx` that batch norm needs; for a normalised input only.
+    pub sums: Option<GateSums<'a, E::Real>>,
+    /// To the weight, `[outputs, inputs]`.
+    pub dw: &'a mut [E::Real],
+}
+
+/// `dx = weightᵀ · dy`, gated, and `dw = dy · xᵀ`.
+///
+/// Shapes: `weight: [outputs, inputs]`, `x: [inputs, pixels]`, `dy: [outputs, pixels]`.
+pub fn backward<E: Stored>(
+    weight: &[E::Real],
+    kept: Kept<'_>,
+    x: Input<'_, E>,
+    dy: OutputGradient<'_, E>,
+    into: Gradients<'_, E>,
+    dims: Dims,
+) {
+    let Dims { outputs, inputs, pixels } = dims;
+    assert!(dy.len() == outputs * pixels && into.dx.len() == inputs * pixels, "operands of {dims:?}");
+    let weight = Matrix::row_major(weight, outputs, inputs, inputs).transposed();
+    let left = match kept.input {
+        None => Left::dense(weight),
+        Some(pattern) => Left::sparse(weight, pattern.by_input()),
+    };
+    let split = Split::new(pixels, (inputs + outputs) * size_of::<E::Real>(), MOST_RUNS);
+    let out = SharedRows::new(into.dx, pixels);
+    let tasks = split.tasks(inputs.max(outputs));
+    let results: Vec<Sums<'_, E::Real>> = tasks
+        .par_iter()
+        .map(|task| {
+            dispatch(Task {
+                left: &left,
+                weight: kept.weight,
+                x: InputRows { x, channels: inputs, pixels },
+                dy: GradientRows { dy, channels: outputs, pixels },
+                out: &out,
+                split: &split,
+                run: task.run,
+                rows: [task.rows(inputs), task.rows(outputs)],
+            })
+        })
+        .collect();
+    if let Some(sums) = into.sums {
+        let mut totals = vec![[0.0; 2]; inputs];
+        for (task, result) in tasks.iter().zip(&results) {
+            for (total, sum) in totals[task.rows(inputs)].iter_mut().zip(&result.gate) {
+                total[0] += sum[0];
+                total[1] += sum[1];
+            }
+        }
+        for (channel, total) in totals.into_iter().enumerate() {
+            sums.sum[channel] = E::Real::from_f64(total[0]);
+            sums.product[channel] = E::Real::from_f64(total[1]);
+        }
+    }
+    let partials: Vec<(Range<usize>, &WeightSums<'_, E::Real>)> =
+        tasks.iter().zip(&results).map(|(task, result)| (task.rows(outputs), &result.weight)).collect();
+    add_partials(&partials, kept.weight, into.dw, inputs);
+}
+
+/// What a task sums.
+struct Sums<'a, T> {
+    /// Σ dx and Σ dx·(y − mean) of the input channels of the group.
+    gate: Vec<[f64; 2]>,
+    /// The weight gradient of the outputs of the group.
+    weight: WeightSums<'a, T>,
+}
+
+/// One run of blocks; rows of the group: input channels for `dx`, output channels for `dw`.
+struct Task<'a, E: Stored> {
+    left: &'a Left<'a, E::Real>,
+    weight: Option<&'a Pattern>,
+    x: InputRows<'a, E>,
+    dy: GradientRows<'a, E>,
+    out: &'a SharedRows<'a, E>,
+    split: &'a Split,
+    run: usize,
+    rows: [Range<usize>; 2],
+}
+
+impl<'a, E: Stored> WithSimd for Task<'a, E> {
+    type Output = Sums<'a, E::Real>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let (inputs, outputs) = (self.x.channels, self.dy.channels);
+        let [input_rows, output_rows] = self.rows;
+        let zero = E::Real::v_splat(simd, E::Real::from_f64(0.0));
+        let mut weight = WeightSums::new(self.weight, output_rows, [outputs, inputs]);
+        let mut dy_panels = vec![E::Real::from_f64(0.0); weight.gradient_elements::<S>(self.split.block)];
+        let mut x_panels = vec![E::Real::from_f64(0.0); weight.input_elements::<S>(self.split.block)];
+        let mut gate = Gate {
+            out: self.out,
+            x: self.x,
+            first_row: input_rows.start,
+            first_column: 0,
+            sums: vec![[zero; 2]; input_rows.len()],
+            totals: vec![[0.0; 2]; input_rows.len()],
+        };
+        for block in self.split.blocks(self.run) {
+            self.dy.pack(simd, block.clone(), &mut dy_panels);
+            let panels = Panels { values: &dy_panels, inner: outputs, columns: block.len() };
+            weight.add(simd, panels, &self.x, block.clone(), &mut x_panels);
+            gate.first_column = block.start;
+            multiply(simd, self.left, input_rows.clone(), panels, &mut gate);
+            gate.fold(simd, zero);
+        }
+        Sums { gate: gate.totals, weight }
+    }
+}
+
+/// Shuts the gradient where the ReLU was shut, writes it, and gathers its sums.
+struct Gate<'a, E: Stored, V> {
+    out: &'a SharedRows<'a, E>,
+    x: InputRows<'a, E>,
+    first_row: usize,
+    first_column: usize,
+    /// Lane by lane, of this block.
+    sums: Vec<[V; 2]>,
+    totals: Vec<[f64; 2]>,
+}
+
+impl<E: Stored, V: Copy> Gate<'_, E, V> {
+    /// Adds the sums of a block to the totals.
+    #[inline(always)]
+    fn fold<S: Simd>(&mut self, simd: S, zero: V)
+    where
+        E::Real: Vectors<Vector<S> = V>,
+    {
+        for (sums, totals) in self.sums.iter_mut().zip(&mut self.totals) {
+            totals[0] += E::Real::v_sum(simd, sums[0]).widen();
+            totals[1] += E::Real::v_sum(simd, sums[1]).widen();
+            *sums = [zero; 2];
+        }
+    }
+}
+
+impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, <E::Real as Vectors>::Vector<S>> {
+    #[inline(always)]
+    fn finish(&mut self, simd: S, row: usize, columns: Range<usize>, tile: RowTile<E::Real, S>) {
+        let (width, lanes) = (width::<E::Real, S>(), lanes::<E::Real, S>());
+        let at = self.first_column + columns.start..self.first_column + columns.end;
+        // SAFETY: runs and row groups of different tasks do not overlap, and a task finishes each piece once.
+        let dx = unsafe { self.out.piece(row, at.clone()) };
+        let norm = self.x.x.norm(row);
+        let y = &self.x.x.values()[row * self.x.pixels..][at];
+        if dx.len() == width {
+            let Some(norm) = norm else {
+                for (v, &vector) in tile.iter().enumerate() {
+                    E::store_vector(simd, &mut dx[v * lanes..], vector);
+                }
+                return;
+            };
+            let mean = E::Real::v_splat(simd, norm.mean);
+            let [sum, product] = &mut self.sums[row - self.first_row];
+            for (v, vector) in tile.into_iter().enumerate() {
+                let y = E::load_vector(simd, &y[v * lanes..]);
+                let g = E::Real::where_positive(simd, norm.linear_vector(simd, y), vector);
+                E::store_vector(simd, &mut dx[v * lanes..], g);
+                *sum = E::Real::v_add(simd, *sum, g);
+                *product = E::Real::v_mul_add(simd, g, E::Real::v_sub(simd, y, mean), *product);
+            }
+            return;
+        }
+        let tile = spill(simd, tile);
+        for ((dx, &value), &y) in dx.iter_mut().zip(&tile).zip(y) {
+            let Some(norm) = norm else {
+                *dx = E::store(value);
+                continue;
+            };
+            let open = norm.apply(y.load()) > E::Real::from_f64(0.0);
+            let g = if open { value } else { E::Real::from_f64(0.0) };
+            *dx = E::store(g);
+            let totals = &mut self.totals[row - self.first_row];
+            totals[0] += g.widen();
+            totals[1] += g.widen() * (y.load() - norm.mean).widen();
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A product written to memory, with the mean and variance of each row gathered on the way.
+
+#![allow(unsafe_code)]
+
+use super::super::activation::{Statistics, moments};
+use super::super::vector::{Stored, Vectors, dispatch, lanes};
+use super::left::Left;
+use super::multiply::{Finish, Panels, RowTile, SharedRows, multiply, spill};
+use super::panel::{Columns, width};
+use super::split::Split;
+use crate::Real;
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Runs of blocks whose statistics are summed by themselves.
+const MOST_RUNS: usize = 64;
+
+/// `y = left · columns` for `rows` rows, and the statistics of each row.
+pub(crate) fn product_with_statistics<E: Stored>(
+    left: &Left<'_, E::Real>,
+    columns: &impl Columns<E::Real>,
+    y: &mut [E],
+    statistics: Option<Statistics<'_, E::Real>>,
+    rows: usize,
+) {
+    let (inner, pixels) = (columns.rows(), y.len() / rows);
+    assert_eq!(y.len(), rows * pixels);
+    let split = Split::new(pixels, inner * size_of::<E::Real>(), MOST_RUNS);
+    let shift = statistics.as_ref().map(|statistics| statistics.shift);
+    let out = SharedRows::new(y, pixels);
+    let tasks = split.tasks(rows);
+    let sums: Vec<Vec<[f64; 2]>> = tasks
+        .par_iter()
+        .map(|task| {
+            let (run, rows) = (task.run, task.rows(rows));
+            let task = Task { left, columns, inner, out: &out, shift, split: &split, run, rows };
+            dispatch(task)
+        })
+        .collect();
+    let Some(statistics) = statistics else { return };
+    let mut totals = vec![[0.0; 2]; rows];
+    for (task, sums) in tasks.iter().zip(&sums) {
+        for (total, sum) in totals[task.rows(rows)].iter_mut().zip(sums) {
+            total[0] += sum[0];
+            total[1] += sum[1];
+        }
+    }
+    for (row, [sum, squares]) in totals.into_iter().enumerate() {
+        let (mean, variance) = moments(statistics.shift[row], sum, squares, pixels);
+        (statistics.mean[row], statistics.variance[row]) = (mean, variance);
+    }
+}
+
+/// One run of blocks and one group of rows.
+struct Task<'a, E: Stored, C> {
+    left: &'a Left<'a, E::Real>,
+    columns: &'a C,
+    inner: usize,
+    out: &'a SharedRows<'a, E>,
+    shift: Option<&'a [E::Real]>,
+    split: &'a Split,
+    run: usize,
+    rows: Range<usize>,
+}
+
+impl<E: Stored, C: Columns<E::Real>> WithSimd for Task<'_, E, C> {
+    /// Σ (y − shift) and Σ (y − shift)² of each row of the group; empty without statistics.
+    type Output = Vec<[f64; 2]>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let width = width::<E::Real, S>();
+        let zero = E::Real::v_splat(simd, E::Real::from_f64(0.0));
+        let mut panels = vec![E::Real::from_f64(0.0); self.split.block.next_multiple_of(width) * self.inner];
+        let counted = if self.shift.is_some() { self.rows.len() } else { 0 };
+        let mut store = Store {
+            out: self.out,
+            shift: self.shift,
+            first_row: self.rows.start,
+            first_column: 0,
+            sums: vec![[zero; 2]; counted],
+            totals: vec![[0.0; 2]; counted],
+        };
+        for block in self.split.blocks(self.run) {
+            self.columns.pack(simd, block.clone(), &mut panels);
+            store.first_column = block.start;
+            let panels = Panels { values: &panels, inner: self.inner, columns: block.len() };
+            multiply(simd, self.left, self.rows.clone(), panels, &mut store);
+            store.fold(simd, zero);
+        }
+        store.totals
+    }
+}
+
+/// Writes rows and gathers their statistics.
+struct Store<'a, E: Stored, V> {
+    out: &'a SharedRows<'a, E>,
+    shift: Option<&'a [E::Real]>,
+    first_row: usize,
+    first_column: usize,
+    /// Lane by lane, of this block.
+    sums: Vec<[V; 2]>,
+    totals: Vec<[f64; 2]>,
+}
+
+impl<E: Stored, V: Copy> Store<'_, E, V> {
+    /// Adds the sums of a block to the totals.
+    #[inline(always)]
+    fn fold<S: Simd>(&mut self, simd: S, zero: V)
+    where
+        E::Real: Vectors<Vector<S> = V>,
+    {
+        for (sums, totals) in self.sums.iter_mut().zip(&mut self.totals) {
+            totals[0] += E::Real::v_sum(simd, sums[0]).widen();
+            totals[1] += E::Real::v_sum(simd, sums[1]).widen();
+            *sums = [zero; 2];
+        }
+    }
+}
+
+impl<E: Stored, S: Simd> Finish<E::Real, S> for Store<'_, E, <E::Real as Vectors>::Vector<S>> {
+    #[inline(always)]
+    fn finish(&mut self, simd: S, row: usize, columns: Range<usize>, tile: RowTile<E::Real, S>) {
+        let (width, lanes) = (width::<E::Real, S>(), lanes::<E::Real, S>());
+        let at = self.first_column + columns.start..self.first_column + columns.end;
+        // SAFETY: runs and row groups of different tasks do not overlap, and a task finishes each piece once.
+        let y = unsafe { self.out.piece(row, at) };
+        if y.len() == width {
+            for (v, &vector) in tile.iter().enumerate() {
+                E::store_vector(simd, &mut y[v * lanes..], vector);
+            }
+            if let Some(shift) = self.shift {
+                let shift = E::Real::v_splat(simd, shift[row]);
+                let [sum, squares] = &mut self.sums[row - self.first_row];
+                for vector in tile {
+                    let centred = E::Real::v_sub(simd, vector, shift);
+                    *sum = E::Real::v_add(simd, *sum, centred);
+                    *squares = E::Real::v_mul_add(simd, centred, centred, *squares);
+                }
+            }
+            return;
+        }
+        let tile = spill(simd, tile);
+        for (y, &value) in y.iter_mut().zip(&tile) {
+            *y = E::store(value);
+            if let Some(shift) = self.shift {
+                let centred = value.widen() - shift[row].widen();
+                let totals = &mut self.totals[row - self.first_row];
+                totals[0] += centred;
+                totals[1] += centred * centred;
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The innermost loops: products of small tiles that stay in registers.
+//!
+//! A tile has [`VECTORS`] registers of columns. Every element is one chain of fused multiply-adds over the inner
+//! index, in order, from zero. Leaving out a zero weight leaves the chain as it is, so the sparse product gives the
+//! bits of the dense one.
+
+#![allow(unsafe_code)]
+
+use crate::Real;
+use pulp::Simd;
+
+/// Registers side by side in a tile.
+pub(super) const VECTORS: usize = 4;
+
+/// Rows of a dense tile where there are 32 registers, and where there are 16.
+pub(super) const MANY_ROWS: usize = 6;
+pub(super) const FEW_ROWS: usize = 3;
+
+/// Accumulators of a tile.
+pub(super) type Tile<T, S, const ROWS: usize> =
+    [[<T as super::super::vector::Vectors>::Vector<S>; VECTORS]; ROWS];
+
+/// A tile of zeros.
+#[inline(always)]
+pub(super) fn zero<T: Real, S: Simd, const ROWS: usize>(simd: S) -> Tile<T, S, ROWS> {
+    [[T::v_splat(simd, T::zero()); VECTORS]; ROWS]
+}
+
+/// Elements between neighbours of a left operand: along the inner index, and between rows.
+#[derive(Clone, Copy)]
+pub(super) struct Strides {
+    pub(super) inner: usize,
+    pub(super) row: usize,
+}
+
+/// `tile[r] += Σ_k left[k, r] · right[k]` for `k < inner`, where `right[k]` is a row of one panel.
+///
+/// # Safety
+/// `left` must be readable at `k·strides.inner + r·strides.row` for all k and r, and `right` for `inner` rows of
+/// `VECTORS` registers.
+#[inline(always)]
+pub(super) unsafe fn dense<T: Real, S: Simd, const ROWS: usize>(
+    simd: S,
+    mut tile: Tile<T, S, ROWS>,
+    inner: usize,
+    (left, strides): (*const T, Strides),
+    right: *const T,
+) -> Tile<T, S, ROWS> {
+    let (mut left, mut right) = (left, right.cast::<T::Vector<S>>());
+    for _ in 0..inner {
+        // SAFETY: step k of the loop reads row k of the panel and column k of the left operand, which the caller
+        // promises; vectors are read without regard to alignment.
+        unsafe {
+            let columns: [T::Vector<S>; VECTORS] = std::array::from_fn(|v| right.add(v).read_unaligned());
+            for (r, sums) in tile.iter_mut().enumerate() {
+                let factor = T::v_splat(simd, *left.add(r * strides.row));
+                for (sum, &column) in sums.iter_mut().zip(&columns) {
+                    *sum = T::v_mul_add(simd, factor, column, *sum);
+                }
+            }
+            left = left.add(strides.inner);
+            right = right.add(VECTORS);
+        }
+    }
+    tile
+}
+
+/// `row + Σ value · panel[index]` over kept positions, in order.
+///
+/// # Safety
+/// Every index must be a row of the panel at `panel`.
+#[inline(always)]
+pub(super) unsafe fn sparse<T: Real, S: Simd>(
+    simd: S,
+    mut row: [T::Vector<S>; VECTORS],
+    (indices, values): (&[u32], &[T]),
+    panel: *const T,
+) -> [T::Vector<S>; VECTORS] {
+    let panel = panel.cast::<T::Vector<S>>();
+    for (&index, &value) in indices.iter().zip(values) {
+        let factor = T::v_splat(simd, value);
+        // SAFETY: the caller promises that row `index` lies in the panel.
+        unsafe {
+            let columns = panel.add(index as usize * VECTORS);
+            for (v, sum) in row.iter_mut().enumerate() {
+                *sum = T::v_mul_add(simd, factor, columns.add(v).read_unaligned(), *sum);
+            }
+        }
+    }
+    row
+}

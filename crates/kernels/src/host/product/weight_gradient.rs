@@ -1,0 +1,241 @@
+//! The gradient to the weight, summed block by block: dense tiles, or an inner product per kept weight.
+
+#![allow(unsafe_code)]
+
+use super::super::vector::{MOST_LANES, dispatch, lanes};
+use super::left::many_registers;
+use super::multiply::Panels;
+use super::panel::{Columns, width};
+use super::pattern::{Pattern, Rows};
+use super::split::Split;
+use super::tile::{self, FEW_ROWS, MANY_ROWS, Strides, VECTORS};
+use crate::Real;
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Columns of the widest panel, which rows of a dense sum are filled up to.
+const ROW_STEP: usize = VECTORS * MOST_LANES;
+/// Runs of blocks; each sums a weight gradient of its own.
+pub(crate) const MOST_RUNS: usize = 8;
+
+/// Sums of `dy · xᵀ` for some rows (output channels).
+pub(crate) struct WeightSums<'a, T> {
+    kept: Option<&'a Pattern>,
+    rows: Range<usize>,
+    outputs: usize,
+    inputs: usize,
+    /// Dense: `[rows, inputs up to a multiple of ROW_STEP]`. Sparse: one per kept weight of the rows.
+    sums: Vec<T>,
+}
+
+impl<'a, T: Real> WeightSums<'a, T> {
+    pub(crate) fn new(
+        pattern: Option<&'a Pattern>,
+        rows: Range<usize>,
+        [outputs, inputs]: [usize; 2],
+    ) -> Self {
+        let len = match pattern {
+            None => rows.len() * inputs.next_multiple_of(ROW_STEP),
+            Some(pattern) => span(pattern.by_output(), &rows).len(),
+        };
+        Self { kept: pattern, rows, outputs, inputs, sums: vec![T::zero(); len] }
+    }
+
+    /// Elements of a packed block of the gradient: the last tile of rows may read past the last channel.
+    pub(crate) fn gradient_elements<S: Simd>(&self, block: usize) -> usize {
+        let width = width::<T, S>();
+        block.next_multiple_of(width) * self.outputs + MANY_ROWS * width
+    }
+
+    /// Elements of a packed block of the input.
+    pub(crate) fn input_elements<S: Simd>(&self, block: usize) -> usize {
+        block.next_multiple_of(width::<T, S>()) * self.inputs.next_multiple_of(ROW_STEP)
+    }
+
+    /// Adds one block: `dy` is packed, `x` is packed here into `room`.
+    #[inline(always)]
+    pub(crate) fn add<S: Simd>(
+        &mut self,
+        simd: S,
+        dy: Panels<'_, T>,
+        x: &impl Columns<T>,
+        block: Range<usize>,
+        room: &mut [T],
+    ) {
+        match self.kept {
+            None => {
+                x.pack_transposed(simd, block, room);
+                if many_registers::<S>() {
+                    self.add_dense::<S, MANY_ROWS>(simd, dy, room);
+                } else {
+                    self.add_dense::<S, FEW_ROWS>(simd, dy, room);
+                }
+            }
+            Some(pattern) => {
+                x.pack(simd, block, room);
+                self.add_sparse(simd, pattern.by_output(), dy, room);
+            }
+        }
+    }
+
+    /// `sums[o, i] += Σ_t dy[o, t] · x[t, i]`, `x` in panels `[panel of i, t, width]`.
+    #[inline(always)]
+    fn add_dense<S: Simd, const ROWS: usize>(&mut self, simd: S, dy: Panels<'_, T>, x: &[T]) {
+        let (width, lanes) = (width::<T, S>(), lanes::<T, S>());
+        let stride = self.inputs.next_multiple_of(ROW_STEP);
+        let columns = dy.columns.next_multiple_of(width);
+        assert!(dy.values.len() >= columns * self.outputs + (ROWS - 1) * width);
+        for (panel, x) in x.chunks_exact(columns * width).take(self.inputs.div_ceil(width)).enumerate() {
+            for first in self.rows.clone().step_by(ROWS) {
+                let mut sums = tile::zero::<T, S, ROWS>(simd);
+                for (piece, x) in x.chunks_exact(width * width).enumerate() {
+                    let left = dy.values[(piece * self.outputs + first) * width..].as_ptr();
+                    // SAFETY: the tile reads `width` values of each of ROWS rows from `first` on; the last ones may
+                    // belong to the next panel or to the room after the last panel (asserted above). `x` holds `width`
+                    // rows of one tile.
+                    sums = unsafe {
+                        let strides = Strides { inner: 1, row: width };
+                        tile::dense(simd, sums, width, (left, strides), x.as_ptr())
+                    };
+                }
+                for (r, sums) in sums.into_iter().enumerate().take(self.rows.end - first) {
+                    let row = first + r - self.rows.start;
+                    let target = &mut self.sums[row * stride + panel * width..][..width];
+                    for (v, sum) in sums.into_iter().enumerate() {
+                        let old = T::load_vector(simd, &target[v * lanes..]);
+                        T::store_vector(simd, &mut target[v * lanes..], T::v_add(simd, old, sum));
+                    }
+                }
+            }
+        }
+    }
+
+    /// `sums[kept] += Σ_t dy[o, t] · x[i, t]`.
+    #[inline(always)]
+    fn add_sparse<S: Simd>(&mut self, simd: S, pattern: Rows<'_>, dy: Panels<'_, T>, x: &[T]) {
+        let width = width::<T, S>();
+        let first = span(pattern, &self.rows).start;
+        let pieces = dy.columns.div_ceil(width);
+        let panels = dy.values.chunks_exact(self.outputs * width).zip(x.chunks_exact(self.inputs * width));
+        for (dy, x) in panels.take(pieces) {
+            for row in self.rows.clone() {
+                let range = pattern.range(row);
+                let sums = &mut self.sums[range.start - first..range.end - first];
+                // SAFETY: a `Pattern` holds indices below `inputs`, and the panel has that many rows.
+                unsafe { inner_products(simd, &dy[row * width..], pattern.row(row), x, sums) };
+            }
+        }
+    }
+}
+
+/// `sums[j] += Σ_t dy[t] · x[indices[j], t]` over one panel.
+///
+/// # Safety
+/// Every index must be a row of the panel `x`.
+#[inline(always)]
+unsafe fn inner_products<T: Real, S: Simd>(simd: S, dy: &[T], indices: &[u32], x: &[T], sums: &mut [T]) {
+    let lanes = lanes::<T, S>();
+    let dy: [T::Vector<S>; VECTORS] = std::array::from_fn(|v| T::load_vector(simd, &dy[v * lanes..]));
+    let x = x.as_ptr().cast::<T::Vector<S>>();
+    for (&index, sum) in indices.iter().zip(sums) {
+        // SAFETY: the caller promises that row `index` lies in the panel.
+        let product = unsafe {
+            let row = x.add(index as usize * VECTORS);
+            let mut product = T::v_mul(simd, dy[0], row.read_unaligned());
+            for (v, &dy) in dy.iter().enumerate().skip(1) {
+                product = T::v_mul_add(simd, dy, row.add(v).read_unaligned(), product);
+            }
+            product
+        };
+        *sum += T::v_sum(simd, product);
+    }
+}
+
+/// Where the kept weights of some rows lie among all.
+fn span(pattern: Rows<'_>, rows: &Range<usize>) -> Range<usize> {
+    let start = if rows.is_empty() { 0 } else { pattern.range(rows.start).start };
+    let end = if rows.is_empty() { 0 } else { pattern.range(rows.end - 1).end };
+    start..end
+}
+
+/// `dw = Σ partials`, each partial the sums of some rows; several of the same rows are added in order.
+pub(crate) fn add_partials<T: Real>(
+    partials: &[(Range<usize>, &WeightSums<'_, T>)],
+    kept: Option<&Pattern>,
+    dw: &mut [T],
+    inputs: usize,
+) {
+    let stride = inputs.next_multiple_of(ROW_STEP);
+    dw.par_chunks_mut(inputs).enumerate().for_each(|(row, dw)| {
+        dw.fill(T::zero());
+        for (rows, partial) in partials.iter().filter(|(rows, _)| rows.contains(&row)) {
+            match kept {
+                None => {
+                    let sums = &partial.sums[(row - rows.start) * stride..];
+                    dw.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
+                }
+                Some(pattern) => {
+                    let pattern = pattern.by_output();
+                    let (first, range) = (span(pattern, rows).start, pattern.range(row));
+                    let sums = &partial.sums[range.start - first..range.end - first];
+                    for (&index, &sum) in pattern.row(row).iter().zip(sums) {
+                        dw[index as usize] += sum;
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// `dw = dy · xᵀ` summed over all columns.
+///
+/// Shapes: `x: [inputs, columns]`, `dy: [outputs, columns]`, `dw: [outputs, inputs]`.
+pub(crate) fn weight_gradient<T: Real>(
+    x: &impl Columns<T>,
+    dy: &impl Columns<T>,
+    columns: usize,
+    dw: &mut [T],
+) {
+    let (inputs, outputs) = (x.rows(), dy.rows());
+    let split = Split::new(columns, (inputs + outputs) * size_of::<T>(), MOST_RUNS);
+    let tasks = split.tasks(outputs);
+    let sums: Vec<WeightSums<'_, T>> = tasks
+        .par_iter()
+        .map(|task| {
+            let rows = task.rows(outputs);
+            dispatch(Task { x, dy, split: &split, run: task.run, rows, number: PhantomData })
+        })
+        .collect();
+    let partials: Vec<_> = tasks.iter().zip(&sums).map(|(task, sums)| (task.rows(outputs), sums)).collect();
+    add_partials(&partials, None, dw, inputs);
+}
+
+/// One run of blocks and one group of output channels.
+struct Task<'a, T, X, Y> {
+    x: &'a X,
+    dy: &'a Y,
+    split: &'a Split,
+    run: usize,
+    rows: Range<usize>,
+    number: PhantomData<T>,
+}
+
+impl<T: Real, X: Columns<T>, Y: Columns<T>> WithSimd for Task<'_, T, X, Y> {
+    type Output = WeightSums<'static, T>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let (inputs, outputs) = (self.x.rows(), self.dy.rows());
+        let mut sums = WeightSums::new(None, self.rows, [outputs, inputs]);
+        let mut dy_panels = vec![T::zero(); sums.gradient_elements::<S>(self.split.block)];
+        let mut x_panels = vec![T::zero(); sums.input_elements::<S>(self.split.block)];
+        for block in self.split.blocks(self.run) {
+            self.dy.pack(simd, block.clone(), &mut dy_panels);
+            let panels = Panels { values: &dy_panels, inner: outputs, columns: block.len() };
+            sums.add(simd, panels, self.x, block.clone(), &mut x_panels);
+        }
+        sums
+    }
+}

@@ -1,0 +1,92 @@
+//! Exchange of rows and columns of 16 registers of 16 numbers, where the processor has registers that long.
+
+use pulp::Simd;
+
+/// Transposes 16 registers of 16 f32, and says so; leaves anything else as it is.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn transposed_in_registers<S: Simd, V: pulp::bytemuck::Pod>(simd: S, rows: &mut [V]) -> bool {
+    use pulp::x86::V4;
+    use std::any::{Any, TypeId};
+    let Some(simd) = (&simd as &dyn Any).downcast_ref::<V4>() else { return false };
+    if TypeId::of::<V>() != TypeId::of::<pulp::f32x16>() || rows.len() != 16 {
+        return false;
+    }
+    let mut square: [core::arch::x86_64::__m512; 16] =
+        std::array::from_fn(|row| pulp::bytemuck::cast(rows[row]));
+    square_of_16(*simd, &mut square);
+    for (row, transposed) in rows.iter_mut().zip(square) {
+        *row = pulp::bytemuck::cast(transposed);
+    }
+    true
+}
+
+/// No registers that long.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(super) fn transposed_in_registers<S: Simd, V: pulp::bytemuck::Pod>(_: S, _: &mut [V]) -> bool {
+    false
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn square_of_16(simd: pulp::x86::V4, r: &mut [core::arch::x86_64::__m512; 16]) {
+    let avx = simd.avx512f;
+    let mut t = *r;
+    // Pairs of rows, then fours: each 128-bit lane becomes a transposed 4×4 square.
+    for i in 0..8 {
+        t[2 * i] = avx._mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = avx._mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    let low =
+        |a, b| avx._mm512_castpd_ps(avx._mm512_unpacklo_pd(avx._mm512_castps_pd(a), avx._mm512_castps_pd(b)));
+    let high =
+        |a, b| avx._mm512_castpd_ps(avx._mm512_unpackhi_pd(avx._mm512_castps_pd(a), avx._mm512_castps_pd(b)));
+    for i in (0..16).step_by(4) {
+        r[i] = low(t[i], t[i + 2]);
+        r[i + 1] = high(t[i], t[i + 2]);
+        r[i + 2] = low(t[i + 1], t[i + 3]);
+        r[i + 3] = high(t[i + 1], t[i + 3]);
+    }
+    // Then the lanes themselves.
+    for i in 0..4 {
+        for half in [0, 8] {
+            t[half + i] = avx._mm512_shuffle_f32x4::<0x88>(r[half + i], r[half + 4 + i]);
+            t[half + 4 + i] = avx._mm512_shuffle_f32x4::<0xdd>(r[half + i], r[half + 4 + i]);
+        }
+    }
+    for i in 0..8 {
+        r[i] = avx._mm512_shuffle_f32x4::<0x88>(t[i], t[8 + i]);
+        r[8 + i] = avx._mm512_shuffle_f32x4::<0xdd>(t[i], t[8 + i]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::host::vector::{MOST_LANES, Stored, Vectors, lanes};
+    use pulp::{Simd, WithSimd};
+
+    struct Square;
+
+    impl WithSimd for Square {
+        type Output = ();
+
+        fn with_simd<S: Simd>(self, simd: S) {
+            let lanes = lanes::<f32, S>();
+            let row = |r: usize| -> [f32; MOST_LANES] { std::array::from_fn(|c| (r * 100 + c) as f32) };
+            let mut rows: Vec<S::f32s> = (0..lanes).map(|r| f32::load_vector(simd, &row(r))).collect();
+            f32::v_transpose(simd, &mut rows);
+            for (c, &transposed) in rows.iter().enumerate() {
+                let mut values = [0.0; MOST_LANES];
+                f32::store_vector(simd, &mut values, transposed);
+                assert!((0..lanes).all(|r| values[r] == (r * 100 + c) as f32), "column {c}: {values:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_become_columns_in_every_instruction_set() {
+        pulp::Arch::new().dispatch(Square);
+        Square.with_simd(pulp::Scalar::new());
+    }
+}

@@ -1,0 +1,254 @@
+//! Vectors of the widest registers of this processor, for f32 and f64, and the element types that load into them.
+//!
+//! [`pulp`] chooses the instruction set at run time (AVX-512, AVX2, NEON, or one element at a time); this file puts
+//! its two number types behind one trait, so that each kernel is written once.
+
+use crate::Real;
+use half::bf16;
+use pulp::{Simd, WithSimd};
+
+/// Most lanes a vector has: 512 bits of f32.
+pub(crate) const MOST_LANES: usize = 16;
+
+/// Runs `op` compiled for the widest instruction set of this processor.
+#[inline]
+pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
+    #[cfg(test)]
+    match LEVEL.get() {
+        Level::Widest => {}
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => {
+            if let Some(simd) = pulp::x86::V3::try_new() {
+                return Simd::vectorize(simd, op);
+            }
+        }
+        Level::Scalar => return Simd::vectorize(pulp::Scalar::new(), op),
+    }
+    pulp::Arch::new().dispatch(op)
+}
+
+/// Which instruction set tests want.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Widest,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Scalar,
+}
+
+#[cfg(test)]
+impl Level {
+    pub(crate) const ALL: &[Self] = &[
+        Self::Widest,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+        Self::Scalar,
+    ];
+
+    /// Runs `body` on a pool of `threads` threads that use this instruction set.
+    pub(crate) fn run<R: Send>(self, threads: usize, body: impl FnOnce() -> R + Send) -> R {
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).start_handler(move |_| LEVEL.set(self));
+        pool.build().unwrap().install(body)
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    static LEVEL: std::cell::Cell<Level> = const { std::cell::Cell::new(Level::Widest) };
+}
+
+/// Arithmetic on whole registers.
+pub trait Vectors: Sized + Copy {
+    /// A register of `LANES` numbers.
+    type Vector<S: Simd>: pulp::bytemuck::Pod;
+    /// The same number in every lane.
+    fn v_splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    /// `a + b`.
+    fn v_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a − b`.
+    fn v_sub<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a · b`.
+    fn v_mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a · b + c`, rounded once.
+    fn v_mul_add<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    /// `value` where `gate > 0`, else 0.
+    fn where_positive<S: Simd>(simd: S, gate: Self::Vector<S>, value: Self::Vector<S>) -> Self::Vector<S>;
+    /// 0 where `value < 0`, else `value`; a NaN passes.
+    fn rectify<S: Simd>(simd: S, value: Self::Vector<S>) -> Self::Vector<S>;
+    /// Σ of all lanes, in an order fixed by the number of lanes.
+    fn v_sum<S: Simd>(simd: S, value: Self::Vector<S>) -> Self;
+    /// Exchanges rows and columns of a square of registers; `rows` has as many as a register has lanes.
+    fn v_transpose<S: Simd>(simd: S, rows: &mut [Self::Vector<S>]);
+}
+
+/// Numbers in one register.
+pub(crate) const fn lanes<T: Real, S: Simd>() -> usize {
+    size_of::<T::Vector<S>>() / size_of::<T>()
+}
+
+macro_rules! vectors {
+    ($T:ty, $V:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident, $less:ident, $select:ident, $sum:ident) => {
+        impl Vectors for $T {
+            type Vector<S: Simd> = S::$V;
+            #[inline(always)]
+            fn v_splat<S: Simd>(simd: S, value: Self) -> S::$V {
+                simd.$splat(value)
+            }
+            #[inline(always)]
+            fn v_add<S: Simd>(simd: S, a: S::$V, b: S::$V) -> S::$V {
+                simd.$add(a, b)
+            }
+            #[inline(always)]
+            fn v_sub<S: Simd>(simd: S, a: S::$V, b: S::$V) -> S::$V {
+                simd.$sub(a, b)
+            }
+            #[inline(always)]
+            fn v_mul<S: Simd>(simd: S, a: S::$V, b: S::$V) -> S::$V {
+                simd.$mul(a, b)
+            }
+            #[inline(always)]
+            fn v_mul_add<S: Simd>(simd: S, a: S::$V, b: S::$V, c: S::$V) -> S::$V {
+                simd.$fma(a, b, c)
+            }
+            #[inline(always)]
+            fn where_positive<S: Simd>(simd: S, gate: S::$V, value: S::$V) -> S::$V {
+                let zero = simd.$splat(0.0);
+                simd.$select(simd.$less(zero, gate), value, zero)
+            }
+            #[inline(always)]
+            fn rectify<S: Simd>(simd: S, value: S::$V) -> S::$V {
+                let zero = simd.$splat(0.0);
+                simd.$select(simd.$less(value, zero), zero, value)
+            }
+            #[inline(always)]
+            fn v_sum<S: Simd>(simd: S, value: S::$V) -> Self {
+                simd.$sum(value)
+            }
+            #[inline(always)]
+            fn v_transpose<S: Simd>(simd: S, rows: &mut [S::$V]) {
+                if super::square::transposed_in_registers(simd, rows) {
+                    return;
+                }
+                let lanes = lanes::<$T, S>();
+                let mut square = [[0.0; MOST_LANES]; MOST_LANES];
+                for (values, &row) in square.iter_mut().zip(rows.iter()) {
+                    <$T>::store_vector(simd, values, row);
+                }
+                for (c, row) in rows.iter_mut().enumerate() {
+                    let mut column = [0.0; MOST_LANES];
+                    for (r, value) in column[..lanes].iter_mut().enumerate() {
+                        *value = square[r][c];
+                    }
+                    *row = <$T>::load_vector(simd, &column);
+                }
+            }
+        }
+    };
+}
+
+vectors!(
+    f32,
+    f32s,
+    splat_f32s,
+    add_f32s,
+    sub_f32s,
+    mul_f32s,
+    mul_add_f32s,
+    less_than_f32s,
+    select_f32s,
+    reduce_sum_f32s
+);
+vectors!(
+    f64,
+    f64s,
+    splat_f64s,
+    add_f64s,
+    sub_f64s,
+    mul_f64s,
+    mul_add_f64s,
+    less_than_f64s,
+    select_f64s,
+    reduce_sum_f64s
+);
+
+/// How activations lie in memory: as the number type itself, or shorter.
+pub trait Stored: Copy + Default + Send + Sync + 'static {
+    /// The type of the arithmetic.
+    type Real: Real;
+    /// One element, widened.
+    fn load(self) -> Self::Real;
+    /// The nearest element.
+    fn store(value: Self::Real) -> Self;
+    /// The first elements of a slice as a vector.
+    fn load_vector<S: Simd>(simd: S, from: &[Self]) -> <Self::Real as Vectors>::Vector<S>;
+    /// Writes a vector to the start of a slice.
+    fn store_vector<S: Simd>(simd: S, to: &mut [Self], value: <Self::Real as Vectors>::Vector<S>);
+}
+
+macro_rules! stored_as_itself {
+    ($T:ty, $as_simd:ident, $as_mut_simd:ident) => {
+        impl Stored for $T {
+            type Real = $T;
+            #[inline(always)]
+            fn load(self) -> $T {
+                self
+            }
+            #[inline(always)]
+            fn store(value: $T) -> $T {
+                value
+            }
+            #[inline(always)]
+            fn load_vector<S: Simd>(_: S, from: &[$T]) -> <$T as Vectors>::Vector<S> {
+                S::$as_simd(&from[..lanes::<$T, S>()]).0[0]
+            }
+            #[inline(always)]
+            fn store_vector<S: Simd>(_: S, to: &mut [$T], value: <$T as Vectors>::Vector<S>) {
+                S::$as_mut_simd(&mut to[..lanes::<$T, S>()]).0[0] = value;
+            }
+        }
+    };
+}
+
+stored_as_itself!(f32, as_simd_f32s, as_mut_simd_f32s);
+stored_as_itself!(f64, as_simd_f64s, as_mut_simd_f64s);
+
+impl Stored for bf16 {
+    type Real = f32;
+    #[inline(always)]
+    fn load(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+
+    #[inline(always)]
+    fn store(value: f32) -> Self {
+        // Round to nearest even; a NaN must not round up to infinity.
+        let bits = value.to_bits();
+        let rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+        Self::from_bits(if value.is_nan() { bits >> 16 | 0x40 } else { rounded } as u16)
+    }
+
+    #[inline(always)]
+    fn load_vector<S: Simd>(simd: S, from: &[Self]) -> S::f32s {
+        let mut wide = [0.0; MOST_LANES];
+        for (wide, &short) in wide[..lanes::<f32, S>()].iter_mut().zip(&from[..lanes::<f32, S>()]) {
+            *wide = short.load();
+        }
+        f32::load_vector(simd, &wide)
+    }
+
+    #[inline(always)]
+    fn store_vector<S: Simd>(simd: S, to: &mut [Self], value: S::f32s) {
+        let mut wide = [0.0; MOST_LANES];
+        f32::store_vector(simd, &mut wide, value);
+        for (short, &wide) in to[..lanes::<f32, S>()].iter_mut().zip(&wide) {
+            *short = Self::store(wide);
+        }
+    }
+}

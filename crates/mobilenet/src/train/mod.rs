@@ -1,0 +1,186 @@
+//! Training passes: loss and gradients of the chain of layers, with buffers that are kept from step to step.
+//!
+//! Candle's autograd over [`MobileNet::forward`] gives the same gradients. It also starts every gradient from zeros and
+//! adds, normalises in passes of its own and allocates every activation anew; a chain of layers needs none of that.
+
+mod layer;
+mod paths;
+mod tape;
+mod times;
+
+use crate::{Error, MobileNet, Result};
+use candle_core::{DType, Tensor};
+use half::bf16;
+use std::collections::BTreeMap;
+use tape::Tape;
+
+pub use paths::{LayerPaths, Masks};
+pub use times::{LayerTimes, Times};
+
+/// How activations are stored between layers; weights, sums and optimizer state stay as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As the model's variables.
+    #[default]
+    Full,
+    /// Rounded to bf16; for models of f32.
+    Bf16,
+}
+
+/// What a forward pass found.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// Mean loss of the batch.
+    pub loss: f64,
+    /// Class scores, `[N, classes]`.
+    pub logits: Tensor,
+}
+
+/// Forward and backward passes of one model, one after the other.
+pub struct TrainPass(Storage);
+
+enum Storage {
+    F32(Tape<f32>),
+    F64(Tape<f64>),
+    Bf16(Tape<bf16>),
+}
+
+/// Evaluates `$body` with `$tape` bound to the tape, whatever it stores.
+macro_rules! each {
+    ($pass:expr, $tape:ident => $body:expr) => {
+        match &mut $pass.0 {
+            Storage::F32($tape) => $body,
+            Storage::F64($tape) => $body,
+            Storage::Bf16($tape) => $body,
+        }
+    };
+}
+
+impl TrainPass {
+    /// Passes for models like `model`.
+    ///
+    /// # Errors
+    /// [`Error::Precision`] if a model of this element type cannot be trained so.
+    pub fn new(model: &MobileNet, precision: Precision) -> Result<Self> {
+        let layers = model.convolutions.len();
+        match (model.head_weight.dtype(), precision) {
+            (DType::F32, Precision::Full) => Ok(Self(Storage::F32(Tape::new(layers)))),
+            (DType::F64, Precision::Full) => Ok(Self(Storage::F64(Tape::new(layers)))),
+            (DType::F32, Precision::Bf16) => Ok(Self(Storage::Bf16(Tape::new(layers)))),
+            (dtype, precision) => Err(Error::Precision { dtype, precision }),
+        }
+    }
+
+    /// Tells which weights are zero, so that zeros can be left out. Call it when masks have changed; without it every
+    /// layer is dense. What is built from a mask is kept as long as the mask stays the same.
+    pub fn set_masks(&mut self, model: &MobileNet, masks: &Masks<'_>) {
+        each!(self, tape => tape.set_masks(model, masks));
+    }
+
+    /// Forward: loss and scores of a batch; running statistics are updated.
+    ///
+    /// Shapes: `images: [N, C, H, W]` with H, W ≥ 16, `labels: [N]`. `label_smoothing` is a fraction, 0 = off.
+    ///
+    /// # Errors
+    /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit, or candle's.
+    pub fn forward(
+        &mut self,
+        model: &MobileNet,
+        images: &Tensor,
+        labels: &[u32],
+        label_smoothing: f64,
+    ) -> Result<Loss> {
+        model.check_images(images)?;
+        model.check_labels(images.dims()[0], labels)?;
+        each!(self, tape => tape.forward(model, images, labels, label_smoothing))
+    }
+
+    /// Backward: the gradient of the last forward's loss to every trainable variable, by name.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn backward(&mut self, model: &MobileNet) -> Result<BTreeMap<String, Tensor>> {
+        each!(self, tape => tape.backward(model))
+    }
+
+    /// Time spent in each layer since the last call.
+    pub fn take_times(&mut self) -> Times {
+        each!(self, tape => std::mem::take(&mut tape.times))
+    }
+
+    /// How each pointwise layer is computed, by name, in the order of the layers.
+    pub fn paths(&self) -> Vec<LayerPaths> {
+        match &self.0 {
+            Storage::F32(tape) => tape.paths(),
+            Storage::F64(tape) => tape.paths(),
+            Storage::Bf16(tape) => tape.paths(),
+        }
+    }
+
+    /// Bytes of activations and gradients that are kept.
+    pub fn buffer_bytes(&self) -> usize {
+        match &self.0 {
+            Storage::F32(tape) => tape.buffer_bytes(),
+            Storage::F64(tape) => tape.buffer_bytes(),
+            Storage::Bf16(tape) => tape.buffer_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MobileNetConfig, Mode};
+    use candle_core::Device;
+    use sparse_ops::cross_entropy;
+
+    const CONFIG: MobileNetConfig = MobileNetConfig { scale: 0.125, channels: 3, classes: 5 };
+
+    fn values(tensor: &Tensor) -> Vec<f64> {
+        tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+    }
+
+    /// Largest difference, as a share of the largest value.
+    fn error(got: &Tensor, expected: &Tensor) -> f64 {
+        let (got, expected) = (values(got), values(expected));
+        let largest = expected.iter().fold(f64::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+        got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / largest
+    }
+
+    #[test]
+    fn loss_and_gradients_equal_those_of_candles_autograd() {
+        let labels = [0, 4, 2, 2];
+        let model = MobileNet::new(CONFIG, 1, DType::F64, &Device::Cpu).unwrap();
+        let mut pass = TrainPass::new(&model, Precision::Full).unwrap();
+        // The second batch is of another size, and the buffers hold the first.
+        for (batch, height, width) in [(4, 20, 17), (2, 16, 33)] {
+            let images = Tensor::randn(0f64, 1.0, (batch, 3, height, width), &Device::Cpu).unwrap();
+            let labels = &labels[..batch];
+            let logits = model.forward(&images, Mode::Train).unwrap();
+            let loss = cross_entropy(&logits, labels, 0.1).unwrap();
+            let expected = loss.backward().unwrap();
+            let found = pass.forward(&model, &images, labels, 0.1).unwrap();
+            assert!((found.loss - loss.to_scalar::<f64>().unwrap()).abs() < 1e-12);
+            let gradients = pass.backward(&model).unwrap();
+            let trainable = model.trainable().unwrap();
+            assert!(gradients.keys().eq(trainable.keys()));
+            for (name, variable) in trainable {
+                let error = error(&gradients[&name], expected.get(variable.as_tensor()).unwrap());
+                assert!(error < 1e-9, "{name}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_refused() {
+        let model = MobileNet::new(CONFIG, 1, DType::F32, &Device::Cpu).unwrap();
+        let mut pass = TrainPass::new(&model, Precision::Full).unwrap();
+        let images = Tensor::zeros((2, 3, 16, 16), DType::F32, &Device::Cpu).unwrap();
+        let mut message =
+            |labels: &[u32]| pass.forward(&model, &images, labels, 0.0).unwrap_err().to_string();
+        assert!(message(&[0, 5]).starts_with("label 5 with 5 classes"));
+        assert!(message(&[0]).starts_with("1 labels for 2 images"));
+        let double = MobileNet::new(CONFIG, 1, DType::F64, &Device::Cpu).unwrap();
+        assert!(TrainPass::new(&double, Precision::Bf16).is_err());
+    }
+}

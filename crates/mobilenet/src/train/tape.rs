@@ -1,0 +1,289 @@
+//! The chain of layers over raw buffers.
+
+use super::Loss;
+use super::layer::Layer;
+use super::paths::{LayerPaths, Masks, Sparse};
+use super::times::{Times, timed};
+use crate::model::Conv;
+use crate::{ConvKind, HEAD_BIAS, HEAD_WEIGHT, MobileNet, Result};
+use candle_core::{Tensor, Var};
+use sparse_kernels::Real;
+use sparse_kernels::host::activation::Input;
+use sparse_kernels::host::pointwise::{self, Gradients};
+use sparse_kernels::host::vector::Stored;
+use sparse_kernels::host::{conv3x3, cross_entropy, depthwise, linear, pool, transpose};
+use sparse_ops::{Element, with_values};
+use std::collections::BTreeMap;
+
+/// The buffers of a step, with activations stored as `E`.
+pub(super) struct Tape<E: Stored> {
+    batch: usize,
+    /// Height and width of the images.
+    size: [usize; 2],
+    /// `[C, H, W, N]`.
+    images: Vec<E>,
+    layers: Vec<Layer<E>>,
+    sparse: Vec<Sparse>,
+    masked_gradient: bool,
+    /// Gated gradients, of the layer at work and of the one before.
+    gradients: [Vec<E>; 2],
+    /// `[N, features]`.
+    features: Vec<E::Real>,
+    logits: Vec<E::Real>,
+    /// Gradient of the loss to the logits, `[N, classes]`.
+    dlogits: Vec<E::Real>,
+    pub(super) times: Times,
+    /// Names of the pointwise layers, for reports.
+    names: Vec<String>,
+}
+
+impl<E: Stored<Real: Element>> Tape<E> {
+    pub(super) fn new(layers: usize) -> Self {
+        Self {
+            batch: 0,
+            size: [0; 2],
+            images: Vec::new(),
+            layers: (0..layers).map(|_| Layer::default()).collect(),
+            sparse: (0..layers).map(|_| Sparse::default()).collect(),
+            masked_gradient: false,
+            gradients: Default::default(),
+            features: Vec::new(),
+            logits: Vec::new(),
+            dlogits: Vec::new(),
+            times: Times::default(),
+            names: Vec::new(),
+        }
+    }
+
+    pub(super) fn set_masks(&mut self, model: &MobileNet, masks: &Masks<'_>) {
+        self.masked_gradient = masks.masked_gradient;
+        let mut spent = std::mem::take(&mut self.times.masks);
+        timed(&mut spent, || {
+            for (convolution, sparse) in model.convolutions.iter().zip(&mut self.sparse) {
+                let layer = &convolution.layer;
+                if layer.kind == ConvKind::Pointwise {
+                    let words = masks.words.get(convolution.weight_name().as_str()).copied();
+                    let sizes = [layer.outputs, layer.inputs];
+                    sparse.update(words, sizes, |pattern| pointwise::choose::<E>(pattern, sizes));
+                }
+            }
+        });
+        self.times.masks = spent;
+    }
+
+    pub(super) fn paths(&self) -> Vec<LayerPaths> {
+        let named = self.names.iter().zip(&self.sparse).filter(|(name, _)| name.ends_with("_sep"));
+        named.map(|(name, sparse)| sparse.shown(name.clone())).collect()
+    }
+
+    pub(super) fn buffer_bytes(&self) -> usize {
+        let elements: usize = self.layers.iter().map(|layer| layer.y.len()).sum();
+        let gradients: usize = self.gradients.iter().map(Vec::len).sum();
+        (self.images.len() + elements + gradients) * size_of::<E>()
+    }
+
+    pub(super) fn forward(
+        &mut self,
+        model: &MobileNet,
+        images: &Tensor,
+        labels: &[u32],
+        label_smoothing: f64,
+    ) -> Result<Loss> {
+        self.read_images(images)?;
+        self.names = model.convolutions.iter().map(|convolution| convolution.layer.name.clone()).collect();
+        for (index, convolution) in model.convolutions.iter().enumerate() {
+            let mut spent = std::mem::take(&mut self.times.convolution(index).forward);
+            let result = timed(&mut spent, || self.convolve(model, convolution, index));
+            self.times.convolution(index).forward = spent;
+            result?;
+        }
+        let mut spent = std::mem::take(&mut self.times.head.forward);
+        let result = timed(&mut spent, || self.classify(model, labels, label_smoothing));
+        self.times.head.forward = spent;
+        result
+    }
+
+    /// Takes a batch `[N, C, H, W]` and moves the images innermost.
+    fn read_images(&mut self, images: &Tensor) -> Result<()> {
+        let (batch, channels, height, width) = images.dims4()?;
+        (self.batch, self.size) = (batch, [height, width]);
+        self.images.resize(images.elem_count(), E::default());
+        let target = &mut self.images;
+        Ok(timed(&mut self.times.layout, || {
+            with_values([&images.contiguous()?], |[images]: [&[E::Real]; 1]| {
+                transpose::transpose(images, target, channels * height * width);
+            })
+        })?)
+    }
+
+    /// One convolution: raw output and the batch norm that follows from it.
+    fn convolve(&mut self, model: &MobileNet, convolution: &Conv, index: usize) -> Result<()> {
+        let (layer, batch) = (&convolution.layer, self.batch);
+        let (before, rest) = self.layers.split_at_mut(index);
+        let this = &mut rest[0];
+        let (x, [height, width]) = match before.last() {
+            None => (Input::Plain(self.images.as_slice()), self.size),
+            Some(before) => (before.output(), before.size),
+        };
+        let stride = layer.stride;
+        let size = [height.div_ceil(stride), width.div_ceil(stride)];
+        this.resize(layer.outputs, size, batch);
+        let running = [&convolution.running_mean, &convolution.running_variance].map(values::<E>);
+        let [running_mean, running_variance] = running;
+        let (mut running_mean, mut running_variance) = (running_mean?, running_variance?);
+        let (y, statistics) = this.target(&running_mean);
+        let statistics = Some(statistics);
+        let sparse = self.sparse[index].forward();
+        with_values([convolution.weight.as_tensor()], |[weight]: [&[E::Real]; 1]| match layer.kind {
+            ConvKind::Stem => {
+                let (outputs, inputs) = (layer.outputs, layer.inputs);
+                let dims = conv3x3::Dims { outputs, inputs, height, width, batch, stride };
+                conv3x3::forward(x.values(), weight, y, statistics, dims);
+            }
+            ConvKind::Depthwise => {
+                let dims = depthwise::Dims { channels: layer.outputs, height, width, batch, stride };
+                depthwise::forward(x, weight, y, statistics, dims);
+            }
+            ConvKind::Pointwise => {
+                let pixels = height * width * batch;
+                let dims = pointwise::Dims { outputs: layer.outputs, inputs: layer.inputs, pixels };
+                pointwise::forward(weight, sparse, x, y, statistics, dims);
+            }
+        })?;
+        blend(&mut running_mean, &this.mean, model.batch_norm.momentum);
+        blend(&mut running_variance, &this.variance, model.batch_norm.momentum);
+        set(&convolution.running_mean, running_mean)?;
+        set(&convolution.running_variance, running_variance)?;
+        let (scale, offset) = (values::<E>(&convolution.scale)?, values::<E>(&convolution.offset)?);
+        this.normalise(&scale, &offset, model.batch_norm.epsilon);
+        Ok(())
+    }
+
+    /// Global mean, head, loss, and the gradient of the loss to the scores.
+    fn classify(&mut self, model: &MobileNet, labels: &[u32], label_smoothing: f64) -> Result<Loss> {
+        let Some(last) = self.layers.last() else { return Err(crate::Error::NoLayers) };
+        let (batch, classes) = (self.batch, model.config().classes);
+        let inputs = last.mean.len();
+        let zero = E::Real::from_f64(0.0);
+        self.features.resize(batch * inputs, zero);
+        self.logits.resize(batch * classes, zero);
+        self.dlogits.resize(batch * classes, zero);
+        pool::forward(last.output(), &mut self.features, last.size[0] * last.size[1], batch);
+        let head = [model.head_weight.as_tensor(), model.head_bias.as_tensor()];
+        with_values(head, |[weight, bias]: [&[E::Real]; 2]| {
+            let dims = linear::Dims { batch, inputs, outputs: classes };
+            linear::forward(&self.features, weight, bias, &mut self.logits, dims);
+        })?;
+        let loss = cross_entropy::forward(&self.logits, labels, label_smoothing).widen();
+        let one = E::Real::from_f64(1.0);
+        cross_entropy::input_gradient(&self.logits, labels, label_smoothing, one, &mut self.dlogits);
+        let logits = Tensor::from_slice(&self.logits, (batch, classes), &candle_core::Device::Cpu)?;
+        Ok(Loss { loss, logits })
+    }
+
+    pub(super) fn backward(&mut self, model: &MobileNet) -> Result<BTreeMap<String, Tensor>> {
+        let mut gradients = BTreeMap::new();
+        let mut spent = std::mem::take(&mut self.times.head.backward);
+        let result = timed(&mut spent, || self.head_backward(model, &mut gradients));
+        self.times.head.backward = spent;
+        result?;
+        for (index, convolution) in model.convolutions.iter().enumerate().rev() {
+            let mut spent = std::mem::take(&mut self.times.convolution(index).backward);
+            let result = timed(&mut spent, || self.convolution_backward(convolution, index, &mut gradients));
+            self.times.convolution(index).backward = spent;
+            result?;
+        }
+        Ok(gradients)
+    }
+
+    /// From the scores to the gated gradient of the last convolution.
+    fn head_backward(&mut self, model: &MobileNet, gradients: &mut BTreeMap<String, Tensor>) -> Result<()> {
+        let Some(last) = self.layers.last_mut() else { return Err(crate::Error::NoLayers) };
+        let (batch, outputs) = (self.batch, model.config().classes);
+        let inputs = last.mean.len();
+        let dims = linear::Dims { batch, inputs, outputs };
+        let zero = E::Real::from_f64(0.0);
+        let mut dfeatures = vec![zero; batch * inputs];
+        let (mut dweight, mut dbias) = (vec![zero; inputs * outputs], vec![zero; outputs]);
+        with_values([model.head_weight.as_tensor()], |[weight]: [&[E::Real]; 1]| {
+            linear::input_gradient(weight, &self.dlogits, &mut dfeatures, dims);
+        })?;
+        linear::weight_gradient(&self.features, &self.dlogits, &mut dweight, dims);
+        linear::bias_gradient(&self.dlogits, &mut dbias);
+        gradients.insert(HEAD_WEIGHT.to_owned(), like(&model.head_weight, dweight)?);
+        gradients.insert(HEAD_BIAS.to_owned(), like(&model.head_bias, dbias)?);
+        self.gradients[0].resize(last.y.len(), E::default());
+        let plane = last.size[0] * last.size[1];
+        let (x, sums) = last.output_and_sums();
+        pool::backward(x, &dfeatures, &mut self.gradients[0], Some(sums), plane, batch);
+        Ok(())
+    }
+
+    /// The gradients of one convolution, and the gated gradient of the one before.
+    fn convolution_backward(
+        &mut self,
+        convolution: &Conv,
+        index: usize,
+        gradients: &mut BTreeMap<String, Tensor>,
+    ) -> Result<()> {
+        let (layer, batch) = (&convolution.layer, self.batch);
+        let (before, rest) = self.layers.split_at_mut(index);
+        let this = &mut rest[0];
+        let [dscale, doffset] = this.close_gradient(batch);
+        let [g, dx] = &mut self.gradients;
+        let dy = this.gradient(g);
+        let stride = layer.stride;
+        let mut dw = vec![E::Real::from_f64(0.0); convolution.weight.elem_count()];
+        match before.last_mut() {
+            None => {
+                let [height, width] = self.size;
+                let (outputs, inputs) = (layer.outputs, layer.inputs);
+                let dims = conv3x3::Dims { outputs, inputs, height, width, batch, stride };
+                conv3x3::weight_gradient(&self.images, dy, &mut dw, dims);
+            }
+            Some(before) => {
+                let [height, width] = before.size;
+                dx.resize(before.y.len(), E::default());
+                let kept = self.sparse[index].backward(self.masked_gradient);
+                let (x, sums) = before.output_and_sums();
+                let sums = Some(sums);
+                with_values([convolution.weight.as_tensor()], |[weight]: [&[E::Real]; 1]| {
+                    if layer.kind == ConvKind::Pointwise {
+                        let pixels = height * width * batch;
+                        let dims = pointwise::Dims { outputs: layer.outputs, inputs: layer.inputs, pixels };
+                        pointwise::backward(weight, kept, x, dy, Gradients { dx, sums, dw: &mut dw }, dims);
+                    } else {
+                        let dims = depthwise::Dims { channels: layer.outputs, height, width, batch, stride };
+                        depthwise::backward(x, weight, dy, dx, sums, &mut dw, dims);
+                    }
+                })?;
+            }
+        }
+        self.gradients.swap(0, 1);
+        gradients.insert(convolution.weight_name(), like(&convolution.weight, dw)?);
+        gradients.insert(format!("{}_bn_scale", layer.name), like(&convolution.scale, dscale)?);
+        gradients.insert(format!("{}_bn_offset", layer.name), like(&convolution.offset, doffset)?);
+        Ok(())
+    }
+}
+
+/// `running = momentum·running + (1 − momentum)·batch`.
+fn blend<T: Real>(running: &mut [T], batch: &[T], momentum: f64) {
+    let (old, new) = (T::from_f64(momentum), T::from_f64(1.0 - momentum));
+    running.iter_mut().zip(batch).for_each(|(running, &batch)| *running = *running * old + batch * new);
+}
+
+/// The values of a small variable.
+fn values<E: Stored<Real: Element>>(variable: &Var) -> Result<Vec<E::Real>> {
+    Ok(variable.as_detached_tensor().to_vec1()?)
+}
+
+/// Sets the values of a small variable.
+fn set<T: Element>(variable: &Var, values: Vec<T>) -> Result<()> {
+    Ok(variable.set(&Tensor::from_vec(values, variable.shape(), variable.device())?)?)
+}
+
+/// A tensor of the shape of a variable.
+fn like<T: Element>(variable: &Var, values: Vec<T>) -> Result<Tensor> {
+    Ok(Tensor::from_vec(values, variable.shape(), variable.device())?)
+}
