@@ -59,6 +59,16 @@ pub enum Error {
         /// What was asked for.
         precision: crate::Precision,
     },
+    /// No room for the activations of a batch.
+    #[error(
+        "the system has no room for {bytes} bytes of activations; use a smaller train.batch_size, smaller images, or --precision bf16"
+    )]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A model without layers.
     #[error("the model has no layers")]
     NoLayers,

@@ -4,7 +4,7 @@
 //! pixel; the matrix is never stored, its pieces are read from the image when they are packed.
 
 use super::activation::{OutputGradient, Statistics};
-use super::product::{self, Columns, GradientRows, Left, Matrix, product_with_statistics};
+use super::product::{self, Columns, GradientRows, Left, Matrix, Plain, product_with_statistics};
 use super::vector::Stored;
 use crate::Real;
 use pulp::Simd;
@@ -104,8 +104,8 @@ pub fn forward<E: Stored>(
     dims: Dims,
 ) {
     assert_eq!(x.len(), dims.inputs * dims.plane(), "input of {dims:?}");
-    let weight = Left::dense(Matrix::row_major(weight, dims.outputs, dims.taps(), dims.taps()));
-    product_with_statistics(&weight, &Patches { x, dims }, y, statistics, dims.outputs);
+    let weight = Left::dense::<Plain>(Matrix::row_major(weight, dims.outputs, dims.taps(), dims.taps()));
+    product_with_statistics::<E, Plain>(&weight, &Patches { x, dims }, y, statistics, dims.outputs);
 }
 
 /// Gradient to the weight.

@@ -1,6 +1,6 @@
 //! Dense matrix products.
 
-use super::product::{self, Left, Matrix};
+use super::product::{self, Left, Matrix, Plain};
 use crate::Real;
 
 /// `out = left · right`.
@@ -15,7 +15,8 @@ pub fn multiply<T: Real>(left: Matrix<'_, T>, right: Matrix<'_, T>, out: &mut [T
     if left.columns() == 0 {
         out.fill(T::zero());
     } else if !out.is_empty() {
-        product::product_with_statistics(&Left::dense(left), &right, out, None, left.rows());
+        let left_panels = Left::dense::<Plain>(left);
+        product::product_with_statistics::<T, Plain>(&left_panels, &right, out, None, left.rows());
     }
 }
 

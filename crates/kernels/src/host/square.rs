@@ -1,36 +1,73 @@
 //! Exchange of rows and columns of 16 registers of 16 numbers, where the processor has registers that long.
 
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::__m512;
 use pulp::Simd;
 
 /// Transposes 16 registers of 16 f32, and says so; leaves anything else as it is.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(super) fn transposed_in_registers<S: Simd, V: pulp::bytemuck::Pod>(simd: S, rows: &mut [V]) -> bool {
+pub(super) fn transposed_in_registers<S: Simd, V: bytemuck::Pod>(simd: S, rows: &mut [V]) -> bool {
     use pulp::x86::V4;
     use std::any::{Any, TypeId};
     let Some(simd) = (&simd as &dyn Any).downcast_ref::<V4>() else { return false };
     if TypeId::of::<V>() != TypeId::of::<pulp::f32x16>() || rows.len() != 16 {
         return false;
     }
-    let mut square: [core::arch::x86_64::__m512; 16] =
-        std::array::from_fn(|row| pulp::bytemuck::cast(rows[row]));
+    let mut square: [__m512; 16] = std::array::from_fn(|row| bytemuck::cast(rows[row]));
     square_of_16(*simd, &mut square);
     for (row, transposed) in rows.iter_mut().zip(square) {
-        *row = pulp::bytemuck::cast(transposed);
+        *row = bytemuck::cast(transposed);
     }
     true
+}
+
+/// Σ of each of four registers of 16 f32; `None` for anything else.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn four_sums_in_registers<S: Simd, V: bytemuck::Pod>(simd: S, values: [V; 4]) -> Option<[f32; 4]> {
+    use pulp::x86::V4;
+    use std::any::{Any, TypeId};
+    let simd = *(&simd as &dyn Any).downcast_ref::<V4>()?;
+    if TypeId::of::<V>() != TypeId::of::<pulp::f32x16>() {
+        return None;
+    }
+    let avx = simd.avx512f;
+    let [a, b, c, d] = values;
+    let (a, b, c, d): (__m512, __m512, __m512, __m512) =
+        (bytemuck::cast(a), bytemuck::cast(b), bytemuck::cast(c), bytemuck::cast(d));
+    let ab = avx._mm512_add_ps(avx._mm512_unpacklo_ps(a, b), avx._mm512_unpackhi_ps(a, b));
+    let cd = avx._mm512_add_ps(avx._mm512_unpacklo_ps(c, d), avx._mm512_unpackhi_ps(c, d));
+    let (ab, cd) = (avx._mm512_castps_pd(ab), avx._mm512_castps_pd(cd));
+    let low = avx._mm512_castpd_ps(avx._mm512_unpacklo_pd(ab, cd));
+    let high = avx._mm512_castpd_ps(avx._mm512_unpackhi_pd(ab, cd));
+    // Each 128-bit lane now holds a part of the four sums.
+    let lanes = avx._mm512_add_ps(low, high);
+    let upper = avx._mm512_castpd_ps(
+        avx._mm512_broadcast_f64x4(avx._mm512_extractf64x4_pd::<1>(avx._mm512_castps_pd(lanes))),
+    );
+    let halves = avx._mm512_add_ps(lanes, upper);
+    let (low, high) = (avx._mm512_castps512_ps128(halves), avx._mm512_extractf32x4_ps::<1>(halves));
+    Some(bytemuck::cast(simd.sse._mm_add_ps(low, high)))
 }
 
 /// No registers that long.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-pub(super) fn transposed_in_registers<S: Simd, V: pulp::bytemuck::Pod>(_: S, _: &mut [V]) -> bool {
+pub(super) fn four_sums_in_registers<S: Simd, V: bytemuck::Pod>(_: S, _: [V; 4]) -> Option<[f32; 4]> {
+    None
+}
+
+/// No registers that long.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(super) fn transposed_in_registers<S: Simd, V: bytemuck::Pod>(_: S, _: &mut [V]) -> bool {
     false
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn square_of_16(simd: pulp::x86::V4, r: &mut [core::arch::x86_64::__m512; 16]) {
+fn square_of_16(simd: pulp::x86::V4, r: &mut [__m512; 16]) {
     let avx = simd.avx512f;
     let mut t = *r;
     // Pairs of rows, then fours: each 128-bit lane becomes a transposed 4×4 square.

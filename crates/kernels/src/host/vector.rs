@@ -27,6 +27,14 @@ pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     pulp::Arch::new().dispatch(op)
 }
 
+/// Whether nothing but the widest instruction set is asked for; tests may ask for less.
+pub(crate) fn widest() -> bool {
+    #[cfg(test)]
+    return LEVEL.get() == Level::Widest;
+    #[cfg(not(test))]
+    true
+}
+
 /// Which instruction set tests want.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +70,7 @@ thread_local! {
 /// Arithmetic on whole registers.
 pub trait Vectors: Sized + Copy {
     /// A register of `LANES` numbers.
-    type Vector<S: Simd>: pulp::bytemuck::Pod;
+    type Vector<S: Simd>: bytemuck::Pod;
     /// The same number in every lane.
     fn v_splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
     /// `a + b`.
@@ -84,6 +92,8 @@ pub trait Vectors: Sized + Copy {
     fn rectify<S: Simd>(simd: S, value: Self::Vector<S>) -> Self::Vector<S>;
     /// Σ of all lanes, in an order fixed by the number of lanes.
     fn v_sum<S: Simd>(simd: S, value: Self::Vector<S>) -> Self;
+    /// Σ of all lanes of each of four registers, each in an order fixed by the number of lanes.
+    fn v_sum_four<S: Simd>(simd: S, values: [Self::Vector<S>; 4]) -> [Self; 4];
     /// Exchanges rows and columns of a square of registers; `rows` has as many as a register has lanes.
     fn v_transpose<S: Simd>(simd: S, rows: &mut [Self::Vector<S>]);
 }
@@ -130,6 +140,13 @@ macro_rules! vectors {
             #[inline(always)]
             fn v_sum<S: Simd>(simd: S, value: S::$V) -> Self {
                 simd.$sum(value)
+            }
+            #[inline(always)]
+            fn v_sum_four<S: Simd>(simd: S, values: [S::$V; 4]) -> [Self; 4] {
+                match super::square::four_sums_in_registers(simd, values) {
+                    Some(sums) => sums.map(|sum| sum as $T),
+                    None => values.map(|value| simd.$sum(value)),
+                }
             }
             #[inline(always)]
             fn v_transpose<S: Simd>(simd: S, rows: &mut [S::$V]) {
@@ -179,9 +196,11 @@ vectors!(
 );
 
 /// How activations lie in memory: as the number type itself, or shorter.
-pub trait Stored: Copy + Default + Send + Sync + 'static {
+pub trait Stored: bytemuck::Pod + Default + Send + Sync {
     /// The type of the arithmetic.
     type Real: Real;
+    /// Whether elements are bf16, which some processors multiply faster.
+    const BF16: bool = false;
     /// One element, widened.
     fn load(self) -> Self::Real;
     /// The nearest element.
@@ -221,6 +240,8 @@ stored_as_itself!(f64, as_simd_f64s, as_mut_simd_f64s);
 
 impl Stored for bf16 {
     type Real = f32;
+    const BF16: bool = true;
+
     #[inline(always)]
     fn load(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)

@@ -1,5 +1,7 @@
 //! What one convolution keeps between forward and backward.
 
+use super::buffer::Buffer;
+use crate::Result;
 use sparse_kernels::Real;
 use sparse_kernels::host::activation::{GateSums, Input, Norm, NormGradient, OutputGradient, Statistics};
 use sparse_kernels::host::vector::Stored;
@@ -8,7 +10,7 @@ use sparse_kernels::host::vector::Stored;
 #[derive(Default)]
 pub(super) struct Layer<E: Stored> {
     /// Raw output, `[C, H, W, N]`.
-    pub(super) y: Vec<E>,
+    pub(super) y: Buffer<E>,
     /// Height and width of the output.
     pub(super) size: [usize; 2],
     pub(super) mean: Vec<E::Real>,
@@ -27,9 +29,9 @@ pub(super) struct Layer<E: Stored> {
 
 impl<E: Stored> Layer<E> {
     /// Makes room for an output of `channels` channels and `[height, width]` for `batch` images.
-    pub(super) fn resize(&mut self, channels: usize, size: [usize; 2], batch: usize) {
+    pub(super) fn resize(&mut self, channels: usize, size: [usize; 2], batch: usize) -> Result<()> {
         self.size = size;
-        self.y.resize(channels * size[0] * size[1] * batch, E::default());
+        self.y.resize(channels * size[0] * size[1] * batch)?;
         for values in [
             &mut self.mean,
             &mut self.variance,
@@ -43,11 +45,12 @@ impl<E: Stored> Layer<E> {
         ] {
             values.resize(channels, E::Real::from_f64(0.0));
         }
+        Ok(())
     }
 
     /// Where a convolution writes, and where its statistics go.
     pub(super) fn target<'a>(&'a mut self, shift: &'a [E::Real]) -> (&'a mut [E], Statistics<'a, E::Real>) {
-        (&mut self.y, Statistics { shift, mean: &mut self.mean, variance: &mut self.variance })
+        (self.y.as_mut_slice(), Statistics { shift, mean: &mut self.mean, variance: &mut self.variance })
     }
 
     /// The batch norm that follows from the statistics.
@@ -62,14 +65,17 @@ impl<E: Stored> Layer<E> {
 
     /// The output as the next layer reads it.
     pub(super) fn output(&self) -> Input<'_, E> {
-        Input::Normalised(&self.y, Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset })
+        Input::Normalised(
+            self.y.as_slice(),
+            Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset },
+        )
     }
 
     /// The output as the next layer reads it, and where the sums of its gradient go.
     pub(super) fn output_and_sums(&mut self) -> (Input<'_, E>, GateSums<'_, E::Real>) {
         let norm = Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset };
         let sums = GateSums { sum: &mut self.sum, product: &mut self.product };
-        (Input::Normalised(&self.y, norm), sums)
+        (Input::Normalised(self.y.as_slice(), norm), sums)
     }
 
     /// From the sums of the gradient: the gradients to scale and offset, and how `g` becomes the gradient to `y`.
@@ -89,6 +95,6 @@ impl<E: Stored> Layer<E> {
     pub(super) fn gradient<'a>(&'a self, g: &'a [E]) -> OutputGradient<'a, E> {
         let norm =
             NormGradient { mean: &self.mean, gain: &self.gain, constant: &self.constant, slope: &self.slope };
-        OutputGradient::ThroughNorm(g, &self.y, norm)
+        OutputGradient::ThroughNorm(g, self.y.as_slice(), norm)
     }
 }

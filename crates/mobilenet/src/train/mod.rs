@@ -3,6 +3,7 @@
 //! Candle's autograd over [`MobileNet::forward`] gives the same gradients. It also starts every gradient from zeros and
 //! adds, normalises in passes of its own and allocates every activation anew; a chain of layers needs none of that.
 
+mod buffer;
 mod layer;
 mod paths;
 mod tape;

@@ -1,6 +1,7 @@
 //! The chain of layers over raw buffers.
 
 use super::Loss;
+use super::buffer::Buffer;
 use super::layer::Layer;
 use super::paths::{LayerPaths, Masks, Sparse};
 use super::times::{Times, timed};
@@ -21,12 +22,12 @@ pub(super) struct Tape<E: Stored> {
     /// Height and width of the images.
     size: [usize; 2],
     /// `[C, H, W, N]`.
-    images: Vec<E>,
+    images: Buffer<E>,
     layers: Vec<Layer<E>>,
     sparse: Vec<Sparse>,
     masked_gradient: bool,
     /// Gated gradients, of the layer at work and of the one before.
-    gradients: [Vec<E>; 2],
+    gradients: [Buffer<E>; 2],
     /// `[N, features]`.
     features: Vec<E::Real>,
     logits: Vec<E::Real>,
@@ -42,7 +43,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
         Self {
             batch: 0,
             size: [0; 2],
-            images: Vec::new(),
+            images: Buffer::default(),
             layers: (0..layers).map(|_| Layer::default()).collect(),
             sparse: (0..layers).map(|_| Sparse::default()).collect(),
             masked_gradient: false,
@@ -78,7 +79,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
 
     pub(super) fn buffer_bytes(&self) -> usize {
         let elements: usize = self.layers.iter().map(|layer| layer.y.len()).sum();
-        let gradients: usize = self.gradients.iter().map(Vec::len).sum();
+        let gradients: usize = self.gradients.iter().map(Buffer::len).sum();
         (self.images.len() + elements + gradients) * size_of::<E>()
     }
 
@@ -107,8 +108,8 @@ impl<E: Stored<Real: Element>> Tape<E> {
     fn read_images(&mut self, images: &Tensor) -> Result<()> {
         let (batch, channels, height, width) = images.dims4()?;
         (self.batch, self.size) = (batch, [height, width]);
-        self.images.resize(images.elem_count(), E::default());
-        let target = &mut self.images;
+        self.images.resize(images.elem_count())?;
+        let target = self.images.as_mut_slice();
         Ok(timed(&mut self.times.layout, || {
             with_values([&images.contiguous()?], |[images]: [&[E::Real]; 1]| {
                 transpose::transpose(images, target, channels * height * width);
@@ -127,7 +128,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
         };
         let stride = layer.stride;
         let size = [height.div_ceil(stride), width.div_ceil(stride)];
-        this.resize(layer.outputs, size, batch);
+        this.resize(layer.outputs, size, batch)?;
         let running = [&convolution.running_mean, &convolution.running_variance].map(values::<E>);
         let [running_mean, running_variance] = running;
         let (mut running_mean, mut running_variance) = (running_mean?, running_variance?);
@@ -212,10 +213,10 @@ impl<E: Stored<Real: Element>> Tape<E> {
         linear::bias_gradient(&self.dlogits, &mut dbias);
         gradients.insert(HEAD_WEIGHT.to_owned(), like(&model.head_weight, dweight)?);
         gradients.insert(HEAD_BIAS.to_owned(), like(&model.head_bias, dbias)?);
-        self.gradients[0].resize(last.y.len(), E::default());
+        self.gradients[0].resize(last.y.len())?;
         let plane = last.size[0] * last.size[1];
         let (x, sums) = last.output_and_sums();
-        pool::backward(x, &dfeatures, &mut self.gradients[0], Some(sums), plane, batch);
+        pool::backward(x, &dfeatures, self.gradients[0].as_mut_slice(), Some(sums), plane, batch);
         Ok(())
     }
 
@@ -231,7 +232,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
         let this = &mut rest[0];
         let [dscale, doffset] = this.close_gradient(batch);
         let [g, dx] = &mut self.gradients;
-        let dy = this.gradient(g);
+        let dy = this.gradient(g.as_slice());
         let stride = layer.stride;
         let mut dw = vec![E::Real::from_f64(0.0); convolution.weight.elem_count()];
         match before.last_mut() {
@@ -239,11 +240,12 @@ impl<E: Stored<Real: Element>> Tape<E> {
                 let [height, width] = self.size;
                 let (outputs, inputs) = (layer.outputs, layer.inputs);
                 let dims = conv3x3::Dims { outputs, inputs, height, width, batch, stride };
-                conv3x3::weight_gradient(&self.images, dy, &mut dw, dims);
+                conv3x3::weight_gradient(self.images.as_slice(), dy, &mut dw, dims);
             }
             Some(before) => {
                 let [height, width] = before.size;
-                dx.resize(before.y.len(), E::default());
+                dx.resize(before.y.len())?;
+                let dx = dx.as_mut_slice();
                 let kept = self.sparse[index].backward(self.masked_gradient);
                 let (x, sums) = before.output_and_sums();
                 let sums = Some(sums);

@@ -4,15 +4,18 @@
 #![allow(unsafe_code)]
 
 use super::super::activation::{GateSums, Input, OutputGradient};
+#[cfg(target_arch = "x86_64")]
+use super::super::product::Pairs;
 use super::super::product::{
-    Columns, Finish, GradientRows, InputRows, Left, MOST_RUNS, Matrix, Panels, Pattern, RowTile, SharedRows,
-    Split, WeightSums, add_partials, multiply, spill, width,
+    Arithmetic, Columns, Finish, GradientRows, InputRows, Left, MOST_RUNS, Matrix, Panels, Pattern, Plain,
+    RowTile, SharedRows, Split, WeightSums, add_partials, multiply, spill, width,
 };
-use super::super::vector::{Stored, Vectors, dispatch, lanes};
+use super::super::vector::{Stored, Vectors, lanes};
 use super::Dims;
 use crate::Real;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// The kept weights, for each of the two gradients; `None` = dense.
@@ -50,25 +53,43 @@ pub fn backward<E: Stored>(
     let Dims { outputs, inputs, pixels } = dims;
     assert!(dy.len() == outputs * pixels && into.dx.len() == inputs * pixels, "operands of {dims:?}");
     let weight = Matrix::row_major(weight, outputs, inputs, inputs).transposed();
+    #[cfg(target_arch = "x86_64")]
+    if E::BF16 && kept.input.is_none() && kept.weight.is_none() && Pairs::available() {
+        return walk::<E, Pairs>(&Left::dense::<Pairs>(weight), None, x, dy, into, dims);
+    }
     let left = match kept.input {
-        None => Left::dense(weight),
+        None => Left::dense::<Plain>(weight),
         Some(pattern) => Left::sparse(weight, pattern.by_input()),
     };
+    walk::<E, Plain>(&left, kept.weight, x, dy, into, dims);
+}
+
+/// [`backward`] with the weight packed.
+fn walk<E: Stored, A: Arithmetic<E::Real>>(
+    left: &Left<'_, E::Real>,
+    kept: Option<&Pattern>,
+    x: Input<'_, E>,
+    dy: OutputGradient<'_, E>,
+    into: Gradients<'_, E>,
+    dims: Dims,
+) {
+    let Dims { outputs, inputs, pixels } = dims;
     let split = Split::new(pixels, (inputs + outputs) * size_of::<E::Real>(), MOST_RUNS);
     let out = SharedRows::new(into.dx, pixels);
     let tasks = split.tasks(inputs.max(outputs));
     let results: Vec<Sums<'_, E::Real>> = tasks
         .par_iter()
         .map(|task| {
-            dispatch(Task {
-                left: &left,
-                weight: kept.weight,
+            A::dispatch(Task::<E, A> {
+                left,
+                weight: kept,
                 x: InputRows { x, channels: inputs, pixels },
                 dy: GradientRows { dy, channels: outputs, pixels },
                 out: &out,
                 split: &split,
                 run: task.run,
                 rows: [task.rows(inputs), task.rows(outputs)],
+                arithmetic: PhantomData,
             })
         })
         .collect();
@@ -87,7 +108,7 @@ pub fn backward<E: Stored>(
     }
     let partials: Vec<(Range<usize>, &WeightSums<'_, E::Real>)> =
         tasks.iter().zip(&results).map(|(task, result)| (task.rows(outputs), &result.weight)).collect();
-    add_partials(&partials, kept.weight, into.dw, inputs);
+    add_partials(&partials, kept, into.dw, inputs);
 }
 
 /// What a task sums.
@@ -99,7 +120,7 @@ struct Sums<'a, T> {
 }
 
 /// One run of blocks; rows of the group: input channels for `dx`, output channels for `dw`.
-struct Task<'a, E: Stored> {
+struct Task<'a, E: Stored, A> {
     left: &'a Left<'a, E::Real>,
     weight: Option<&'a Pattern>,
     x: InputRows<'a, E>,
@@ -108,9 +129,10 @@ struct Task<'a, E: Stored> {
     split: &'a Split,
     run: usize,
     rows: [Range<usize>; 2],
+    arithmetic: PhantomData<A>,
 }
 
-impl<'a, E: Stored> WithSimd for Task<'a, E> {
+impl<'a, E: Stored, A: Arithmetic<E::Real>> WithSimd for Task<'a, E, A> {
     type Output = Sums<'a, E::Real>;
 
     #[inline(always)]
@@ -120,6 +142,8 @@ impl<'a, E: Stored> WithSimd for Task<'a, E> {
         let zero = E::Real::v_splat(simd, E::Real::from_f64(0.0));
         let mut weight = WeightSums::new(self.weight, output_rows, [outputs, inputs]);
         let mut dy_panels = vec![E::Real::from_f64(0.0); weight.gradient_elements::<S>(self.split.block)];
+        let rows_len = if A::DEPTH > 1 { dy_panels.len() } else { 0 };
+        let mut dy_rows = vec![E::Real::from_f64(0.0); rows_len];
         let mut x_panels = vec![E::Real::from_f64(0.0); weight.input_elements::<S>(self.split.block)];
         let mut gate = Gate {
             out: self.out,
@@ -130,11 +154,16 @@ impl<'a, E: Stored> WithSimd for Task<'a, E> {
             totals: vec![[0.0; 2]; input_rows.len()],
         };
         for block in self.split.blocks(self.run) {
-            self.dy.pack(simd, block.clone(), &mut dy_panels);
-            let panels = Panels { values: &dy_panels, inner: outputs, columns: block.len() };
-            weight.add(simd, panels, &self.x, block.clone(), &mut x_panels);
+            // Where a number holds two, the two products need `dy` packed along different sides.
+            let by_row = (A::DEPTH > 1).then_some(dy_rows.as_mut_slice());
+            self.dy.pack_both::<A, S>(simd, block.clone(), &mut dy_panels, by_row);
+            let columns = block.len();
+            let rows = if A::DEPTH > 1 { &dy_rows } else { &dy_panels };
+            let dy = Panels { values: rows, inner: outputs, columns };
+            weight.add::<A, S>(simd, dy, &self.x, block.clone(), &mut x_panels);
+            let panels = Panels { values: &dy_panels, inner: outputs.div_ceil(A::DEPTH), columns };
             gate.first_column = block.start;
-            multiply(simd, self.left, input_rows.clone(), panels, &mut gate);
+            multiply::<_, A, S>(simd, self.left, input_rows.clone(), panels, &mut gate);
             gate.fold(simd, zero);
         }
         Sums { gate: gate.totals, weight }

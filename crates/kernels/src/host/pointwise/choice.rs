@@ -1,7 +1,7 @@
 //! Dense or sparse, measured on this machine.
 
 use super::super::activation::Input;
-use super::super::product::{InputRows, Left, Matrix, Pattern, product_with_statistics};
+use super::super::product::{InputRows, Left, Matrix, Pattern, Plain, product_with_statistics};
 use super::super::vector::Stored;
 use crate::Real;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ const DENSE_ABOVE: f64 = 0.8;
 /// Kept fraction up to which the gradient to the weight is sparse. The two ways of computing it round differently, so the
 /// choice must not hang on a clock: it would make two runs from one seed differ.
 const SPARSE_WEIGHT_GRADIENT: f64 = 0.45;
+/// Kept fraction up to which all products are sparse where activations are bf16: dense products of bf16 round differently.
+const SPARSE_BF16: f64 = 0.25;
 
 /// Chooses for a weight `[outputs, inputs]`, by trying the products whose bits do not depend on the choice.
 pub fn choose<E: Stored>(pattern: &Pattern, [outputs, inputs]: [usize; 2]) -> Choice {
@@ -33,10 +35,15 @@ pub fn choose<E: Stored>(pattern: &Pattern, [outputs, inputs]: [usize; 2]) -> Ch
     if density > DENSE_ABOVE {
         return Choice::default();
     }
+    if E::BF16 {
+        let sparse = density <= SPARSE_BF16;
+        return Choice { forward: sparse, input_gradient: sparse, weight_gradient: sparse };
+    }
     let weight: Vec<E::Real> = (0..outputs * inputs).map(|i| E::Real::from_f64((i % 7) as f64)).collect();
     let weight = Matrix::row_major(&weight, outputs, inputs, inputs);
-    let forward = [Left::dense(weight), Left::sparse(weight, pattern.by_output())];
-    let backward = [Left::dense(weight.transposed()), Left::sparse(weight.transposed(), pattern.by_input())];
+    let forward = [Left::dense::<Plain>(weight), Left::sparse(weight, pattern.by_output())];
+    let backward =
+        [Left::dense::<Plain>(weight.transposed()), Left::sparse(weight.transposed(), pattern.by_input())];
     Choice {
         forward: sparse_is_faster::<E>(&forward, [outputs, inputs]),
         input_gradient: sparse_is_faster::<E>(&backward, [inputs, outputs]),
@@ -53,7 +60,7 @@ fn sparse_is_faster<E: Stored>(operands: &[Left<'_, E::Real>; 2], [rows, inner]:
     for _ in 0..TRIALS {
         for (best, left) in best.iter_mut().zip(operands) {
             let start = Instant::now();
-            product_with_statistics(left, &x, &mut y, None, rows);
+            product_with_statistics::<E, Plain>(left, &x, &mut y, None, rows);
             *best = start.elapsed().min(*best);
         }
     }

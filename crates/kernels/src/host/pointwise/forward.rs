@@ -1,7 +1,9 @@
 //! The forward pass: convolution, with batch norm and ReLU of the layer before on the way in and statistics on the way out.
 
 use super::super::activation::{Input, Statistics};
-use super::super::product::{InputRows, Left, Matrix, Pattern, product_with_statistics};
+#[cfg(target_arch = "x86_64")]
+use super::super::product::Pairs;
+use super::super::product::{InputRows, Left, Matrix, Pattern, Plain, product_with_statistics};
 use super::super::vector::Stored;
 use super::Dims;
 
@@ -20,10 +22,19 @@ pub fn forward<E: Stored>(
     let Dims { outputs, inputs, pixels } = dims;
     assert_eq!(x.values().len(), inputs * pixels, "input of {dims:?}");
     let weight = Matrix::row_major(weight, outputs, inputs, inputs);
-    let left = match kept {
-        None => Left::dense(weight),
-        Some(pattern) => Left::sparse(weight, pattern.by_output()),
-    };
     let columns = InputRows { x, channels: inputs, pixels };
-    product_with_statistics(&left, &columns, y, statistics, outputs);
+    match kept {
+        #[cfg(target_arch = "x86_64")]
+        None if E::BF16 && Pairs::available() => {
+            let left = Left::dense::<Pairs>(weight);
+            product_with_statistics::<E, Pairs>(&left, &columns, y, statistics, outputs);
+        }
+        _ => {
+            let left = match kept {
+                None => Left::dense::<Plain>(weight),
+                Some(pattern) => Left::sparse(weight, pattern.by_output()),
+            };
+            product_with_statistics::<E, Plain>(&left, &columns, y, statistics, outputs);
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! The weight as the left operand of a product: dense panels of rows, or the kept weights of each row.
 
 use super::super::vector::{MOST_LANES, dispatch, lanes};
+use super::arithmetic::Arithmetic;
 use super::matrix::Matrix;
-use super::pattern::Rows;
+use super::pattern::Kept;
 use super::tile::{FEW_ROWS, MANY_ROWS};
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -28,23 +29,25 @@ impl WithSimd for TileRows {
 
 /// A left operand `[rows, inner]`.
 pub(crate) enum Left<'a, T> {
-    /// Panels `[panel, inner, tile rows]`, the last filled up with zeros.
+    /// Panels `[panel, packed inner, tile rows]`, the last filled up with zeros.
     Dense(Vec<T>),
-    /// The kept positions of each row, and their values in the same order.
-    Sparse(Rows<'a>, Vec<T>),
+    /// The kept positions, and their values in the same order.
+    Sparse(&'a Kept, Vec<T>),
 }
 
 impl<'a, T: Real> Left<'a, T> {
     /// Dense panels of a matrix.
-    pub(crate) fn dense(matrix: Matrix<'_, T>) -> Self {
+    pub(crate) fn dense<A: Arithmetic<T>>(matrix: Matrix<'_, T>) -> Self {
         let tile = dispatch(TileRows);
-        let (rows, inner) = (matrix.rows(), matrix.columns());
+        let (rows, inner) = (matrix.rows(), matrix.columns().div_ceil(A::DEPTH));
         let mut panels = vec![T::zero(); rows.div_ceil(tile) * tile * inner];
         panels.par_chunks_mut((tile * inner).max(1)).enumerate().for_each(|(panel, target)| {
             let first = panel * tile;
             for r in 0..tile.min(rows - first) {
                 for k in 0..inner {
-                    target[k * tile + r] = matrix.at(first + r, k);
+                    let next = A::DEPTH * k + A::DEPTH - 1;
+                    let second = if next < matrix.columns() { matrix.at(first + r, next) } else { T::zero() };
+                    target[k * tile + r] = A::join([matrix.at(first + r, A::DEPTH * k), second]);
                 }
             }
         });
@@ -52,11 +55,7 @@ impl<'a, T: Real> Left<'a, T> {
     }
 
     /// The values of a matrix at kept positions.
-    pub(crate) fn sparse(matrix: Matrix<'_, T>, kept: Rows<'a>) -> Self {
-        let mut values = Vec::with_capacity(kept.indices.len());
-        for row in 0..matrix.rows() {
-            values.extend(kept.row(row).iter().map(|&k| matrix.at(row, k as usize)));
-        }
-        Left::Sparse(kept, values)
+    pub(crate) fn sparse(matrix: Matrix<'_, T>, kept: &'a Kept) -> Self {
+        Left::Sparse(kept, kept.positions().map(|(row, k)| matrix.at(row, k)).collect())
     }
 }

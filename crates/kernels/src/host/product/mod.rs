@@ -7,6 +7,7 @@
 //!
 //! Source of the dense scheme: Goto & van de Geijn 2008, Anatomy of high-performance matrix multiplication.
 
+mod arithmetic;
 mod left;
 mod matrix;
 mod multiply;
@@ -17,6 +18,9 @@ mod store;
 mod tile;
 mod weight_gradient;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use arithmetic::Pairs;
+pub(crate) use arithmetic::{Arithmetic, Plain};
 pub(crate) use left::Left;
 pub use matrix::Matrix;
 pub(crate) use multiply::{Finish, Panels, RowTile, SharedRows, multiply, spill};

@@ -3,8 +3,10 @@
 #![allow(unsafe_code)]
 
 use super::super::vector::{MOST_LANES, Vectors, lanes};
+use super::arithmetic::Arithmetic;
 use super::left::{Left, many_registers};
 use super::panel::width;
+use super::pattern::Kept;
 use super::tile::{self, FEW_ROWS, MANY_ROWS, Strides, VECTORS};
 use crate::Real;
 use pulp::Simd;
@@ -14,7 +16,7 @@ use std::ops::Range;
 /// One row of a tile, finished.
 pub(crate) type RowTile<T, S> = [<T as Vectors>::Vector<S>; VECTORS];
 
-/// Panels of one block: `[panel, inner, width]`, `columns` of them in use.
+/// Panels of one block: `[panel, inner, width]` with `inner` packed rows, `columns` of them in use.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a, T> {
     pub(crate) values: &'a [T],
@@ -30,7 +32,7 @@ pub(crate) trait Finish<T: Real, S: Simd> {
 
 /// `rows` of `left · panels`, tile by tile.
 #[inline(always)]
-pub(crate) fn multiply<T: Real, S: Simd>(
+pub(crate) fn multiply<T: Real, A: Arithmetic<T>, S: Simd>(
     simd: S,
     left: &Left<'_, T>,
     rows: Range<usize>,
@@ -40,22 +42,10 @@ pub(crate) fn multiply<T: Real, S: Simd>(
     assert!(panels.values.len() >= panels.columns.div_ceil(width::<T, S>()) * panels.inner * width::<T, S>());
     match left {
         Left::Dense(values) if many_registers::<S>() => {
-            dense::<T, S, MANY_ROWS>(simd, values, rows, panels, finish);
+            dense::<T, A, S, MANY_ROWS>(simd, values, rows, panels, finish);
         }
-        Left::Dense(values) => dense::<T, S, FEW_ROWS>(simd, values, rows, panels, finish),
-        Left::Sparse(kept, values) => {
-            for (panel, columns) in pieces::<T, S>(panels) {
-                for row in rows.clone() {
-                    let range = kept.range(row);
-                    let zero = tile::zero::<T, S, 1>(simd)[0];
-                    let kept = (&kept.indices[range.clone()], &values[range]);
-                    // SAFETY: a `Pattern` holds indices below the inner dimension, and the panel has that many rows
-                    // (asserted above).
-                    let sums = unsafe { tile::sparse(simd, zero, kept, panel.as_ptr()) };
-                    finish.finish(simd, row, columns.clone(), sums);
-                }
-            }
-        }
+        Left::Dense(values) => dense::<T, A, S, FEW_ROWS>(simd, values, rows, panels, finish),
+        Left::Sparse(kept, values) => sparse(simd, (kept, values), rows, panels, finish),
     }
 }
 
@@ -69,7 +59,7 @@ fn pieces<'a, T: Real, S: Simd>(panels: Panels<'a, T>) -> impl Iterator<Item = (
 }
 
 #[inline(always)]
-fn dense<T: Real, S: Simd, const ROWS: usize>(
+fn dense<T: Real, A: Arithmetic<T>, S: Simd, const ROWS: usize>(
     simd: S,
     left: &[T],
     rows: Range<usize>,
@@ -84,10 +74,39 @@ fn dense<T: Real, S: Simd, const ROWS: usize>(
             let zero = tile::zero::<T, S, ROWS>(simd);
             // SAFETY: the panel of `left` holds `inner · ROWS` values from `first · inner` on (asserted above), the
             // panel of columns `inner` rows of one tile.
-            let sums = unsafe { tile::dense(simd, zero, inner, left, panel.as_ptr()) };
+            let sums = unsafe { tile::dense::<T, A, S, ROWS>(simd, zero, inner, left, panel.as_ptr()) };
             for (r, sums) in sums.into_iter().enumerate() {
                 if first + r < rows.end {
                     finish.finish(simd, first + r, columns.clone(), sums);
+                }
+            }
+        }
+    }
+}
+
+/// Segment by segment, so that the rows of the panel at work stay in the first-level cache.
+#[inline(always)]
+fn sparse<T: Real, S: Simd>(
+    simd: S,
+    (kept, values): (&Kept, &[T]),
+    rows: Range<usize>,
+    panels: Panels<'_, T>,
+    finish: &mut impl Finish<T, S>,
+) {
+    let mut sums = vec![tile::zero::<T, S, 1>(simd)[0]; rows.len()];
+    let last = kept.segments() - 1;
+    for (panel, columns) in pieces::<T, S>(panels) {
+        for segment in 0..=last {
+            let part = panel[kept.first(segment) * width::<T, S>()..].as_ptr();
+            for (row, sums) in rows.clone().zip(&mut sums) {
+                let range = kept.range(segment, row);
+                let before = if segment == 0 { tile::zero::<T, S, 1>(simd)[0] } else { *sums };
+                let kept = (&kept.indices()[range.clone()], &values[range]);
+                // SAFETY: a `Kept` holds indices below the inner dimension, and the panel has that many rows, as the
+                // caller asserts.
+                *sums = unsafe { tile::sparse(simd, before, kept, part) };
+                if segment == last {
+                    finish.finish(simd, row, columns.clone(), *sums);
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 use super::super::activation::{Input, OutputGradient};
 use super::super::vector::{MOST_LANES, Stored, Vectors, lanes};
+use super::arithmetic::Arithmetic;
 use super::tile::VECTORS;
 use crate::Real;
 use pulp::Simd;
@@ -23,45 +24,91 @@ pub(crate) trait Columns<T: Real>: Sync {
     /// Writes `columns` of one row to the start of `target`, which has room for a whole panel row.
     fn read<S: Simd>(&self, simd: S, row: usize, columns: Range<usize>, target: &mut [T]);
 
-    /// Writes `columns` into panels `[panel, row, width]`; what is missing in the last panel is zero.
+    /// Writes `columns` of one row to the start of `strip`, and zeros up to the width of a panel.
     #[inline(always)]
-    fn pack<S: Simd>(&self, simd: S, columns: Range<usize>, panels: &mut [T]) {
-        let width = width::<T, S>();
-        let rows = self.rows();
-        for row in 0..rows {
+    fn read_filled<S: Simd>(&self, simd: S, row: usize, columns: Range<usize>, strip: &mut [T]) {
+        if row < self.rows() {
+            strip[columns.len()..width::<T, S>()].fill(T::zero());
+            self.read(simd, row, columns, strip);
+        } else {
+            strip[..width::<T, S>()].fill(T::zero());
+        }
+    }
+
+    /// Writes `columns` into panels `[panel, packed row, width]`; what is missing in the last panel is zero.
+    #[inline(always)]
+    fn pack<A: Arithmetic<T>, S: Simd>(&self, simd: S, columns: Range<usize>, panels: &mut [T]) {
+        self.pack_both::<A, S>(simd, columns, panels, None);
+    }
+
+    /// The same, and also `[panel, row, packed column]` into `rows`.
+    #[inline(always)]
+    fn pack_both<A: Arithmetic<T>, S: Simd>(
+        &self,
+        simd: S,
+        columns: Range<usize>,
+        panels: &mut [T],
+        mut by_row: Option<&mut [T]>,
+    ) {
+        let (width, lanes, rows) = (width::<T, S>(), lanes::<T, S>(), self.rows());
+        let packed_rows = rows.div_ceil(A::DEPTH);
+        let mut strips = [[T::zero(); VECTORS * MOST_LANES]; 2];
+        for packed in 0..packed_rows {
             for (panel, start) in columns.clone().step_by(width).enumerate() {
-                let end = (start + width).min(columns.end);
-                let target = &mut panels[(panel * rows + row) * width..][..width];
-                target[end - start..].fill(T::zero());
-                self.read(simd, row, start..end, target);
+                let columns = start..(start + width).min(columns.end);
+                let target = &mut panels[(panel * packed_rows + packed) * width..][..width];
+                if A::DEPTH == 1 {
+                    self.read_filled(simd, packed, columns, target);
+                    continue;
+                }
+                for (r, strip) in strips.iter_mut().enumerate() {
+                    self.read_filled(simd, 2 * packed + r, columns.clone(), strip);
+                }
+                for v in (0..width).step_by(lanes) {
+                    let rows = [T::load_vector(simd, &strips[0][v..]), T::load_vector(simd, &strips[1][v..])];
+                    T::store_vector(simd, &mut target[v..], A::join_rows(simd, rows));
+                }
+                let Some(by_row) = by_row.as_deref_mut() else { continue };
+                for (r, strip) in strips.iter().enumerate().take(rows - 2 * packed) {
+                    let target = &mut by_row[(panel * rows + 2 * packed + r) * width / 2..][..width / 2];
+                    for v in (0..width / 2).step_by(lanes) {
+                        let pair = [
+                            T::load_vector(simd, &strip[2 * v..]),
+                            T::load_vector(simd, &strip[2 * v + lanes..]),
+                        ];
+                        T::store_vector(simd, &mut target[v..], A::join_neighbours(simd, pair));
+                    }
+                }
             }
         }
     }
 
-    /// Writes `columns` with rows side by side, panels `[panel of rows, column, width]`; columns are filled up with zeros
-    /// to whole panels, rows that are missing in the last one are left as they are.
+    /// Writes `columns` with rows side by side, panels `[panel of rows, packed column, width]`; columns are filled up with
+    /// zeros to whole panels, rows that are missing in the last one are left as they are.
     #[inline(always)]
-    fn pack_transposed<S: Simd>(&self, simd: S, columns: Range<usize>, panels: &mut [T]) {
+    fn pack_transposed<A: Arithmetic<T>, S: Simd>(&self, simd: S, columns: Range<usize>, panels: &mut [T]) {
         let (width, lanes) = (width::<T, S>(), lanes::<T, S>());
-        let depth = columns.len().next_multiple_of(width);
+        let depth = columns.len().next_multiple_of(width) / A::DEPTH;
         let rows = self.rows();
         let mut strip = [T::zero(); MOST_LANES * VECTORS * MOST_LANES];
         for first in (0..rows).step_by(lanes) {
             let target = &mut panels[first / width * depth * width..][..depth * width];
             for (piece, start) in columns.clone().step_by(width).enumerate() {
-                let end = (start + width).min(columns.end);
+                let columns = start..(start + width).min(columns.end);
                 for (row, strip) in (first..rows.min(first + lanes)).zip(strip.chunks_exact_mut(width)) {
-                    strip[end - start..].fill(T::zero());
-                    self.read(simd, row, start..end, strip);
+                    self.read_filled(simd, row, columns.clone(), strip);
                 }
-                for v in 0..VECTORS {
+                for part in (0..width / A::DEPTH).step_by(lanes) {
                     let mut square = [T::v_splat(simd, T::zero()); MOST_LANES];
                     for (row, vector) in square[..lanes].iter_mut().enumerate() {
-                        *vector = T::load_vector(simd, &strip[row * width + v * lanes..]);
+                        let from = &strip[row * width + part * A::DEPTH..];
+                        let next = &from[(A::DEPTH - 1) * lanes..];
+                        let pair = [T::load_vector(simd, from), T::load_vector(simd, next)];
+                        *vector = A::join_neighbours(simd, pair);
                     }
                     T::v_transpose(simd, &mut square[..lanes]);
                     for (t, &vector) in square[..lanes].iter().enumerate() {
-                        let at = (piece * width + v * lanes + t) * width + first % width;
+                        let at = (piece * width / A::DEPTH + part + t) * width + first % width;
                         T::store_vector(simd, &mut target[at..], vector);
                     }
                 }

@@ -1,89 +1,107 @@
-//! Which weights of a pointwise layer are kept, by row and by column.
+//! Which weights are kept, by row and by column.
 
 use std::ops::Range;
+
+/// Inner indices of a segment: so many rows of a panel stay in the first-level cache.
+const SEGMENT: usize = 96;
 
 /// The kept positions of a weight `[outputs, inputs]`; built when a mask changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pattern {
-    forward: Compressed,
-    transposed: Compressed,
+    by_output: Kept,
+    by_input: Kept,
 }
 
-/// Kept positions row by row.
+/// The kept positions of a matrix `[rows, inner]`: first those of all rows in the first segment of the inner dimension, row
+/// after row, then those in the second.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Compressed {
-    /// Where each row starts in `indices`, and where the last one ends.
+pub(crate) struct Kept {
+    rows: usize,
+    segments: usize,
+    /// Where each row of each segment starts in `indices`, and where the last one ends.
     starts: Vec<u32>,
-    indices: Vec<u32>,
-}
-
-/// Kept positions row by row, borrowed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rows<'a> {
-    starts: &'a [u32],
-    pub(crate) indices: &'a [u32],
-}
-
-impl Rows<'_> {
-    /// Where the positions of one row lie among all.
-    #[inline(always)]
-    pub(crate) fn range(&self, row: usize) -> Range<usize> {
-        self.starts[row] as usize..self.starts[row + 1] as usize
-    }
-
-    /// The kept positions of one row, rising.
-    #[inline(always)]
-    pub(crate) fn row(&self, row: usize) -> &[u32] {
-        &self.indices[self.range(row)]
-    }
+    /// Inner indices, counted from the start of the segment; rising in each row.
+    indices: Vec<u16>,
 }
 
 impl Pattern {
     /// From the words of a mask, row-major: bit i of word i/64 belongs to weight i, 1 = kept.
     pub fn new(words: &[u64], outputs: usize, inputs: usize) -> Self {
-        let mut counts = vec![0u32; inputs + 1];
-        let mut forward = Compressed { starts: vec![0], indices: Vec::new() };
-        for output in 0..outputs {
+        let mut rows = vec![Vec::new(); outputs];
+        let mut columns = vec![Vec::new(); inputs];
+        for (output, row) in rows.iter_mut().enumerate() {
             for_each_kept(words, output * inputs..(output + 1) * inputs, |position| {
                 let input = position - output * inputs;
-                forward.indices.push(input as u32);
-                counts[input + 1] += 1;
+                row.push(input);
+                columns[input].push(output);
             });
-            forward.starts.push(forward.indices.len() as u32);
         }
-        for input in 0..inputs {
-            counts[input + 1] += counts[input];
-        }
-        let mut transposed = Compressed { starts: counts.clone(), indices: vec![0; forward.indices.len()] };
-        for output in 0..outputs {
-            for &input in forward.rows().row(output) {
-                let next = &mut counts[input as usize];
-                transposed.indices[*next as usize] = output as u32;
-                *next += 1;
-            }
-        }
-        Self { forward, transposed }
+        Self { by_output: Kept::new(&rows, inputs), by_input: Kept::new(&columns, outputs) }
     }
 
     /// Number of kept weights.
     pub fn kept(&self) -> usize {
-        self.forward.indices.len()
+        self.by_output.indices.len()
     }
 
     /// Kept inputs of each output.
-    pub(crate) fn by_output(&self) -> Rows<'_> {
-        self.forward.rows()
+    pub(crate) fn by_output(&self) -> &Kept {
+        &self.by_output
     }
 
     /// Kept outputs of each input.
-    pub(crate) fn by_input(&self) -> Rows<'_> {
-        self.transposed.rows()
+    pub(crate) fn by_input(&self) -> &Kept {
+        &self.by_input
     }
 }
 
-impl Compressed {
-    fn rows(&self) -> Rows<'_> {
-        Rows { starts: &self.starts, indices: &self.indices }
+impl Kept {
+    /// From the rising inner indices of each row.
+    fn new(rows: &[Vec<usize>], inner: usize) -> Self {
+        let segments = inner.div_ceil(SEGMENT);
+        let mut kept = Self { rows: rows.len(), segments, starts: vec![0], indices: Vec::new() };
+        for segment in 0..segments {
+            let (first, end) = (segment * SEGMENT, (segment + 1) * SEGMENT);
+            for row in rows {
+                let part = row.partition_point(|&k| k < first)..row.partition_point(|&k| k < end);
+                kept.indices.extend(row[part].iter().map(|&k| (k - first) as u16));
+                kept.starts.push(kept.indices.len() as u32);
+            }
+        }
+        kept
+    }
+
+    /// Number of segments.
+    pub(crate) fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// First inner index of a segment.
+    #[inline(always)]
+    pub(crate) fn first(&self, segment: usize) -> usize {
+        segment * SEGMENT
+    }
+
+    /// Where the positions of one row in one segment lie among all.
+    #[inline(always)]
+    pub(crate) fn range(&self, segment: usize, row: usize) -> Range<usize> {
+        let at = segment * self.rows + row;
+        self.starts[at] as usize..self.starts[at + 1] as usize
+    }
+
+    /// Inner indices of all positions, each counted from the start of its segment.
+    #[inline(always)]
+    pub(crate) fn indices(&self) -> &[u16] {
+        &self.indices
+    }
+
+    /// Every position in the order of [`Kept::indices`], as (row, inner index).
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (usize, usize)> {
+        let rows = (0..self.segments).flat_map(|segment| (0..self.rows).map(move |row| (segment, row)));
+        rows.flat_map(move |(segment, row)| {
+            let indices = &self.indices[self.range(segment, row)];
+            indices.iter().map(move |&index| (row, self.first(segment) + usize::from(index)))
+        })
     }
 }
 
@@ -110,21 +128,33 @@ mod tests {
 
     #[test]
     fn rows_and_columns_of_a_mask() {
-        let (outputs, inputs) = (5usize, 37);
+        let (outputs, inputs) = (5usize, 237);
         let kept = |i: usize| i.is_multiple_of(3) || i % 7 == 2;
         let mut words = vec![0u64; (outputs * inputs).div_ceil(64)];
         (0..outputs * inputs).filter(|&i| kept(i)).for_each(|i| words[i / 64] |= 1 << (i % 64));
         let pattern = Pattern::new(&words, outputs, inputs);
-        for output in 0..outputs {
-            let expected: Vec<u32> =
-                (0..inputs).filter(|i| kept(output * inputs + i)).map(|i| i as u32).collect();
-            assert_eq!(pattern.by_output().row(output), expected);
-        }
-        for input in 0..inputs {
-            let expected: Vec<u32> =
-                (0..outputs).filter(|o| kept(o * inputs + input)).map(|o| o as u32).collect();
-            assert_eq!(pattern.by_input().row(input), expected);
-        }
-        assert_eq!(pattern.kept(), (0..outputs * inputs).filter(|&i| kept(i)).count());
+        let sorted = |kept: &Kept| {
+            let mut positions: Vec<(usize, usize)> = kept.positions().collect();
+            positions.sort_unstable();
+            positions
+        };
+        let all = |rows: usize, inner: usize, at: &dyn Fn(usize, usize) -> usize| -> Vec<(usize, usize)> {
+            let positions = (0..rows).flat_map(|row| (0..inner).map(move |k| (row, k)));
+            positions.filter(|&(row, k)| kept(at(row, k))).collect()
+        };
+        assert_eq!(sorted(pattern.by_output()), all(outputs, inputs, &|o, i| o * inputs + i));
+        assert_eq!(sorted(pattern.by_input()), all(inputs, outputs, &|i, o| o * inputs + i));
+        assert_eq!(pattern.kept(), pattern.by_input().indices().len());
+    }
+
+    #[test]
+    fn indices_count_from_the_segment_and_rise() {
+        let words = vec![u64::MAX; 2 * SEGMENT * 3];
+        let pattern = Pattern::new(&words, 3, 2 * SEGMENT + 1);
+        let kept = pattern.by_output();
+        assert_eq!((kept.segments(), kept.first(1)), (3, SEGMENT));
+        let row: Vec<u16> = (0..SEGMENT as u16).collect();
+        assert_eq!(kept.indices()[kept.range(1, 2)], row);
+        assert_eq!(kept.indices()[kept.range(2, 0)], [0]);
     }
 }

@@ -3,7 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::super::activation::{Statistics, moments};
-use super::super::vector::{Stored, Vectors, dispatch, lanes};
+use super::super::vector::{Stored, Vectors, lanes};
+use super::arithmetic::Arithmetic;
 use super::left::Left;
 use super::multiply::{Finish, Panels, RowTile, SharedRows, multiply, spill};
 use super::panel::{Columns, width};
@@ -11,20 +12,21 @@ use super::split::Split;
 use crate::Real;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Runs of blocks whose statistics are summed by themselves.
 const MOST_RUNS: usize = 64;
 
 /// `y = left · columns` for `rows` rows, and the statistics of each row.
-pub(crate) fn product_with_statistics<E: Stored>(
+pub(crate) fn product_with_statistics<E: Stored, A: Arithmetic<E::Real>>(
     left: &Left<'_, E::Real>,
     columns: &impl Columns<E::Real>,
     y: &mut [E],
     statistics: Option<Statistics<'_, E::Real>>,
     rows: usize,
 ) {
-    let (inner, pixels) = (columns.rows(), y.len() / rows);
+    let (inner, pixels) = (columns.rows().div_ceil(A::DEPTH), y.len() / rows);
     assert_eq!(y.len(), rows * pixels);
     let split = Split::new(pixels, inner * size_of::<E::Real>(), MOST_RUNS);
     let shift = statistics.as_ref().map(|statistics| statistics.shift);
@@ -34,8 +36,8 @@ pub(crate) fn product_with_statistics<E: Stored>(
         .par_iter()
         .map(|task| {
             let (run, rows) = (task.run, task.rows(rows));
-            let task = Task { left, columns, inner, out: &out, shift, split: &split, run, rows };
-            dispatch(task)
+            let arithmetic = PhantomData::<A>;
+            A::dispatch(Task { left, columns, inner, out: &out, shift, split: &split, run, rows, arithmetic })
         })
         .collect();
     let Some(statistics) = statistics else { return };
@@ -53,7 +55,7 @@ pub(crate) fn product_with_statistics<E: Stored>(
 }
 
 /// One run of blocks and one group of rows.
-struct Task<'a, E: Stored, C> {
+struct Task<'a, E: Stored, C, A> {
     left: &'a Left<'a, E::Real>,
     columns: &'a C,
     inner: usize,
@@ -62,9 +64,10 @@ struct Task<'a, E: Stored, C> {
     split: &'a Split,
     run: usize,
     rows: Range<usize>,
+    arithmetic: PhantomData<A>,
 }
 
-impl<E: Stored, C: Columns<E::Real>> WithSimd for Task<'_, E, C> {
+impl<E: Stored, C: Columns<E::Real>, A: Arithmetic<E::Real>> WithSimd for Task<'_, E, C, A> {
     /// Σ (y − shift) and Σ (y − shift)² of each row of the group; empty without statistics.
     type Output = Vec<[f64; 2]>;
 
@@ -83,10 +86,10 @@ impl<E: Stored, C: Columns<E::Real>> WithSimd for Task<'_, E, C> {
             totals: vec![[0.0; 2]; counted],
         };
         for block in self.split.blocks(self.run) {
-            self.columns.pack(simd, block.clone(), &mut panels);
+            self.columns.pack::<A, S>(simd, block.clone(), &mut panels);
             store.first_column = block.start;
             let panels = Panels { values: &panels, inner: self.inner, columns: block.len() };
-            multiply(simd, self.left, self.rows.clone(), panels, &mut store);
+            multiply::<_, A, S>(simd, self.left, self.rows.clone(), panels, &mut store);
             store.fold(simd, zero);
         }
         store.totals

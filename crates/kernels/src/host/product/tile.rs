@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+use super::arithmetic::Arithmetic;
 use crate::Real;
 use pulp::Simd;
 
@@ -39,7 +40,7 @@ pub(super) struct Strides {
 /// `left` must be readable at `k·strides.inner + r·strides.row` for all k and r, and `right` for `inner` rows of
 /// `VECTORS` registers.
 #[inline(always)]
-pub(super) unsafe fn dense<T: Real, S: Simd, const ROWS: usize>(
+pub(super) unsafe fn dense<T: Real, A: Arithmetic<T>, S: Simd, const ROWS: usize>(
     simd: S,
     mut tile: Tile<T, S, ROWS>,
     inner: usize,
@@ -55,7 +56,7 @@ pub(super) unsafe fn dense<T: Real, S: Simd, const ROWS: usize>(
             for (r, sums) in tile.iter_mut().enumerate() {
                 let factor = T::v_splat(simd, *left.add(r * strides.row));
                 for (sum, &column) in sums.iter_mut().zip(&columns) {
-                    *sum = T::v_mul_add(simd, factor, column, *sum);
+                    *sum = A::fused(simd, factor, column, *sum);
                 }
             }
             left = left.add(strides.inner);
@@ -73,7 +74,7 @@ pub(super) unsafe fn dense<T: Real, S: Simd, const ROWS: usize>(
 pub(super) unsafe fn sparse<T: Real, S: Simd>(
     simd: S,
     mut row: [T::Vector<S>; VECTORS],
-    (indices, values): (&[u32], &[T]),
+    (indices, values): (&[u16], &[T]),
     panel: *const T,
 ) -> [T::Vector<S>; VECTORS] {
     let panel = panel.cast::<T::Vector<S>>();
@@ -81,7 +82,7 @@ pub(super) unsafe fn sparse<T: Real, S: Simd>(
         let factor = T::v_splat(simd, value);
         // SAFETY: the caller promises that row `index` lies in the panel.
         unsafe {
-            let columns = panel.add(index as usize * VECTORS);
+            let columns = panel.add(usize::from(index) * VECTORS);
             for (v, sum) in row.iter_mut().enumerate() {
                 *sum = T::v_mul_add(simd, factor, columns.add(v).read_unaligned(), *sum);
             }

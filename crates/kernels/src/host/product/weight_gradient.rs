@@ -3,10 +3,11 @@
 #![allow(unsafe_code)]
 
 use super::super::vector::{MOST_LANES, dispatch, lanes};
+use super::arithmetic::{Arithmetic, Plain};
 use super::left::many_registers;
 use super::multiply::Panels;
 use super::panel::{Columns, width};
-use super::pattern::{Pattern, Rows};
+use super::pattern::{Kept, Pattern};
 use super::split::Split;
 use super::tile::{self, FEW_ROWS, MANY_ROWS, Strides, VECTORS};
 use crate::Real;
@@ -26,7 +27,7 @@ pub(crate) struct WeightSums<'a, T> {
     rows: Range<usize>,
     outputs: usize,
     inputs: usize,
-    /// Dense: `[rows, inputs up to a multiple of ROW_STEP]`. Sparse: one per kept weight of the rows.
+    /// Dense: `[rows, inputs up to a multiple of ROW_STEP]`. Sparse: one per kept weight, of the rows at work alone.
     sums: Vec<T>,
 }
 
@@ -38,7 +39,7 @@ impl<'a, T: Real> WeightSums<'a, T> {
     ) -> Self {
         let len = match pattern {
             None => rows.len() * inputs.next_multiple_of(ROW_STEP),
-            Some(pattern) => span(pattern.by_output(), &rows).len(),
+            Some(pattern) => pattern.kept(),
         };
         Self { kept: pattern, rows, outputs, inputs, sums: vec![T::zero(); len] }
     }
@@ -54,9 +55,9 @@ impl<'a, T: Real> WeightSums<'a, T> {
         block.next_multiple_of(width::<T, S>()) * self.inputs.next_multiple_of(ROW_STEP)
     }
 
-    /// Adds one block: `dy` is packed, `x` is packed here into `room`.
+    /// Adds one block: `dy` is `[panel, output, packed column]`, `x` is packed here into `room`.
     #[inline(always)]
-    pub(crate) fn add<S: Simd>(
+    pub(crate) fn add<A: Arithmetic<T>, S: Simd>(
         &mut self,
         simd: S,
         dy: Panels<'_, T>,
@@ -66,15 +67,15 @@ impl<'a, T: Real> WeightSums<'a, T> {
     ) {
         match self.kept {
             None => {
-                x.pack_transposed(simd, block, room);
+                x.pack_transposed::<A, S>(simd, block, room);
                 if many_registers::<S>() {
-                    self.add_dense::<S, MANY_ROWS>(simd, dy, room);
+                    self.add_dense::<A, S, MANY_ROWS>(simd, dy, room);
                 } else {
-                    self.add_dense::<S, FEW_ROWS>(simd, dy, room);
+                    self.add_dense::<A, S, FEW_ROWS>(simd, dy, room);
                 }
             }
             Some(pattern) => {
-                x.pack(simd, block, room);
+                x.pack::<Plain, S>(simd, block, room);
                 self.add_sparse(simd, pattern.by_output(), dy, room);
             }
         }
@@ -82,22 +83,28 @@ impl<'a, T: Real> WeightSums<'a, T> {
 
     /// `sums[o, i] += Σ_t dy[o, t] · x[t, i]`, `x` in panels `[panel of i, t, width]`.
     #[inline(always)]
-    fn add_dense<S: Simd, const ROWS: usize>(&mut self, simd: S, dy: Panels<'_, T>, x: &[T]) {
+    fn add_dense<A: Arithmetic<T>, S: Simd, const ROWS: usize>(
+        &mut self,
+        simd: S,
+        dy: Panels<'_, T>,
+        x: &[T],
+    ) {
         let (width, lanes) = (width::<T, S>(), lanes::<T, S>());
         let stride = self.inputs.next_multiple_of(ROW_STEP);
-        let columns = dy.columns.next_multiple_of(width);
-        assert!(dy.values.len() >= columns * self.outputs + (ROWS - 1) * width);
+        let depth = width / A::DEPTH;
+        let columns = dy.columns.next_multiple_of(width) / A::DEPTH;
+        assert!(dy.values.len() >= columns * self.outputs + (ROWS - 1) * depth);
         for (panel, x) in x.chunks_exact(columns * width).take(self.inputs.div_ceil(width)).enumerate() {
             for first in self.rows.clone().step_by(ROWS) {
                 let mut sums = tile::zero::<T, S, ROWS>(simd);
-                for (piece, x) in x.chunks_exact(width * width).enumerate() {
-                    let left = dy.values[(piece * self.outputs + first) * width..].as_ptr();
-                    // SAFETY: the tile reads `width` values of each of ROWS rows from `first` on; the last ones may
-                    // belong to the next panel or to the room after the last panel (asserted above). `x` holds `width`
+                for (piece, x) in x.chunks_exact(depth * width).enumerate() {
+                    let left = dy.values[(piece * self.outputs + first) * depth..].as_ptr();
+                    // SAFETY: the tile reads `depth` values of each of ROWS rows from `first` on; the last ones may
+                    // belong to the next panel or to the room after the last panel (asserted above). `x` holds `depth`
                     // rows of one tile.
                     sums = unsafe {
-                        let strides = Strides { inner: 1, row: width };
-                        tile::dense(simd, sums, width, (left, strides), x.as_ptr())
+                        let strides = Strides { inner: 1, row: depth };
+                        tile::dense::<T, A, S, ROWS>(simd, sums, depth, (left, strides), x.as_ptr())
                     };
                 }
                 for (r, sums) in sums.into_iter().enumerate().take(self.rows.end - first) {
@@ -112,19 +119,21 @@ impl<'a, T: Real> WeightSums<'a, T> {
         }
     }
 
-    /// `sums[kept] += Σ_t dy[o, t] · x[i, t]`.
+    /// `sums[kept] += Σ_t dy[o, t] · x[i, t]`, segment by segment of the inputs.
     #[inline(always)]
-    fn add_sparse<S: Simd>(&mut self, simd: S, pattern: Rows<'_>, dy: Panels<'_, T>, x: &[T]) {
+    fn add_sparse<S: Simd>(&mut self, simd: S, kept: &Kept, dy: Panels<'_, T>, x: &[T]) {
         let width = width::<T, S>();
-        let first = span(pattern, &self.rows).start;
         let pieces = dy.columns.div_ceil(width);
         let panels = dy.values.chunks_exact(self.outputs * width).zip(x.chunks_exact(self.inputs * width));
         for (dy, x) in panels.take(pieces) {
-            for row in self.rows.clone() {
-                let range = pattern.range(row);
-                let sums = &mut self.sums[range.start - first..range.end - first];
-                // SAFETY: a `Pattern` holds indices below `inputs`, and the panel has that many rows.
-                unsafe { inner_products(simd, &dy[row * width..], pattern.row(row), x, sums) };
+            for segment in 0..kept.segments() {
+                let x = x[kept.first(segment) * width..].as_ptr();
+                for row in self.rows.clone() {
+                    let range = kept.range(segment, row);
+                    let kept = &kept.indices()[range.clone()];
+                    // SAFETY: a `Kept` holds indices below `inputs`, and the panel has that many rows.
+                    unsafe { inner_products(simd, &dy[row * width..], kept, x, &mut self.sums[range]) };
+                }
             }
         }
     }
@@ -133,31 +142,55 @@ impl<'a, T: Real> WeightSums<'a, T> {
 /// `sums[j] += Σ_t dy[t] · x[indices[j], t]` over one panel.
 ///
 /// # Safety
-/// Every index must be a row of the panel `x`.
+/// Every index must be a row of the panel at `x`.
 #[inline(always)]
-unsafe fn inner_products<T: Real, S: Simd>(simd: S, dy: &[T], indices: &[u32], x: &[T], sums: &mut [T]) {
+unsafe fn inner_products<T: Real, S: Simd>(simd: S, dy: &[T], indices: &[u16], x: *const T, sums: &mut [T]) {
     let lanes = lanes::<T, S>();
     let dy: [T::Vector<S>; VECTORS] = std::array::from_fn(|v| T::load_vector(simd, &dy[v * lanes..]));
-    let x = x.as_ptr().cast::<T::Vector<S>>();
-    for (&index, sum) in indices.iter().zip(sums) {
-        // SAFETY: the caller promises that row `index` lies in the panel.
-        let product = unsafe {
-            let row = x.add(index as usize * VECTORS);
-            let mut product = T::v_mul(simd, dy[0], row.read_unaligned());
-            for (v, &dy) in dy.iter().enumerate().skip(1) {
-                product = T::v_mul_add(simd, dy, row.add(v).read_unaligned(), product);
-            }
-            product
+    let x = x.cast::<T::Vector<S>>();
+    let (fours, rest) = indices.as_chunks::<4>();
+    let (sum_fours, sum_rest) = sums.as_chunks_mut::<4>();
+    for (sums, &[a, b, c, d]) in sum_fours.iter_mut().zip(fours) {
+        // SAFETY: passed on from the caller.
+        let products = unsafe {
+            [
+                product::<T, S>(simd, dy, x, a),
+                product::<T, S>(simd, dy, x, b),
+                product::<T, S>(simd, dy, x, c),
+                product::<T, S>(simd, dy, x, d),
+            ]
         };
-        *sum += T::v_sum(simd, product);
+        let products = T::v_sum_four(simd, products);
+        sums.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
+    }
+    for (sum, &index) in sum_rest.iter_mut().zip(rest) {
+        let zero = T::v_splat(simd, T::zero());
+        // SAFETY: passed on from the caller.
+        let product = unsafe { product::<T, S>(simd, dy, x, index) };
+        *sum += T::v_sum_four(simd, [product, zero, zero, zero])[0];
     }
 }
 
-/// Where the kept weights of some rows lie among all.
-fn span(pattern: Rows<'_>, rows: &Range<usize>) -> Range<usize> {
-    let start = if rows.is_empty() { 0 } else { pattern.range(rows.start).start };
-    let end = if rows.is_empty() { 0 } else { pattern.range(rows.end - 1).end };
-    start..end
+/// `dy[t] · x[index, t]`, summed down to one register.
+///
+/// # Safety
+/// `index` must be a row of the panel at `x`.
+#[inline(always)]
+unsafe fn product<T: Real, S: Simd>(
+    simd: S,
+    dy: [T::Vector<S>; VECTORS],
+    x: *const T::Vector<S>,
+    index: u16,
+) -> T::Vector<S> {
+    // SAFETY: the caller promises that row `index` lies in the panel.
+    unsafe {
+        let row = x.add(usize::from(index) * VECTORS);
+        let mut product = T::v_mul(simd, dy[0], row.read_unaligned());
+        for v in 1..VECTORS {
+            product = T::v_mul_add(simd, dy[v], row.add(v).read_unaligned(), product);
+        }
+        product
+    }
 }
 
 /// `dw = Σ partials`, each partial the sums of some rows; several of the same rows are added in order.
@@ -177,11 +210,13 @@ pub(crate) fn add_partials<T: Real>(
                     dw.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
                 }
                 Some(pattern) => {
-                    let pattern = pattern.by_output();
-                    let (first, range) = (span(pattern, rows).start, pattern.range(row));
-                    let sums = &partial.sums[range.start - first..range.end - first];
-                    for (&index, &sum) in pattern.row(row).iter().zip(sums) {
-                        dw[index as usize] += sum;
+                    let kept = pattern.by_output();
+                    for segment in 0..kept.segments() {
+                        let range = kept.range(segment, row);
+                        let dw = &mut dw[kept.first(segment)..];
+                        for (&index, &sum) in kept.indices()[range.clone()].iter().zip(&partial.sums[range]) {
+                            dw[usize::from(index)] += sum;
+                        }
                     }
                 }
             }
@@ -232,9 +267,9 @@ impl<T: Real, X: Columns<T>, Y: Columns<T>> WithSimd for Task<'_, T, X, Y> {
         let mut dy_panels = vec![T::zero(); sums.gradient_elements::<S>(self.split.block)];
         let mut x_panels = vec![T::zero(); sums.input_elements::<S>(self.split.block)];
         for block in self.split.blocks(self.run) {
-            self.dy.pack(simd, block.clone(), &mut dy_panels);
+            self.dy.pack::<Plain, S>(simd, block.clone(), &mut dy_panels);
             let panels = Panels { values: &dy_panels, inner: outputs, columns: block.len() };
-            sums.add(simd, panels, self.x, block.clone(), &mut x_panels);
+            sums.add::<Plain, S>(simd, panels, self.x, block.clone(), &mut x_panels);
         }
         sums
     }
