@@ -4,6 +4,7 @@
 //! SIGTERM with the state saved.
 
 mod args;
+mod bench;
 mod exit;
 mod inspect;
 mod progress;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let result = match action {
         Action::Run(flags) => run::run(*flags, talk),
         Action::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),
+        Action::Bench(arguments) => bench::bench(&arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| exit::report(&error))
 }

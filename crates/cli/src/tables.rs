@@ -1,6 +1,8 @@
 //! Results as tables for people.
 
 use comfy_table::{CellAlignment, Table, presets};
+use sparse_trainer::bench::{BenchReport, LayerBench, Split};
+use sparse_trainer::config::Precision;
 use sparse_trainer::{EvaluationRecord, Inspection, Sparsity, Summary, TestReport};
 
 /// A table with right-aligned columns but the first.
@@ -92,4 +94,101 @@ pub(crate) fn inspection(inspection: &Inspection) -> String {
         percent(sparsity.prunable),
         percent(sparsity.pointwise),
     )
+}
+
+/// `bench train`: a row per sparsity, then for each where the time of a step goes.
+pub(crate) fn bench(reports: &[BenchReport], layers: bool) -> String {
+    let Some(first) = reports.first() else { return String::new() };
+    let dense = reports.iter().find(|report| report.sparsity == 0.0);
+    let rows = reports.iter().map(|report| {
+        let ratio = dense.map(|dense| report.images_per_second / dense.images_per_second);
+        let mebibytes = report.peak_rss_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
+        vec![
+            percent(report.sparsity),
+            format!("{:.1}", report.images_per_second),
+            optional(ratio, 2),
+            format!("{:.1}", report.step_ms),
+            format!("{:.1}", report.step_ms_min),
+            format!("{:.1}", report.step_ms_max),
+            format!("{:.1}", report.pruner_ms),
+            format!("{:.1}", report.gflops_per_second),
+            format!("{:.2}", report.gflops_skipped_per_step),
+            optional(mebibytes, 0),
+        ]
+    });
+    let header = [
+        "sparsity",
+        "images/s",
+        "to dense",
+        "step ms",
+        "min",
+        "max",
+        "pruner ms",
+        "GFLOP/s",
+        "GFLOP skipped",
+        "peak MiB so far",
+    ];
+    let mut text = format!(
+        "{} images of {}×{}, threads: {}, {}; at most {:.1} GFLOP/s and {:.1} GB/s\n{}",
+        first.batch,
+        first.size,
+        first.size,
+        first.threads,
+        match first.precision {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        },
+        first.peak.gflops_per_second,
+        first.peak.gbytes_per_second,
+        table(&header, rows),
+    );
+    for report in reports {
+        let sparsity = percent(report.sparsity);
+        text += &format!("\n\nsparsity {sparsity}, by operation\n{}", operations(&report.parts));
+        if layers {
+            text += &format!("\n\nsparsity {sparsity}, by layer\n{}", bench_layers(&report.layers));
+        }
+    }
+    text
+}
+
+fn operations(parts: &[Split]) -> String {
+    let rows = parts.iter().map(|part| {
+        vec![
+            part.operation.to_owned(),
+            format!("{:.2}", part.forward_ms),
+            format!("{:.2}", part.backward_ms),
+            optional(part.gflops_per_second, 1),
+            percent(part.share),
+        ]
+    });
+    table(&["operation", "forward ms", "backward ms", "GFLOP/s", "of the step"], rows)
+}
+
+fn bench_layers(layers: &[LayerBench]) -> String {
+    let rows = layers.iter().map(|layer| {
+        let paths = layer.sparse_paths.unwrap_or_default();
+        let sparse = [
+            (paths.forward, "forward"),
+            (paths.input_gradient, "input gradient"),
+            (paths.weight_gradient, "weight gradient"),
+        ];
+        let sparse: Vec<&str> = sparse.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
+        vec![
+            layer.name.clone(),
+            format!("{:.2}", layer.forward_ms),
+            format!("{:.2}", layer.backward_ms),
+            format!("{:.1}", layer.gflops_per_second),
+            format!("{:.1}", layer.gbytes_per_second),
+            percent(layer.sparsity),
+            if sparse.is_empty() { "-".to_owned() } else { sparse.join(", ") },
+        ]
+    });
+    let header = ["layer", "forward ms", "backward ms", "GFLOP/s", "GB/s", "sparsity", "zeros left out"];
+    table(&header, rows)
+}
+
+/// A number with so many decimals, or a dash.
+fn optional(number: Option<f64>, decimals: usize) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| format!("{number:.decimals$}"))
 }

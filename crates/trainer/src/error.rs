@@ -89,6 +89,17 @@ pub enum Error {
     )]
     NoCuda,
 
+    /// A setting of a benchmark is out of its range.
+    #[error("{setting} = {value} (--{setting}): it must be {rule}")]
+    BenchSetting {
+        /// The setting, which is also the name of its flag.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be, in words.
+        rule: &'static str,
+    },
+
     /// The loss of a batch is NaN or infinite.
     #[error("the loss is {loss}")]
     LossNotFinite {
@@ -241,6 +252,7 @@ impl Error {
                 | Error::GmpTooShort { .. }
                 | Error::GmpPastEnd { .. }
                 | Error::NoCuda
+                | Error::BenchSetting { .. }
         )
     }
 }

@@ -20,6 +20,7 @@
 //! # Ok::<(), sparse_trainer::Error>(())
 //! ```
 
+pub mod bench;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
@@ -44,7 +45,7 @@ pub use datasets::{Datasets, open_split};
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, Feed, evaluate};
 pub use inspect::{Inspection, LayerReport, inspect};
-pub use learner::{Learner, LearnerConfig, Step};
+pub use learner::{Learner, LearnerConfig, Step, StepTimes};
 pub use metrics::Accuracy;
 pub use observer::{EvaluationRecord, LogRecord, Observer, Silent};
 pub use outcome::{Outcome, Summary, TestReport};

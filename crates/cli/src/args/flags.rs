@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::bench::BenchArgs;
 use super::sections::{DataFlags, ModelFlags, PruneFlags, TrainFlags};
 
 /// Train, prune and test MobileNetV1 image classifiers; without a subcommand, train or test.
@@ -26,6 +27,8 @@ pub(super) struct CommandLine {
 enum Command {
     /// Show the shape, the zeros and the magnitudes of every layer, and which threshold gives which sparsity
     Inspect(InspectArgs),
+    /// Measure how fast this machine trains
+    Bench(BenchArgs),
 }
 
 /// What a command line asks for.
@@ -35,6 +38,8 @@ pub(crate) enum Action {
     Run(Box<Flags>),
     /// Show a weights file.
     Inspect(InspectArgs),
+    /// Measure speed.
+    Bench(BenchArgs),
 }
 
 impl CommandLine {
@@ -42,6 +47,7 @@ impl CommandLine {
         match self.command {
             None => Action::Run(Box::new(self.flags)),
             Some(Command::Inspect(inspect)) => Action::Inspect(inspect),
+            Some(Command::Bench(bench)) => Action::Bench(bench),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Flags carry PaddleSlim's names; hyphens work as well as underscores. [`parse`] reads an argument list;
 //! [`Flags::into_config`] stacks flag over `--set` over config file over default.
 
+mod bench;
 mod error;
 mod flags;
 mod normalise;
@@ -10,6 +11,7 @@ mod resolve;
 mod sections;
 mod values;
 
+pub(crate) use bench::{BenchArgs, BenchWhat};
 pub(crate) use error::UsageError;
 pub(crate) use flags::{Action, Flags, InspectArgs};
 pub(crate) use resolve::Resolved;
@@ -30,7 +32,12 @@ use sparse_trainer::config::known_keys;
 /// code (2 for a usage error, else 0).
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Action, clap::Error> {
     let arguments = normalise::normalise(arguments);
-    flags::CommandLine::try_parse_from(arguments).map(flags::CommandLine::into_action).map_err(with_key_hint)
+    let subcommand = arguments.get(1).is_some_and(|first| {
+        flags::CommandLine::command().get_subcommands().any(|command| *first == *command.get_name())
+    });
+    // Subcommands have no `--set`.
+    let hint = |error| if subcommand { error } else { with_key_hint(error) };
+    flags::CommandLine::try_parse_from(arguments).map(flags::CommandLine::into_action).map_err(hint)
 }
 
 /// Names `--set` for an unknown flag that is a config key without a flag, such as `--scale`.
@@ -67,14 +74,22 @@ mod tests {
         assert!(!error("--no-such-flag").contains("--set"));
         let words = ["sparse-train", "inspect", "weights", "--lr", "1"].map(OsString::from);
         assert!(!parse(words).unwrap_err().to_string().contains("--set"));
+        let words = ["sparse-train", "bench", "train", "--every_steps", "1"].map(OsString::from);
+        assert!(!parse(words).unwrap_err().to_string().contains("--set"));
     }
 
     #[test]
     fn every_option_is_declared_with_underscores() {
         let command = flags::CommandLine::command();
         command.clone().debug_assert();
-        let hyphened =
-            command.get_arguments().filter_map(|option| option.get_long()).find(|name| name.contains('-'));
-        assert_eq!(hyphened, None);
+        let mut commands = vec![command];
+        while let Some(command) = commands.pop() {
+            let hyphened = command
+                .get_arguments()
+                .filter_map(|option| option.get_long())
+                .find(|name| name.contains('-'));
+            assert_eq!(hyphened, None, "{}", command.get_name());
+            commands.extend(command.get_subcommands().cloned());
+        }
     }
 }

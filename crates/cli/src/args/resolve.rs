@@ -120,7 +120,7 @@ mod tests {
         let words = std::iter::once("sparse-train").chain(line.split_whitespace()).map(OsString::from);
         match parse(words).map_err(|error| error.to_string())? {
             Action::Run(flags) => flags.into_config().map_err(|error| error.to_string()),
-            Action::Inspect(_) => Err("inspect".to_owned()),
+            Action::Inspect(_) | Action::Bench(_) => Err("a subcommand".to_owned()),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use sparse_mobilenet::{MobileNetConfig, layers, parameters};
 
-use crate::{config::TrainConfig, error::Result};
+use crate::{
+    config::{Precision, TrainConfig},
+    error::Result,
+};
 
 use super::DataSize;
 
@@ -13,7 +16,7 @@ pub struct ModelSize {
     pub parameters: usize,
     /// In the trainable tensors.
     pub trainable: usize,
-    /// Kept from one image's forward pass for the backward pass: the convolution and the activation of every layer.
+    /// Kept from one image's forward pass for the backward pass: the raw output of every convolution.
     pub activations_per_image: usize,
     /// In the largest layer's output for one image.
     pub largest_activation: usize,
@@ -38,27 +41,33 @@ impl ModelSize {
         for layer in layers(&network)? {
             (height, width) = (height.div_ceil(layer.stride), width.div_ceil(layer.stride));
             let output = layer.outputs * height * width;
-            activations_per_image += 2 * output;
+            activations_per_image += output;
             largest_activation = largest_activation.max(output);
         }
         Ok(Self { parameters: parameter_count, trainable, activations_per_image, largest_activation })
     }
 
     /// Peak bytes: parameters, gradients, momentum and masks; the activations of one batch with the gradients of the
-    /// layer at work; and the batches that are loaded ahead. All numbers are f32.
+    /// layer at work, f32 or bf16; partial sums and packed weights; and the batches that are loaded ahead.
     pub(super) fn memory_bytes(&self, config: &TrainConfig, data: &DataSize) -> u64 {
         const F32: u64 = 4;
         /// The batch in use, one ready, and one being put together.
         const BATCHES_LOADED: u64 = 3;
         /// Into the layer at work and out of it.
         const GRADIENTS: u64 = 2;
+        /// Sums of the weight gradients at work, packed weights, and what the allocator keeps of them, in parameters.
+        const WORK: u64 = 8;
         let [parameters, trainable, activations, largest] =
             [self.parameters, self.trainable, self.activations_per_image, self.largest_activation]
                 .map(|count| count as u64);
         let batch_size = config.train.batch_size as u64;
         let image = data.image_shape.iter().map(|&side| side as u64).product::<u64>();
-        let state = F32 * (parameters + 2 * trainable) + trainable / 8;
-        let per_image = F32 * (activations + GRADIENTS * largest + BATCHES_LOADED * image);
+        let stored = match config.train.precision {
+            Precision::F32 => F32,
+            Precision::Bf16 => F32 / 2,
+        };
+        let state = F32 * (parameters * (1 + WORK) + 2 * trainable) + trainable / 8;
+        let per_image = stored * (activations + GRADIENTS * largest + image) + F32 * BATCHES_LOADED * image;
         state.saturating_add(batch_size.saturating_mul(per_image))
     }
 }
@@ -90,7 +99,7 @@ mod tests {
         let at_2 = 8 + 16 + 5 * 32;
         let at_1 = 16 + 32 + 32 + 32;
         let outputs = 196 * at_14 + 49 * at_7 + 16 * at_4 + 4 * at_2 + at_1;
-        assert_eq!(size.activations_per_image, 2 * outputs);
+        assert_eq!(size.activations_per_image, outputs);
         assert_eq!(size.largest_activation, 392);
     }
 
@@ -101,7 +110,9 @@ mod tests {
         let data = DataSize { train_len: 100, test_len: 10, classes: 10, image_shape: [1, 4, 4] };
         let model =
             ModelSize { parameters: 1000, trainable: 800, activations_per_image: 50, largest_activation: 20 };
-        let state = 4 * (1000 + 1600) + 100;
-        assert_eq!(model.memory_bytes(&config, &data), state + 10 * 4 * (50 + 40 + 48));
+        let state = 4 * (9000 + 1600) + 100;
+        assert_eq!(model.memory_bytes(&config, &data), state + 10 * 4 * (50 + 40 + 16 + 48));
+        config.train.precision = Precision::Bf16;
+        assert_eq!(model.memory_bytes(&config, &data), state + 10 * (2 * (50 + 40 + 16) + 4 * 48));
     }
 }

@@ -47,7 +47,8 @@ impl TrainPlan {
             (
                 "device",
                 format!(
-                    "CPU, {threads} threads, about {} MiB of memory",
+                    "CPU, {threads} threads, activations in {}, about {} MiB of memory",
+                    config.train.precision.name(),
                     self.memory_bytes.div_ceil(1 << 20)
                 ),
             ),

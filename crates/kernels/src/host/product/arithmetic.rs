@@ -1,6 +1,6 @@
 //! What a tile does with one step of the inner index: a fused multiply-add, or two products of bf16 at once.
 
-use super::super::vector::{Vectors, dispatch};
+use super::super::vector::dispatch;
 use crate::Real;
 use pulp::{Simd, WithSimd};
 

@@ -1,0 +1,137 @@
+//! The flags of `sparse-train bench`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use sparse_trainer::bench::BenchConfig;
+use sparse_trainer::config::Precision;
+
+/// `sparse-train bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub(crate) what: BenchWhat,
+}
+
+/// What `sparse-train bench` measures.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchWhat {
+    /// Time training steps on random images at several sparsities, and show where the time goes
+    Train(BenchTrainArgs),
+}
+
+/// `sparse-train bench train`.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case", args_override_self = true)]
+pub(crate) struct BenchTrainArgs {
+    /// Images per step
+    #[arg(long, value_name = "N", default_value = "32", value_parser = whole, allow_negative_numbers = true)]
+    batch: usize,
+    /// Height and width of the images, at least 16
+    #[arg(long, value_name = "PIXELS", default_value = "224", value_parser = whole, allow_negative_numbers = true)]
+    size: usize,
+    /// Shares of each pointwise layer to prune, with commas between; 0 is a dense run
+    #[arg(
+        long,
+        value_name = "FRACTION,..",
+        default_value = "0,0.75,0.9",
+        value_parser = fraction,
+        value_delimiter = ',',
+        action = clap::ArgAction::Set,
+        allow_negative_numbers = true
+    )]
+    sparsity: Vec<f64>,
+    /// Compute threads [default: cores]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
+    pub(crate) threads: Option<usize>,
+    /// Steps to time
+    #[arg(long, value_name = "N", default_value = "8", value_parser = whole, allow_negative_numbers = true)]
+    steps: usize,
+    /// How activations are stored
+    #[arg(long, value_name = "NAME", default_value = "f32")]
+    precision: PrecisionFlag,
+    /// Width multiplier of the network
+    #[arg(long, value_name = "FACTOR", default_value = "1", allow_negative_numbers = true)]
+    scale: f64,
+    /// Classes of the network
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = whole, allow_negative_numbers = true)]
+    classes: usize,
+    /// Show every layer in a table as well
+    #[arg(long)]
+    pub(crate) layers: bool,
+    /// Print a JSON list with an object per sparsity instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The value of `--precision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PrecisionFlag {
+    F32,
+    Bf16,
+}
+
+impl BenchTrainArgs {
+    /// What to measure.
+    pub(crate) fn config(&self) -> BenchConfig {
+        BenchConfig {
+            batch: self.batch,
+            size: self.size,
+            sparsities: self.sparsity.clone(),
+            steps: self.steps,
+            precision: match self.precision {
+                PrecisionFlag::F32 => Precision::F32,
+                PrecisionFlag::Bf16 => Precision::Bf16,
+            },
+            scale: self.scale,
+            classes: self.classes,
+        }
+    }
+}
+
+fn whole(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|&number| number > 0).ok_or("it must be a whole number, 1 or more")
+}
+
+fn fraction(text: &str) -> Result<f64, &'static str> {
+    let fits = |fraction: &f64| (0.0..1.0).contains(fraction);
+    let advice =
+        "it must be a fraction of at least 0 and below 1; for several put commas between, as in 0,0.75,0.9";
+    text.parse().ok().filter(fits).ok_or(advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BenchTrainArgs,
+    }
+
+    fn config(flags: &str) -> BenchConfig {
+        Line::try_parse_from(format!("bench {flags}").split_whitespace()).unwrap().args.config()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        assert_eq!(config(""), BenchConfig::default());
+    }
+
+    #[test]
+    fn every_flag_reaches_its_setting_and_the_last_one_wins() {
+        let flags = "--batch 2 --size 33 --sparsity 0.9 --sparsity 0.5,0 --steps 3 --precision bf16 --scale 0.5 \
+                     --classes 7";
+        let expected = BenchConfig {
+            batch: 2,
+            size: 33,
+            sparsities: vec![0.5, 0.0],
+            steps: 3,
+            precision: Precision::Bf16,
+            scale: 0.5,
+            classes: 7,
+        };
+        assert_eq!(config(flags), expected);
+    }
+}

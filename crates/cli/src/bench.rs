@@ -1,0 +1,20 @@
+//! `sparse-train bench train`.
+
+use crate::args::{BenchArgs, BenchWhat};
+use crate::{run, tables};
+use sparse_trainer::bench::bench_train;
+use sparse_trainer::config::TrainSection;
+use sparse_trainer::plan::DeviceChoice;
+
+/// Measures what the arguments say, and prints the result.
+///
+/// # Errors
+/// If a setting is out of its range, or a step fails.
+pub(crate) fn bench(arguments: &BenchArgs) -> anyhow::Result<()> {
+    let BenchWhat::Train(arguments) = &arguments.what;
+    let device = TrainSection { use_gpu: Some(false), threads: arguments.threads, ..TrainSection::default() };
+    let DeviceChoice::Cpu { threads } = DeviceChoice::for_config(&device)?;
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    let reports = bench_train(&arguments.config())?;
+    run::print(&reports, arguments.json, |reports| tables::bench(reports, arguments.layers))
+}
