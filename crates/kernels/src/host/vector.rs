@@ -98,6 +98,34 @@ pub trait Vectors: Sized + Copy {
     fn v_transpose<S: Simd>(simd: S, rows: &mut [Self::Vector<S>]);
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Asks for the cache line of `values[at]`, if there is one: it will be needed soon.
+#[inline(always)]
+pub(crate) fn prefetch<T>(values: &[T], at: usize) {
+    if let Some(value) = values.get(at) {
+        prefetch_lines(value, 1);
+    }
+}
+
+/// Asks for the cache lines of `len` elements. Nothing is read, so any address will do.
+#[inline(always)]
+pub(crate) fn prefetch_lines<T>(start: *const T, len: usize) {
+    for byte in (0..len * size_of::<T>()).step_by(LINE) {
+        let address = start.cast::<i8>().wrapping_add(byte);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch changes nothing and cannot fault, and SSE is part of x86-64.
+        #[allow(unsafe_code)]
+        unsafe {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(address);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = address;
+    }
+}
+
 /// Numbers in one register.
 pub(crate) const fn lanes<T: Real, S: Simd>() -> usize {
     size_of::<T::Vector<S>>() / size_of::<T>()

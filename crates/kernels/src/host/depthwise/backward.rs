@@ -2,7 +2,7 @@
 
 use super::super::activation::{ChannelNorm, ChannelNormGradient, GateSums, Input, OutputGradient};
 use super::super::lanes::{Sums, Vector, load, map_run, store, tail};
-use super::super::vector::{MOST_LANES, Stored, dispatch, lanes};
+use super::super::vector::{MOST_LANES, Stored, dispatch, lanes, prefetch};
 use super::{Dims, Lines, merge_row, split_row};
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -89,6 +89,12 @@ impl<'a, E: Stored> Gradient<'a, E> {
         }
     }
 
+    /// What a row is made of, to the end of the plane; empty outside it.
+    fn row(&self, row: usize, dims: Dims) -> [&'a [E]; 2] {
+        let from = |values: &'a [E]| values.get(row * dims.out_row()..).unwrap_or_default();
+        [from(self.values), self.through.map_or(&[], |(y, _)| from(y))]
+    }
+
     /// Fills a line with a row of the gradient, or with zeros outside the plane.
     #[inline(always)]
     fn fill<S: Simd>(
@@ -156,7 +162,8 @@ impl<E: Stored> WithSimd for Channel<'_, E> {
             }
             filled = end;
             let (x, dx) = (&x[row * dims.row()..], &mut dx[row * dims.row()..]);
-            let seen = Seen { lines, kernel, norm, row, dims };
+            let ahead = dy.row(end - 1, dims);
+            let seen = Seen { lines, kernel, norm, ahead, row, dims };
             let (len, odd_len) = ((dims.out_row(), tails[0]), (dims.odd_row(), tails[1]));
             if dims.stride == 1 {
                 seen.collect(simd, [0, 1, 2, 3, 4, 5, 6, 7, 8], (x, dx), len, &mut sums);
@@ -178,15 +185,17 @@ impl<E: Stored> WithSimd for Channel<'_, E> {
 }
 
 /// The outputs that saw one row of inputs.
-struct Seen<'a, T: Real> {
-    lines: &'a Lines<T>,
-    kernel: &'a [T],
-    norm: Option<ChannelNorm<T>>,
+struct Seen<'a, E: Stored> {
+    lines: &'a Lines<E::Real>,
+    kernel: &'a [E::Real],
+    norm: Option<ChannelNorm<E::Real>>,
+    /// What the next line is made of.
+    ahead: [&'a [E]; 2],
     row: usize,
     dims: Dims,
 }
 
-impl<T: Real> Seen<'_, T> {
+impl<T: Real, E: Stored<Real = T>> Seen<'_, E> {
     /// The gradients to the outputs that saw the inputs through `tap`, pixel by pixel.
     #[inline(always)]
     fn through(&self, tap: usize) -> &[T] {
@@ -200,7 +209,7 @@ impl<T: Real> Seen<'_, T> {
 
     /// For pixels seen through `taps`: collects the gradient to them, and adds to all sums.
     #[inline(always)]
-    fn collect<E: Stored<Real = T>, S: Simd, const K: usize>(
+    fn collect<S: Simd, const K: usize>(
         &self,
         simd: S,
         taps: [usize; K],
@@ -220,8 +229,8 @@ impl<T: Real> Seen<'_, T> {
         }
         let identity = ChannelNorm { mean: T::zero(), gain: T::one(), offset: T::zero() };
         match self.norm {
-            Some(norm) => run.pass::<E, true>(simd, (x, dx), len, norm),
-            None => run.pass::<E, false>(simd, (x, dx), len, identity),
+            Some(norm) => run.pass::<E, true>(simd, (x, dx), len, norm, self.ahead),
+            None => run.pass::<E, false>(simd, (x, dx), len, identity, self.ahead),
         }
         for (i, &tap) in taps.iter().enumerate() {
             sums.lanes[tap] = run.products[i];
@@ -242,7 +251,7 @@ struct Run<'a, T: Real, S: Simd, const K: usize> {
 }
 
 impl<T: Real, S: Simd, const K: usize> Run<'_, T, S, K> {
-    /// Goes over `len` inputs; `GATED` = they are to be normalised.
+    /// Goes over `len` inputs; `GATED` = they are to be normalised. Asks for the cache lines of `ahead` on the way.
     #[inline(always)]
     fn pass<E: Stored<Real = T>, const GATED: bool>(
         &mut self,
@@ -250,6 +259,7 @@ impl<T: Real, S: Simd, const K: usize> Run<'_, T, S, K> {
         (x, dx): (&[E], &mut [E]),
         (len, tail): (usize, Vector<T, S>),
         norm: ChannelNorm<T>,
+        ahead: [&[E]; 2],
     ) {
         let lanes = lanes::<T, S>();
         let whole = len / lanes * lanes;
@@ -257,6 +267,7 @@ impl<T: Real, S: Simd, const K: usize> Run<'_, T, S, K> {
         // A copy of the sums can stay in registers.
         let mut run = Run { ..*self };
         for (i, dx) in dx.chunks_exact_mut(lanes).enumerate() {
+            ahead.iter().for_each(|ahead| prefetch(ahead, i * lanes));
             let y = E::load_vector(simd, &x[i * lanes..]);
             let linear = if GATED { norm.linear_vector(simd, y) } else { y };
             let gradient = run.step::<GATED>(simd, i * lanes, y, linear, norm.mean);

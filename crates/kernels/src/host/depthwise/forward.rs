@@ -2,7 +2,7 @@
 
 use super::super::activation::{ChannelNorm, Input, Statistics, moments};
 use super::super::lanes::{Sums, Vector, map_run, store, tail};
-use super::super::vector::{MOST_LANES, Stored, Vectors, dispatch, lanes};
+use super::super::vector::{MOST_LANES, Stored, Vectors, dispatch, lanes, prefetch};
 use super::{Dims, Lines, split_row};
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -105,7 +105,9 @@ impl<E: Stored> WithSimd for Channel<'_, E> {
             for (tap, from) in taps.iter_mut().enumerate() {
                 *from = &scratch.lines.get(first + tap / 3)[scratch.columns[tap % 3]..][..read];
             }
-            window.convolve(simd, &taps, &mut y[row * dims.out_row()..], dims.out_row(), &mut sums);
+            let ahead = x.get((filled - 1) * dims.row()..).unwrap_or_default();
+            let out = (&mut y[row * dims.out_row()..], dims.out_row());
+            window.convolve(simd, &taps, out, (ahead, dims.stride * dims.stride), &mut sums);
             sums.added(simd, dims.out_row());
         }
         sums.finish(simd)
@@ -176,14 +178,15 @@ struct Window<T: Real, S: Simd> {
 }
 
 impl<T: Real, S: Simd> Window<T, S> {
-    /// `out = Σ weight · tap` for `len` elements; adds Σ (out − shift) and Σ (out − shift)² to the sums.
+    /// `out = Σ weight · tap` for `len` elements; adds Σ (out − shift) and Σ (out − shift)² to the sums. For each vector
+    /// it asks for some cache lines of what is read next, so that memory is busy while this computes.
     #[inline(always)]
     fn convolve<E: Stored<Real = T>>(
         &self,
         simd: S,
         taps: &[&[T]; 9],
-        out: &mut [E],
-        len: usize,
+        (out, len): (&mut [E], usize),
+        (ahead, lines): (&[E], usize),
         sums: &mut Sums<T, S, 2>,
     ) {
         let [mut sum, mut squares] = sums.lanes;
@@ -191,6 +194,9 @@ impl<T: Real, S: Simd> Window<T, S> {
         let whole = len / lanes * lanes;
         let (wholes, rest) = out.split_at_mut(whole);
         for (i, out) in wholes.chunks_exact_mut(lanes).enumerate() {
+            for line in 0..lines {
+                prefetch(ahead, (i * lines + line) * lanes);
+            }
             let value = self.weighted(simd, taps, i * lanes);
             let centred = T::v_sub(simd, value, self.shift);
             sum = T::v_add(simd, sum, centred);

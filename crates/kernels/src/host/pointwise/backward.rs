@@ -52,13 +52,13 @@ pub fn backward<E: Stored>(
 ) {
     let Dims { outputs, inputs, pixels } = dims;
     assert!(dy.len() == outputs * pixels && into.dx.len() == inputs * pixels, "operands of {dims:?}");
-    let weight = Matrix::row_major(weight, outputs, inputs, inputs).transposed();
+    let matrix = Matrix::row_major(weight, outputs, inputs, inputs).transposed();
     #[cfg(target_arch = "x86_64")]
     if E::BF16 && kept.input.is_none() && kept.weight.is_none() && Pairs::available() {
-        return walk::<E, Pairs>(&Left::dense::<Pairs>(weight), None, x, dy, into, dims);
+        return walk::<E, Pairs>(&Left::dense::<Pairs>(matrix), None, x, dy, into, dims);
     }
     let left = match kept.input {
-        None => Left::dense::<Plain>(weight),
+        None => Left::dense::<Plain>(matrix),
         Some(pattern) => Left::sparse(weight, pattern.by_input()),
     };
     walk::<E, Plain>(&left, kept.weight, x, dy, into, dims);
@@ -197,6 +197,11 @@ impl<E: Stored, V: Copy> Gate<'_, E, V> {
 }
 
 impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, <E::Real as Vectors>::Vector<S>> {
+    #[inline(always)]
+    fn expect(&self, row: usize, columns: Range<usize>) {
+        self.out.prefetch(row, self.first_column + columns.start..self.first_column + columns.end);
+    }
+
     #[inline(always)]
     fn finish(&mut self, simd: S, row: usize, columns: Range<usize>, tile: RowTile<E::Real, S>) {
         let (width, lanes) = (width::<E::Real, S>(), lanes::<E::Real, S>());

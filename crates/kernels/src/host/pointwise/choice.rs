@@ -40,10 +40,9 @@ pub fn choose<E: Stored>(pattern: &Pattern, [outputs, inputs]: [usize; 2]) -> Ch
         return Choice { forward: sparse, input_gradient: sparse, weight_gradient: sparse };
     }
     let weight: Vec<E::Real> = (0..outputs * inputs).map(|i| E::Real::from_f64((i % 7) as f64)).collect();
-    let weight = Matrix::row_major(&weight, outputs, inputs, inputs);
-    let forward = [Left::dense::<Plain>(weight), Left::sparse(weight, pattern.by_output())];
-    let backward =
-        [Left::dense::<Plain>(weight.transposed()), Left::sparse(weight.transposed(), pattern.by_input())];
+    let matrix = Matrix::row_major(&weight, outputs, inputs, inputs);
+    let forward = [Left::dense::<Plain>(matrix), Left::sparse(&weight, pattern.by_output())];
+    let backward = [Left::dense::<Plain>(matrix.transposed()), Left::sparse(&weight, pattern.by_input())];
     Choice {
         forward: sparse_is_faster::<E>(&forward, [outputs, inputs]),
         input_gradient: sparse_is_faster::<E>(&backward, [inputs, outputs]),

@@ -21,17 +21,17 @@ pub fn forward<E: Stored>(
 ) {
     let Dims { outputs, inputs, pixels } = dims;
     assert_eq!(x.values().len(), inputs * pixels, "input of {dims:?}");
-    let weight = Matrix::row_major(weight, outputs, inputs, inputs);
+    let matrix = Matrix::row_major(weight, outputs, inputs, inputs);
     let columns = InputRows { x, channels: inputs, pixels };
     match kept {
         #[cfg(target_arch = "x86_64")]
         None if E::BF16 && Pairs::available() => {
-            let left = Left::dense::<Pairs>(weight);
+            let left = Left::dense::<Pairs>(matrix);
             product_with_statistics::<E, Pairs>(&left, &columns, y, statistics, outputs);
         }
         _ => {
             let left = match kept {
-                None => Left::dense::<Plain>(weight),
+                None => Left::dense::<Plain>(matrix),
                 Some(pattern) => Left::sparse(weight, pattern.by_output()),
             };
             product_with_statistics::<E, Plain>(&left, &columns, y, statistics, outputs);

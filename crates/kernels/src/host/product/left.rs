@@ -43,19 +43,20 @@ impl<'a, T: Real> Left<'a, T> {
         let mut panels = vec![T::zero(); rows.div_ceil(tile) * tile * inner];
         panels.par_chunks_mut((tile * inner).max(1)).enumerate().for_each(|(panel, target)| {
             let first = panel * tile;
-            for r in 0..tile.min(rows - first) {
-                for k in 0..inner {
-                    let next = A::DEPTH * k + A::DEPTH - 1;
+            for (k, target) in target.chunks_exact_mut(tile).enumerate() {
+                let next = A::DEPTH * k + A::DEPTH - 1;
+                for (r, target) in target[..tile.min(rows - first)].iter_mut().enumerate() {
                     let second = if next < matrix.columns() { matrix.at(first + r, next) } else { T::zero() };
-                    target[k * tile + r] = A::join([matrix.at(first + r, A::DEPTH * k), second]);
+                    *target = A::join([matrix.at(first + r, A::DEPTH * k), second]);
                 }
             }
         });
         Left::Dense(panels)
     }
 
-    /// The values of a matrix at kept positions.
-    pub(crate) fn sparse(matrix: Matrix<'_, T>, kept: &'a Kept) -> Self {
-        Left::Sparse(kept, kept.positions().map(|(row, k)| matrix.at(row, k)).collect())
+    /// The kept values of a weight.
+    pub(crate) fn sparse(weight: &[T], kept: &'a Kept) -> Self {
+        let values = kept.positions().par_iter().with_min_len(4096);
+        Left::Sparse(kept, values.map(|&position| weight[position as usize]).collect())
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::super::vector::{MOST_LANES, Vectors, lanes};
+use super::super::vector::{MOST_LANES, Vectors, lanes, prefetch_lines};
 use super::arithmetic::Arithmetic;
 use super::left::{Left, many_registers};
 use super::panel::width;
@@ -12,6 +12,9 @@ use crate::Real;
 use pulp::Simd;
 use std::marker::PhantomData;
 use std::ops::Range;
+
+/// Rows that a sparse product asks for in advance.
+const AHEAD: usize = 4;
 
 /// One row of a tile, finished.
 pub(crate) type RowTile<T, S> = [<T as Vectors>::Vector<S>; VECTORS];
@@ -26,6 +29,9 @@ pub(crate) struct Panels<'a, T> {
 
 /// What is done with a finished piece of a row of a product.
 pub(crate) trait Finish<T: Real, S: Simd> {
+    /// Says that `columns` of `row` will be finished soon, so that memory can be asked for what that needs.
+    fn expect(&self, row: usize, columns: Range<usize>);
+
     /// Takes `columns` (counted from the start of the block) of `row`; the tile may hold more than that.
     fn finish(&mut self, simd: S, row: usize, columns: Range<usize>, tile: RowTile<T, S>);
 }
@@ -71,10 +77,14 @@ fn dense<T: Real, A: Arithmetic<T>, S: Simd, const ROWS: usize>(
     for first in rows.clone().step_by(ROWS) {
         let left = (left[first * inner..].as_ptr(), Strides { inner: ROWS, row: 1 });
         for (panel, columns) in pieces::<T, S>(panels) {
-            let zero = tile::zero::<T, S, ROWS>(simd);
+            for row in first..rows.end.min(first + ROWS) {
+                finish.expect(row, columns.clone());
+            }
+            let zero = tile::zero::<T, S, ROWS, VECTORS>(simd);
             // SAFETY: the panel of `left` holds `inner · ROWS` values from `first · inner` on (asserted above), the
             // panel of columns `inner` rows of one tile.
-            let sums = unsafe { tile::dense::<T, A, S, ROWS>(simd, zero, inner, left, panel.as_ptr()) };
+            let sums =
+                unsafe { tile::dense::<T, A, S, ROWS, VECTORS>(simd, zero, inner, left, panel.as_ptr()) };
             for (r, sums) in sums.into_iter().enumerate() {
                 if first + r < rows.end {
                     finish.finish(simd, first + r, columns.clone(), sums);
@@ -93,14 +103,17 @@ fn sparse<T: Real, S: Simd>(
     panels: Panels<'_, T>,
     finish: &mut impl Finish<T, S>,
 ) {
-    let mut sums = vec![tile::zero::<T, S, 1>(simd)[0]; rows.len()];
+    let mut sums = vec![tile::zero::<T, S, 1, VECTORS>(simd)[0]; rows.len()];
     let last = kept.segments() - 1;
     for (panel, columns) in pieces::<T, S>(panels) {
         for segment in 0..=last {
             let part = panel[kept.first(segment) * width::<T, S>()..].as_ptr();
             for (row, sums) in rows.clone().zip(&mut sums) {
+                if segment == last {
+                    finish.expect(rows.end.min(row + AHEAD), columns.clone());
+                }
                 let range = kept.range(segment, row);
-                let before = if segment == 0 { tile::zero::<T, S, 1>(simd)[0] } else { *sums };
+                let before = if segment == 0 { tile::zero::<T, S, 1, VECTORS>(simd)[0] } else { *sums };
                 let kept = (&kept.indices()[range.clone()], &values[range]);
                 // SAFETY: a `Kept` holds indices below the inner dimension, and the panel has that many rows, as the
                 // caller asserts.
@@ -137,6 +150,15 @@ unsafe impl<E: Send> Sync for SharedRows<'_, E> {}
 impl<'a, E> SharedRows<'a, E> {
     pub(crate) fn new(values: &'a mut [E], columns: usize) -> Self {
         Self { start: values.as_mut_ptr(), rows: values.len() / columns.max(1), columns, owner: PhantomData }
+    }
+
+    /// Asks for the cache lines of part of one row, if there is such a row.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, row: usize, columns: Range<usize>) {
+        if row < self.rows && columns.end <= self.columns {
+            // SAFETY: the first element of the piece lies inside the slice (checked).
+            prefetch_lines(unsafe { self.start.add(row * self.columns + columns.start) }, columns.len());
+        }
     }
 
     /// Part of one row.

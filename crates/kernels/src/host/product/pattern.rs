@@ -22,6 +22,8 @@ pub(crate) struct Kept {
     starts: Vec<u32>,
     /// Inner indices, counted from the start of the segment; rising in each row.
     indices: Vec<u16>,
+    /// Where each kept weight lies in the weight as it is stored.
+    positions: Vec<u32>,
 }
 
 impl Pattern {
@@ -36,7 +38,10 @@ impl Pattern {
                 columns[input].push(output);
             });
         }
-        Self { by_output: Kept::new(&rows, inputs), by_input: Kept::new(&columns, outputs) }
+        Self {
+            by_output: Kept::new(&rows, inputs, |output, input| output * inputs + input),
+            by_input: Kept::new(&columns, outputs, |input, output| output * inputs + input),
+        }
     }
 
     /// Number of kept weights.
@@ -56,15 +61,16 @@ impl Pattern {
 }
 
 impl Kept {
-    /// From the rising inner indices of each row.
-    fn new(rows: &[Vec<usize>], inner: usize) -> Self {
+    /// From the rising inner indices of each row; `position(row, inner)` is where a weight lies.
+    fn new(rows: &[Vec<usize>], inner: usize, position: impl Fn(usize, usize) -> usize) -> Self {
         let segments = inner.div_ceil(SEGMENT);
-        let mut kept = Self { rows: rows.len(), segments, starts: vec![0], indices: Vec::new() };
+        let mut kept = Self { rows: rows.len(), segments, starts: vec![0], ..Self::default() };
         for segment in 0..segments {
             let (first, end) = (segment * SEGMENT, (segment + 1) * SEGMENT);
-            for row in rows {
+            for (r, row) in rows.iter().enumerate() {
                 let part = row.partition_point(|&k| k < first)..row.partition_point(|&k| k < end);
-                kept.indices.extend(row[part].iter().map(|&k| (k - first) as u16));
+                kept.indices.extend(row[part.clone()].iter().map(|&k| (k - first) as u16));
+                kept.positions.extend(row[part].iter().map(|&k| position(r, k) as u32));
                 kept.starts.push(kept.indices.len() as u32);
             }
         }
@@ -95,13 +101,9 @@ impl Kept {
         &self.indices
     }
 
-    /// Every position in the order of [`Kept::indices`], as (row, inner index).
-    pub(crate) fn positions(&self) -> impl Iterator<Item = (usize, usize)> {
-        let rows = (0..self.segments).flat_map(|segment| (0..self.rows).map(move |row| (segment, row)));
-        rows.flat_map(move |(segment, row)| {
-            let indices = &self.indices[self.range(segment, row)];
-            indices.iter().map(move |&index| (row, self.first(segment) + usize::from(index)))
-        })
+    /// Where each kept weight lies in the weight as it is stored, in the order of [`Kept::indices`].
+    pub(crate) fn positions(&self) -> &[u32] {
+        &self.positions
     }
 }
 
@@ -133,18 +135,22 @@ mod tests {
         let mut words = vec![0u64; (outputs * inputs).div_ceil(64)];
         (0..outputs * inputs).filter(|&i| kept(i)).for_each(|i| words[i / 64] |= 1 << (i % 64));
         let pattern = Pattern::new(&words, outputs, inputs);
-        let sorted = |kept: &Kept| {
-            let mut positions: Vec<(usize, usize)> = kept.positions().collect();
+        let expected: Vec<u32> = (0..outputs * inputs).filter(|&i| kept(i)).map(|i| i as u32).collect();
+        for side in [pattern.by_output(), pattern.by_input()] {
+            let mut positions = side.positions().to_vec();
             positions.sort_unstable();
-            positions
-        };
-        let all = |rows: usize, inner: usize, at: &dyn Fn(usize, usize) -> usize| -> Vec<(usize, usize)> {
-            let positions = (0..rows).flat_map(|row| (0..inner).map(move |k| (row, k)));
-            positions.filter(|&(row, k)| kept(at(row, k))).collect()
-        };
-        assert_eq!(sorted(pattern.by_output()), all(outputs, inputs, &|o, i| o * inputs + i));
-        assert_eq!(sorted(pattern.by_input()), all(inputs, outputs, &|i, o| o * inputs + i));
-        assert_eq!(pattern.kept(), pattern.by_input().indices().len());
+            assert_eq!(positions, expected);
+        }
+        // Row, segment and index say the same as the position.
+        let side = pattern.by_input();
+        for segment in 0..side.segments() {
+            for input in 0..inputs {
+                for at in side.range(segment, input) {
+                    let output = side.first(segment) + usize::from(side.indices()[at]);
+                    assert_eq!(side.positions()[at] as usize, output * inputs + input);
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ const BLOCK_STEP: usize = 64;
 /// Most steps in a block.
 const MOST_STEPS: usize = 16;
 /// Memory for a packed block, to stay in the second-level cache.
-const BLOCK_BYTES: usize = 384 * 1024;
+const BLOCK_BYTES: usize = 512 * 1024;
 /// Tasks that a product should have at least, where it is large enough.
 const TASKS: usize = 16;
 

@@ -124,6 +124,11 @@ impl<E: Stored, V: Copy> Store<'_, E, V> {
 
 impl<E: Stored, S: Simd> Finish<E::Real, S> for Store<'_, E, <E::Real as Vectors>::Vector<S>> {
     #[inline(always)]
+    fn expect(&self, row: usize, columns: Range<usize>) {
+        self.out.prefetch(row, self.first_column + columns.start..self.first_column + columns.end);
+    }
+
+    #[inline(always)]
     fn finish(&mut self, simd: S, row: usize, columns: Range<usize>, tile: RowTile<E::Real, S>) {
         let (width, lanes) = (width::<E::Real, S>(), lanes::<E::Real, S>());
         let at = self.first_column + columns.start..self.first_column + columns.end;

@@ -13,18 +13,20 @@ use pulp::Simd;
 /// Registers side by side in a tile.
 pub(super) const VECTORS: usize = 4;
 
-/// Rows of a dense tile where there are 32 registers, and where there are 16.
+/// Rows of a dense tile where there are 32 registers, and where there are 16; a tile of half the columns has twice the rows.
 pub(super) const MANY_ROWS: usize = 6;
 pub(super) const FEW_ROWS: usize = 3;
+/// Registers side by side in a tile of half the columns.
+pub(super) const HALF: usize = VECTORS / 2;
 
 /// Accumulators of a tile.
-pub(super) type Tile<T, S, const ROWS: usize> =
-    [[<T as super::super::vector::Vectors>::Vector<S>; VECTORS]; ROWS];
+pub(super) type Tile<T, S, const ROWS: usize, const V: usize> =
+    [[<T as super::super::vector::Vectors>::Vector<S>; V]; ROWS];
 
 /// A tile of zeros.
 #[inline(always)]
-pub(super) fn zero<T: Real, S: Simd, const ROWS: usize>(simd: S) -> Tile<T, S, ROWS> {
-    [[T::v_splat(simd, T::zero()); VECTORS]; ROWS]
+pub(super) fn zero<T: Real, S: Simd, const ROWS: usize, const V: usize>(simd: S) -> Tile<T, S, ROWS, V> {
+    [[T::v_splat(simd, T::zero()); V]; ROWS]
 }
 
 /// Elements between neighbours of a left operand: along the inner index, and between rows.
@@ -38,21 +40,21 @@ pub(super) struct Strides {
 ///
 /// # Safety
 /// `left` must be readable at `k·strides.inner + r·strides.row` for all k and r, and `right` for `inner` rows of
-/// `VECTORS` registers.
+/// `VECTORS` registers, of which the first `V` are used.
 #[inline(always)]
-pub(super) unsafe fn dense<T: Real, A: Arithmetic<T>, S: Simd, const ROWS: usize>(
+pub(super) unsafe fn dense<T: Real, A: Arithmetic<T>, S: Simd, const ROWS: usize, const V: usize>(
     simd: S,
-    mut tile: Tile<T, S, ROWS>,
+    mut tile: Tile<T, S, ROWS, V>,
     inner: usize,
     (left, strides): (*const T, Strides),
     right: *const T,
-) -> Tile<T, S, ROWS> {
+) -> Tile<T, S, ROWS, V> {
     let (mut left, mut right) = (left, right.cast::<T::Vector<S>>());
     for _ in 0..inner {
         // SAFETY: step k of the loop reads row k of the panel and column k of the left operand, which the caller
         // promises; vectors are read without regard to alignment.
         unsafe {
-            let columns: [T::Vector<S>; VECTORS] = std::array::from_fn(|v| right.add(v).read_unaligned());
+            let columns: [T::Vector<S>; V] = std::array::from_fn(|v| right.add(v).read_unaligned());
             for (r, sums) in tile.iter_mut().enumerate() {
                 let factor = T::v_splat(simd, *left.add(r * strides.row));
                 for (sum, &column) in sums.iter_mut().zip(&columns) {

@@ -2,14 +2,14 @@
 
 #![allow(unsafe_code)]
 
-use super::super::vector::{MOST_LANES, dispatch, lanes};
+use super::super::vector::{MOST_LANES, dispatch, lanes, prefetch};
 use super::arithmetic::{Arithmetic, Plain};
 use super::left::many_registers;
 use super::multiply::Panels;
 use super::panel::{Columns, width};
 use super::pattern::{Kept, Pattern};
 use super::split::Split;
-use super::tile::{self, FEW_ROWS, MANY_ROWS, Strides, VECTORS};
+use super::tile::{self, FEW_ROWS, HALF, MANY_ROWS, Strides, VECTORS};
 use crate::Real;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -47,7 +47,7 @@ impl<'a, T: Real> WeightSums<'a, T> {
     /// Elements of a packed block of the gradient: the last tile of rows may read past the last channel.
     pub(crate) fn gradient_elements<S: Simd>(&self, block: usize) -> usize {
         let width = width::<T, S>();
-        block.next_multiple_of(width) * self.outputs + MANY_ROWS * width
+        block.next_multiple_of(width) * self.outputs + 2 * MANY_ROWS * width
     }
 
     /// Elements of a packed block of the input.
@@ -69,9 +69,9 @@ impl<'a, T: Real> WeightSums<'a, T> {
             None => {
                 x.pack_transposed::<A, S>(simd, block, room);
                 if many_registers::<S>() {
-                    self.add_dense::<A, S, MANY_ROWS>(simd, dy, room);
+                    self.add_dense::<A, S, MANY_ROWS, { 2 * MANY_ROWS }>(simd, dy, room);
                 } else {
-                    self.add_dense::<A, S, FEW_ROWS>(simd, dy, room);
+                    self.add_dense::<A, S, FEW_ROWS, { 2 * FEW_ROWS }>(simd, dy, room);
                 }
             }
             Some(pattern) => {
@@ -81,39 +81,62 @@ impl<'a, T: Real> WeightSums<'a, T> {
         }
     }
 
-    /// `sums[o, i] += Σ_t dy[o, t] · x[t, i]`, `x` in panels `[panel of i, t, width]`.
+    /// `sums[o, i] += Σ_t dy[o, t] · x[t, i]`, `x` in panels `[panel of i, t, width]`. A last panel that is not half full is
+    /// multiplied with narrower and higher tiles.
     #[inline(always)]
-    fn add_dense<A: Arithmetic<T>, S: Simd, const ROWS: usize>(
+    fn add_dense<A: Arithmetic<T>, S: Simd, const ROWS: usize, const TWICE: usize>(
         &mut self,
         simd: S,
         dy: Panels<'_, T>,
         x: &[T],
+    ) {
+        let width = width::<T, S>();
+        let columns = dy.columns.next_multiple_of(width) / A::DEPTH;
+        for (panel, x) in x.chunks_exact(columns * width).take(self.inputs.div_ceil(width)).enumerate() {
+            if self.inputs - panel * width > width / 2 {
+                self.add_panel::<A, S, ROWS, VECTORS>(simd, dy, x, panel);
+            } else {
+                self.add_panel::<A, S, TWICE, HALF>(simd, dy, x, panel);
+            }
+        }
+    }
+
+    /// [`Self::add_dense`] for one panel of inputs.
+    #[inline(always)]
+    fn add_panel<A: Arithmetic<T>, S: Simd, const ROWS: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        dy: Panels<'_, T>,
+        x: &[T],
+        panel: usize,
     ) {
         let (width, lanes) = (width::<T, S>(), lanes::<T, S>());
         let stride = self.inputs.next_multiple_of(ROW_STEP);
         let depth = width / A::DEPTH;
         let columns = dy.columns.next_multiple_of(width) / A::DEPTH;
         assert!(dy.values.len() >= columns * self.outputs + (ROWS - 1) * depth);
-        for (panel, x) in x.chunks_exact(columns * width).take(self.inputs.div_ceil(width)).enumerate() {
-            for first in self.rows.clone().step_by(ROWS) {
-                let mut sums = tile::zero::<T, S, ROWS>(simd);
-                for (piece, x) in x.chunks_exact(depth * width).enumerate() {
-                    let left = dy.values[(piece * self.outputs + first) * depth..].as_ptr();
-                    // SAFETY: the tile reads `depth` values of each of ROWS rows from `first` on; the last ones may
-                    // belong to the next panel or to the room after the last panel (asserted above). `x` holds `depth`
-                    // rows of one tile.
-                    sums = unsafe {
-                        let strides = Strides { inner: 1, row: depth };
-                        tile::dense::<T, A, S, ROWS>(simd, sums, depth, (left, strides), x.as_ptr())
-                    };
+        for first in self.rows.clone().step_by(ROWS) {
+            let rows = first..self.rows.end.min(first + ROWS);
+            for row in rows.clone() {
+                for v in 0..V {
+                    prefetch(&self.sums, (row - self.rows.start) * stride + panel * width + v * lanes);
                 }
-                for (r, sums) in sums.into_iter().enumerate().take(self.rows.end - first) {
-                    let row = first + r - self.rows.start;
-                    let target = &mut self.sums[row * stride + panel * width..][..width];
-                    for (v, sum) in sums.into_iter().enumerate() {
-                        let old = T::load_vector(simd, &target[v * lanes..]);
-                        T::store_vector(simd, &mut target[v * lanes..], T::v_add(simd, old, sum));
-                    }
+            }
+            let mut sums = tile::zero::<T, S, ROWS, V>(simd);
+            for (piece, x) in x.chunks_exact(depth * width).enumerate() {
+                let left = dy.values[(piece * self.outputs + first) * depth..].as_ptr();
+                // SAFETY: the tile reads `depth` values of each of ROWS rows from `first` on; the last ones may belong to
+                // the next panel or to the room after the last panel (asserted above). `x` holds `depth` rows of a panel.
+                sums = unsafe {
+                    let strides = Strides { inner: 1, row: depth };
+                    tile::dense::<T, A, S, ROWS, V>(simd, sums, depth, (left, strides), x.as_ptr())
+                };
+            }
+            for (row, sums) in rows.zip(sums) {
+                let target = &mut self.sums[(row - self.rows.start) * stride + panel * width..][..V * lanes];
+                for (v, sum) in sums.into_iter().enumerate() {
+                    let old = T::load_vector(simd, &target[v * lanes..]);
+                    T::store_vector(simd, &mut target[v * lanes..], T::v_add(simd, old, sum));
                 }
             }
         }
@@ -163,11 +186,14 @@ unsafe fn inner_products<T: Real, S: Simd>(simd: S, dy: &[T], indices: &[u16], x
         let products = T::v_sum_four(simd, products);
         sums.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
     }
-    for (sum, &index) in sum_rest.iter_mut().zip(rest) {
-        let zero = T::v_splat(simd, T::zero());
-        // SAFETY: passed on from the caller.
-        let product = unsafe { product::<T, S>(simd, dy, x, index) };
-        *sum += T::v_sum_four(simd, [product, zero, zero, zero])[0];
+    if !rest.is_empty() {
+        let mut products = [T::v_splat(simd, T::zero()); 4];
+        for (to, &index) in products.iter_mut().zip(rest) {
+            // SAFETY: passed on from the caller.
+            *to = unsafe { product::<T, S>(simd, dy, x, index) };
+        }
+        let products = T::v_sum_four(simd, products);
+        sum_rest.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
     }
 }
 
