@@ -8,6 +8,7 @@ use super::times::{Times, timed};
 use crate::model::Conv;
 use crate::{ConvKind, HEAD_BIAS, HEAD_WEIGHT, MobileNet, Result};
 use candle_core::{Tensor, Var};
+use rayon::prelude::*;
 use sparse_kernels::Real;
 use sparse_kernels::host::activation::Input;
 use sparse_kernels::host::pointwise::{self, Gradients};
@@ -60,13 +61,16 @@ impl<E: Stored<Real: Element>> Tape<E> {
         self.masked_gradient = masks.masked_gradient;
         let mut spent = std::mem::take(&mut self.times.masks);
         timed(&mut spent, || {
-            for (convolution, sparse) in model.convolutions.iter().zip(&mut self.sparse) {
-                let layer = &convolution.layer;
-                if layer.kind == ConvKind::Pointwise {
-                    let words = masks.words.get(convolution.weight_name().as_str()).copied();
-                    let sizes = [layer.outputs, layer.inputs];
-                    sparse.update(words, sizes, |pattern| pointwise::choose::<E>(pattern, sizes));
-                }
+            let layers = model.convolutions.iter().zip(&mut self.sparse);
+            let mut pointwise: Vec<(&Conv, &mut Sparse)> =
+                layers.filter(|(convolution, _)| convolution.layer.kind == ConvKind::Pointwise).collect();
+            pointwise.par_iter_mut().for_each(|(convolution, sparse)| {
+                let words = masks.words.get(convolution.weight_name().as_str()).copied();
+                sparse.take(words, [convolution.layer.outputs, convolution.layer.inputs]);
+            });
+            for (convolution, sparse) in pointwise {
+                let sizes = [convolution.layer.outputs, convolution.layer.inputs];
+                sparse.choose(|pattern| pointwise::choose::<E>(pattern, sizes));
             }
         });
         self.times.masks = spent;

@@ -29,6 +29,13 @@ const SPARSE_WEIGHT_GRADIENT: f64 = 0.45;
 /// Kept fraction up to which all products are sparse where activations are bf16: dense products of bf16 round differently.
 const SPARSE_BF16: f64 = 0.25;
 
+impl Choice {
+    /// Whether any product leaves the zeros out.
+    pub fn any(&self) -> bool {
+        self.forward || self.input_gradient || self.weight_gradient
+    }
+}
+
 /// Chooses for a weight `[outputs, inputs]`, by trying the products whose bits do not depend on the choice.
 pub fn choose<E: Stored>(pattern: &Pattern, [outputs, inputs]: [usize; 2]) -> Choice {
     let density = pattern.kept() as f64 / (outputs * inputs).max(1) as f64;

@@ -29,19 +29,9 @@ pub(crate) struct Kept {
 impl Pattern {
     /// From the words of a mask, row-major: bit i of word i/64 belongs to weight i, 1 = kept.
     pub fn new(words: &[u64], outputs: usize, inputs: usize) -> Self {
-        let mut rows = vec![Vec::new(); outputs];
-        let mut columns = vec![Vec::new(); inputs];
-        for (output, row) in rows.iter_mut().enumerate() {
-            for_each_kept(words, output * inputs..(output + 1) * inputs, |position| {
-                let input = position - output * inputs;
-                row.push(input);
-                columns[input].push(output);
-            });
-        }
-        Self {
-            by_output: Kept::new(&rows, inputs, |output, input| output * inputs + input),
-            by_input: Kept::new(&columns, outputs, |input, output| output * inputs + input),
-        }
+        let by_output = Kept::by_row(words, outputs, inputs);
+        let by_input = Kept::by_column(words, outputs, inputs);
+        Self { by_output, by_input }
     }
 
     /// Number of kept weights.
@@ -61,20 +51,47 @@ impl Pattern {
 }
 
 impl Kept {
-    /// From the rising inner indices of each row; `position(row, inner)` is where a weight lies.
-    fn new(rows: &[Vec<usize>], inner: usize, position: impl Fn(usize, usize) -> usize) -> Self {
+    /// Row by row of a mask.
+    fn by_row(words: &[u64], rows: usize, inner: usize) -> Self {
         let segments = inner.div_ceil(SEGMENT);
-        let mut kept = Self { rows: rows.len(), segments, starts: vec![0], ..Self::default() };
+        let mut kept = Self { rows, segments, starts: vec![0], ..Self::default() };
         for segment in 0..segments {
-            let (first, end) = (segment * SEGMENT, (segment + 1) * SEGMENT);
-            for (r, row) in rows.iter().enumerate() {
-                let part = row.partition_point(|&k| k < first)..row.partition_point(|&k| k < end);
-                kept.indices.extend(row[part.clone()].iter().map(|&k| (k - first) as u16));
-                kept.positions.extend(row[part].iter().map(|&k| position(r, k) as u32));
+            let (first, end) = (segment * SEGMENT, inner.min((segment + 1) * SEGMENT));
+            for row in 0..rows {
+                for_each_kept(words, row * inner + first..row * inner + end, |position| {
+                    kept.indices.push((position - row * inner - first) as u16);
+                    kept.positions.push(position as u32);
+                });
                 kept.starts.push(kept.indices.len() as u32);
             }
         }
         kept
+    }
+
+    /// Column by column of a mask `[inner, columns]`: first all are counted, then each is put in its place.
+    fn by_column(words: &[u64], inner: usize, columns: usize) -> Self {
+        let segments = inner.div_ceil(SEGMENT);
+        let mut starts = vec![0u32; segments * columns + 1];
+        for k in 0..inner {
+            let starts = &mut starts[k / SEGMENT * columns + 1..];
+            for_each_kept(words, k * columns..(k + 1) * columns, |at| starts[at - k * columns] += 1);
+        }
+        for i in 1..starts.len() {
+            starts[i] += starts[i - 1];
+        }
+        let total = starts[starts.len() - 1] as usize;
+        let (mut indices, mut positions) = (vec![0; total], vec![0; total]);
+        let mut next = starts.clone();
+        for k in 0..inner {
+            let next = &mut next[k / SEGMENT * columns..];
+            for_each_kept(words, k * columns..(k + 1) * columns, |at| {
+                let place = &mut next[at - k * columns];
+                indices[*place as usize] = (k % SEGMENT) as u16;
+                positions[*place as usize] = at as u32;
+                *place += 1;
+            });
+        }
+        Self { rows: columns, segments, starts, indices, positions }
     }
 
     /// Number of segments.
