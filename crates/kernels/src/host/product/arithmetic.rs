@@ -67,7 +67,7 @@ mod pairs {
     #![allow(unsafe_code)]
 
     use super::{Arithmetic, Real, Simd, WithSimd};
-    use crate::host::vector::widest;
+    use crate::host::vector::{Stored, widest};
     use bytemuck::cast;
     use core::arch::x86_64::{
         __m256bh, __m256i, __m512, __m512bh, __m512i, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh,
@@ -141,7 +141,7 @@ mod pairs {
 
         #[inline(always)]
         fn join(numbers: [T; 2]) -> T {
-            let [low, high] = numbers.map(|number| half::bf16::from_f64(number.widen()).to_bits());
+            let [low, high] = numbers.map(|number| half::bf16::store(number.widen() as f32).to_bits());
             let bits = f32::from_bits(u32::from(high) << 16 | u32::from(low));
             // Only f32 is ever packed so; the bits must not pass through an arithmetic conversion.
             (&bits as &dyn std::any::Any).downcast_ref::<T>().copied().unwrap_or_default()
