@@ -64,7 +64,7 @@ impl Sgd {
         learning_rate: f64,
         mask: impl Fn(&str) -> Option<GradientMask<'a>>,
     ) -> Result<()> {
-        let gradient_scale = self.gradient_scale(gradients)?;
+        let gradient_scale = self.gradient_scale(gradients, &mask)?;
         for (name, variable) in &self.variables {
             let gradient = gradient_of(gradients, name, variable)?;
             let mask = mask(name);
@@ -82,12 +82,17 @@ impl Sgd {
         Ok(())
     }
 
-    /// The factor that brings the global gradient norm down to `clip_norm`.
-    fn gradient_scale(&self, gradients: &BTreeMap<String, Tensor>) -> Result<f64> {
+    /// The factor that brings the global norm of the masked gradient down to `clip_norm`.
+    fn gradient_scale<'a>(
+        &self,
+        gradients: &BTreeMap<String, Tensor>,
+        mask: &impl Fn(&str) -> Option<GradientMask<'a>>,
+    ) -> Result<f64> {
         let Some(limit) = self.config.clip_norm else { return Ok(1.0) };
         let mut square = 0.0;
         for (name, variable) in &self.variables {
-            square += squared_norm(&gradient_of(gradients, name, variable)?)?;
+            let words = mask(name).map(|mask| mask.words);
+            square += squared_norm(&gradient_of(gradients, name, variable)?, words)?;
         }
         Ok((limit / square.sqrt()).min(1.0))
     }
@@ -103,11 +108,11 @@ fn gradient_of(gradients: &BTreeMap<String, Tensor>, name: &str, variable: &Var)
     }
 }
 
-fn squared_norm(gradient: &Tensor) -> Result<f64> {
+fn squared_norm(gradient: &Tensor, mask: Option<&[u64]>) -> Result<f64> {
     let (storage, layout) = gradient.storage_and_layout();
     let candle_core::Storage::Cpu(storage) = &*storage else { bail!("gradient is not on the CPU") };
     by_dtype!(storage.dtype(), "squared-norm", T => {
-        Operand::<T>::new(storage, layout).map(|gradient| sgd::squared_norm(gradient.data))
+        Operand::<T>::new(storage, layout).map(|gradient| sgd::squared_norm(gradient.data, mask))
     })
 }
 

@@ -60,18 +60,28 @@ pub fn apply_velocity<T: Real>(weight: &mut [T], velocity: &[T], learning_rate: 
     });
 }
 
-/// Σ g², chunk by chunk in order, for the global gradient norm.
-pub fn squared_norm<T: Real>(gradient: &[T]) -> f64 {
-    let partial: Vec<f64> = gradient
-        .par_chunks(CHUNK)
-        .map(|chunk| {
+/// Σ g², chunk by chunk in order, for the global gradient norm. With the words of a mask, over kept weights alone.
+pub fn squared_norm<T: Real>(gradient: &[T], mask: Option<&[u64]>) -> f64 {
+    let chunks = gradient.par_chunks(CHUNK).enumerate();
+    let partial: Vec<f64> = chunks
+        .map(|(chunk, gradient)| {
+            let words = mask.map(|words| &words[chunk * CHUNK / 64..]);
             dispatch(
                 #[inline(always)]
-                || sum_terms([chunk], |[g]| g * g),
+                || match words {
+                    None => sum_terms([gradient], |[g]| g * g),
+                    Some(words) => gradient.chunks(64).zip(words).map(kept_squares).sum(),
+                },
             )
         })
         .collect();
     partial.iter().sum()
+}
+
+/// Σ g² over the kept weights of one word.
+fn kept_squares<T: Real>((gradient, &word): (&[T], &u64)) -> f64 {
+    let kept = gradient.iter().enumerate().filter(|(i, _)| word >> i & 1 == 1);
+    kept.map(|(_, g)| g.widen() * g.widen()).sum()
 }
 
 #[cfg(test)]
@@ -95,6 +105,16 @@ mod tests {
         assert_eq!(w[2], -0.1 * 0.45);
         update_velocity(&mut v, &g, &w, Velocity { hold_pruned: true, ..rule });
         assert_eq!(v[2], 0.0);
+    }
+
+    #[test]
+    fn the_norm_is_over_all_or_over_kept_weights() {
+        let gradient: Vec<f64> = (0..130).map(f64::from).collect();
+        let squares =
+            |keep: fn(usize) -> bool| (0..130).filter(|&i| keep(i)).map(|i| (i * i) as f64).sum::<f64>();
+        assert_eq!(squared_norm(&gradient, None), squares(|_| true));
+        let words = [u64::MAX, 0, 0b01];
+        assert_eq!(squared_norm(&gradient, Some(&words)), squares(|i| i < 64 || i == 128));
     }
 
     #[test]

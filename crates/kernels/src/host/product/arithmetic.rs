@@ -110,7 +110,8 @@ mod pairs {
             let (a, b): (__m512i, __m512i) = (change(a), change(b));
             // SAFETY: `dispatch` below is the only way here, and it is called if `available`. Any bits are bf16.
             let sum: __m512 = unsafe {
-                let (a, b): (__m512bh, __m512bh) = (std::mem::transmute(a), std::mem::transmute(b));
+                let a = std::mem::transmute::<__m512i, __m512bh>(a);
+                let b = std::mem::transmute::<__m512i, __m512bh>(b);
                 _mm512_dpbf16_ps(change(c), a, b)
             };
             change(sum)

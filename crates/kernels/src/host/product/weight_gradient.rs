@@ -212,8 +212,8 @@ unsafe fn product<T: Real, S: Simd>(
     unsafe {
         let row = x.add(usize::from(index) * VECTORS);
         let mut product = T::v_mul(simd, dy[0], row.read_unaligned());
-        for v in 1..VECTORS {
-            product = T::v_mul_add(simd, dy[v], row.add(v).read_unaligned(), product);
+        for (v, &dy) in dy.iter().enumerate().skip(1) {
+            product = T::v_mul_add(simd, dy, row.add(v).read_unaligned(), product);
         }
         product
     }
