@@ -2,7 +2,6 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use sparse_trainer::bench::{BenchReport, LayerBench, Split};
-use sparse_trainer::config::Precision;
 use sparse_trainer::{EvaluationRecord, Inspection, Sparsity, Summary, TestReport};
 
 /// A table with right-aligned columns but the first.
@@ -134,10 +133,7 @@ pub(crate) fn bench(reports: &[BenchReport], layers: bool) -> String {
         first.size,
         first.size,
         first.threads,
-        match first.precision {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-        },
+        first.precision.name(),
         first.peak.gflops_per_second,
         first.peak.gbytes_per_second,
         table(&header, rows),

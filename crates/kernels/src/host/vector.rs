@@ -272,15 +272,13 @@ impl Stored for bf16 {
 
     #[inline(always)]
     fn load(self) -> f32 {
+        // Without the care that `half` takes of NaNs, which would cost a branch for each element.
         f32::from_bits(u32::from(self.to_bits()) << 16)
     }
 
     #[inline(always)]
     fn store(value: f32) -> Self {
-        // Round to nearest even; a NaN must not round up to infinity.
-        let bits = value.to_bits();
-        let rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-        Self::from_bits(if value.is_nan() { bits >> 16 | 0x40 } else { rounded } as u16)
+        Self::from_f32(value)
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use super::super::activation::{GateSums, Input, OutputGradient};
 use super::super::product::Pairs;
 use super::super::product::{
     Arithmetic, Columns, Finish, GradientRows, InputRows, Left, MOST_RUNS, Matrix, Panels, Pattern, Plain,
-    RowTile, SharedRows, Split, WeightSums, add_partials, multiply, spill, width,
+    RowSums, RowTile, SharedRows, Split, WeightSums, add_partials, add_rows, multiply, spill, width,
 };
 use super::super::vector::{Stored, Vectors, lanes};
 use super::Dims;
@@ -42,6 +42,9 @@ pub struct Gradients<'a, E: Stored> {
 /// `dx = weightᵀ · dy`, gated, and `dw = dy · xᵀ`.
 ///
 /// Shapes: `weight: [outputs, inputs]`, `x: [inputs, pixels]`, `dy: [outputs, pixels]`.
+///
+/// # Panics
+/// If the slices or a pattern are of another shape: a fault of the caller.
 pub fn backward<E: Stored>(
     weight: &[E::Real],
     kept: Kept<'_>,
@@ -52,6 +55,7 @@ pub fn backward<E: Stored>(
 ) {
     let Dims { outputs, inputs, pixels } = dims;
     assert!(dy.len() == outputs * pixels && into.dx.len() == inputs * pixels, "operands of {dims:?}");
+    [kept.input, kept.weight].iter().flatten().for_each(|pattern| pattern.check(outputs, inputs));
     let matrix = Matrix::row_major(weight, outputs, inputs, inputs).transposed();
     #[cfg(target_arch = "x86_64")]
     if E::BF16 && kept.input.is_none() && kept.weight.is_none() && Pairs::available() {
@@ -94,13 +98,8 @@ fn walk<E: Stored, A: Arithmetic<E::Real>>(
         })
         .collect();
     if let Some(sums) = into.sums {
-        let mut totals = vec![[0.0; 2]; inputs];
-        for (task, result) in tasks.iter().zip(&results) {
-            for (total, sum) in totals[task.rows(inputs)].iter_mut().zip(&result.gate) {
-                total[0] += sum[0];
-                total[1] += sum[1];
-            }
-        }
+        let totals =
+            add_rows(inputs, tasks.iter().map(|task| task.rows(inputs)).zip(results.iter().map(|r| &r.gate)));
         for (channel, total) in totals.into_iter().enumerate() {
             sums.sum[channel] = E::Real::from_f64(total[0]);
             sums.product[channel] = E::Real::from_f64(total[1]);
@@ -139,20 +138,13 @@ impl<'a, E: Stored, A: Arithmetic<E::Real>> WithSimd for Task<'a, E, A> {
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let (inputs, outputs) = (self.x.channels, self.dy.channels);
         let [input_rows, output_rows] = self.rows;
-        let zero = E::Real::v_splat(simd, E::Real::from_f64(0.0));
         let mut weight = WeightSums::new(self.weight, output_rows, [outputs, inputs]);
         let mut dy_panels = vec![E::Real::from_f64(0.0); weight.gradient_elements::<S>(self.split.block)];
         let rows_len = if A::DEPTH > 1 { dy_panels.len() } else { 0 };
         let mut dy_rows = vec![E::Real::from_f64(0.0); rows_len];
         let mut x_panels = vec![E::Real::from_f64(0.0); weight.input_elements::<S>(self.split.block)];
-        let mut gate = Gate {
-            out: self.out,
-            x: self.x,
-            first_row: input_rows.start,
-            first_column: 0,
-            sums: vec![[zero; 2]; input_rows.len()],
-            totals: vec![[0.0; 2]; input_rows.len()],
-        };
+        let mut gate =
+            Gate { out: self.out, x: self.x, first_column: 0, sums: RowSums::new(simd, input_rows.clone()) };
         for block in self.split.blocks(self.run) {
             // Where a number holds two, the two products need `dy` packed along different sides.
             let by_row = (A::DEPTH > 1).then_some(dy_rows.as_mut_slice());
@@ -164,39 +156,22 @@ impl<'a, E: Stored, A: Arithmetic<E::Real>> WithSimd for Task<'a, E, A> {
             let panels = Panels { values: &dy_panels, inner: outputs.div_ceil(A::DEPTH), columns };
             gate.first_column = block.start;
             multiply::<_, A, S>(simd, self.left, input_rows.clone(), panels, &mut gate);
-            gate.fold(simd, zero);
+            gate.sums.fold(simd);
         }
-        Sums { gate: gate.totals, weight }
+        Sums { gate: gate.sums.into_totals(), weight }
     }
 }
 
 /// Shuts the gradient where the ReLU was shut, writes it, and gathers its sums.
-struct Gate<'a, E: Stored, V> {
+struct Gate<'a, E: Stored, S: Simd> {
     out: &'a SharedRows<'a, E>,
     x: InputRows<'a, E>,
-    first_row: usize,
     first_column: usize,
-    /// Lane by lane, of this block.
-    sums: Vec<[V; 2]>,
-    totals: Vec<[f64; 2]>,
+    /// Σ g and Σ g·(y − mean).
+    sums: RowSums<E::Real, S>,
 }
 
-impl<E: Stored, V: Copy> Gate<'_, E, V> {
-    /// Adds the sums of a block to the totals.
-    #[inline(always)]
-    fn fold<S: Simd>(&mut self, simd: S, zero: V)
-    where
-        E::Real: Vectors<Vector<S> = V>,
-    {
-        for (sums, totals) in self.sums.iter_mut().zip(&mut self.totals) {
-            totals[0] += E::Real::v_sum(simd, sums[0]).widen();
-            totals[1] += E::Real::v_sum(simd, sums[1]).widen();
-            *sums = [zero; 2];
-        }
-    }
-}
-
-impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, <E::Real as Vectors>::Vector<S>> {
+impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, S> {
     #[inline(always)]
     fn expect(&self, row: usize, columns: Range<usize>) {
         self.out.prefetch(row, self.first_column + columns.start..self.first_column + columns.end);
@@ -218,7 +193,7 @@ impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, <E::Real as Vectors>
                 return;
             };
             let mean = E::Real::v_splat(simd, norm.mean);
-            let [sum, product] = &mut self.sums[row - self.first_row];
+            let [sum, product] = self.sums.lanes(row);
             for (v, vector) in tile.into_iter().enumerate() {
                 let y = E::load_vector(simd, &y[v * lanes..]);
                 let g = E::Real::where_positive(simd, norm.linear_vector(simd, y), vector);
@@ -237,9 +212,7 @@ impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, <E::Real as Vectors>
             let open = norm.apply(y.load()) > E::Real::from_f64(0.0);
             let g = if open { value } else { E::Real::from_f64(0.0) };
             *dx = E::store(g);
-            let totals = &mut self.totals[row - self.first_row];
-            totals[0] += g.widen();
-            totals[1] += g.widen() * (y.load() - norm.mean).widen();
+            self.sums.add(row, [g.widen(), g.widen() * (y.load() - norm.mean).widen()]);
         }
     }
 }

@@ -11,6 +11,9 @@ use super::Dims;
 ///
 /// Shapes: `weight: [outputs, inputs]`, `x: [inputs, pixels]`, `y: [outputs, pixels]`. With `kept` the other
 /// weights are left out; they must be zero, and then the bits of the result are those of the dense product.
+///
+/// # Panics
+/// If the slices or the pattern are of another shape: a fault of the caller.
 pub fn forward<E: Stored>(
     weight: &[E::Real],
     kept: Option<&Pattern>,
@@ -21,6 +24,7 @@ pub fn forward<E: Stored>(
 ) {
     let Dims { outputs, inputs, pixels } = dims;
     assert_eq!(x.values().len(), inputs * pixels, "input of {dims:?}");
+    kept.iter().for_each(|pattern| pattern.check(outputs, inputs));
     let matrix = Matrix::row_major(weight, outputs, inputs, inputs);
     let columns = InputRows { x, channels: inputs, pixels };
     match kept {

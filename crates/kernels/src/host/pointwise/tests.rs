@@ -225,3 +225,11 @@ fn no_bit_depends_on_the_number_of_threads() {
         }
     }
 }
+
+#[test]
+#[should_panic(expected = "pattern of another weight")]
+fn a_pattern_of_another_shape_is_refused() {
+    let dims = Dims { outputs: 2, inputs: 3, pixels: 4 };
+    let pattern = Pattern::new(&[u64::MAX; 2], 2, 40);
+    forward(&[1.0f32; 6], Some(&pattern), Input::Plain(&[1.0f32; 12]), &mut [0.0; 8], None, dims);
+}

@@ -156,8 +156,7 @@ impl<'a, E> SharedRows<'a, E> {
     #[inline(always)]
     pub(crate) fn prefetch(&self, row: usize, columns: Range<usize>) {
         if row < self.rows && columns.end <= self.columns {
-            // SAFETY: the first element of the piece lies inside the slice (checked).
-            prefetch_lines(unsafe { self.start.add(row * self.columns + columns.start) }, columns.len());
+            prefetch_lines(self.start.wrapping_add(row * self.columns + columns.start), columns.len());
         }
     }
 

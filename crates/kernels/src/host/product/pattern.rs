@@ -8,6 +8,8 @@ const SEGMENT: usize = 96;
 /// The kept positions of a weight `[outputs, inputs]`; built when a mask changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pattern {
+    outputs: usize,
+    inputs: usize,
     by_output: Kept,
     by_input: Kept,
 }
@@ -28,10 +30,23 @@ pub(crate) struct Kept {
 
 impl Pattern {
     /// From the words of a mask, row-major: bit i of word i/64 belongs to weight i, 1 = kept.
+    ///
+    /// # Panics
+    /// If there are too few words for the shape: a fault of the caller.
     pub fn new(words: &[u64], outputs: usize, inputs: usize) -> Self {
+        assert!(
+            words.len() >= (outputs * inputs).div_ceil(64),
+            "mask of {outputs}x{inputs} weights is too short"
+        );
         let by_output = Kept::by_row(words, outputs, inputs);
         let by_input = Kept::by_column(words, outputs, inputs);
-        Self { by_output, by_input }
+        Self { outputs, inputs, by_output, by_input }
+    }
+
+    /// Panics if it is not the pattern of a weight `[outputs, inputs]`: sparse products trust its indices.
+    pub(crate) fn check(&self, outputs: usize, inputs: usize) {
+        let shape = (self.outputs, self.inputs);
+        assert_eq!(shape, (outputs, inputs), "pattern of another weight");
     }
 
     /// Number of kept weights.

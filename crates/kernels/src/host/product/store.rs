@@ -8,6 +8,7 @@ use super::arithmetic::Arithmetic;
 use super::left::Left;
 use super::multiply::{Finish, Panels, RowTile, SharedRows, multiply, spill};
 use super::panel::{Columns, width};
+use super::row_sums::{RowSums, add_rows};
 use super::split::Split;
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -41,13 +42,7 @@ pub(crate) fn product_with_statistics<E: Stored, A: Arithmetic<E::Real>>(
         })
         .collect();
     let Some(statistics) = statistics else { return };
-    let mut totals = vec![[0.0; 2]; rows];
-    for (task, sums) in tasks.iter().zip(&sums) {
-        for (total, sum) in totals[task.rows(rows)].iter_mut().zip(sums) {
-            total[0] += sum[0];
-            total[1] += sum[1];
-        }
-    }
+    let totals = add_rows(rows, tasks.iter().map(|task| task.rows(rows)).zip(&sums));
     for (row, [sum, squares]) in totals.into_iter().enumerate() {
         let (mean, variance) = moments(statistics.shift[row], sum, squares, pixels);
         (statistics.mean[row], statistics.variance[row]) = (mean, variance);
@@ -74,55 +69,31 @@ impl<E: Stored, C: Columns<E::Real>, A: Arithmetic<E::Real>> WithSimd for Task<'
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let width = width::<E::Real, S>();
-        let zero = E::Real::v_splat(simd, E::Real::from_f64(0.0));
         let mut panels = vec![E::Real::from_f64(0.0); self.split.block.next_multiple_of(width) * self.inner];
-        let counted = if self.shift.is_some() { self.rows.len() } else { 0 };
-        let mut store = Store {
-            out: self.out,
-            shift: self.shift,
-            first_row: self.rows.start,
-            first_column: 0,
-            sums: vec![[zero; 2]; counted],
-            totals: vec![[0.0; 2]; counted],
-        };
+        let counted = if self.shift.is_some() { self.rows.clone() } else { 0..0 };
+        let mut store =
+            Store { out: self.out, shift: self.shift, first_column: 0, sums: RowSums::new(simd, counted) };
         for block in self.split.blocks(self.run) {
             self.columns.pack::<A, S>(simd, block.clone(), &mut panels);
             store.first_column = block.start;
             let panels = Panels { values: &panels, inner: self.inner, columns: block.len() };
             multiply::<_, A, S>(simd, self.left, self.rows.clone(), panels, &mut store);
-            store.fold(simd, zero);
+            store.sums.fold(simd);
         }
-        store.totals
+        store.sums.into_totals()
     }
 }
 
 /// Writes rows and gathers their statistics.
-struct Store<'a, E: Stored, V> {
+struct Store<'a, E: Stored, S: Simd> {
     out: &'a SharedRows<'a, E>,
     shift: Option<&'a [E::Real]>,
-    first_row: usize,
     first_column: usize,
-    /// Lane by lane, of this block.
-    sums: Vec<[V; 2]>,
-    totals: Vec<[f64; 2]>,
+    /// Σ (y − shift) and Σ (y − shift)²; of no row without a shift.
+    sums: RowSums<E::Real, S>,
 }
 
-impl<E: Stored, V: Copy> Store<'_, E, V> {
-    /// Adds the sums of a block to the totals.
-    #[inline(always)]
-    fn fold<S: Simd>(&mut self, simd: S, zero: V)
-    where
-        E::Real: Vectors<Vector<S> = V>,
-    {
-        for (sums, totals) in self.sums.iter_mut().zip(&mut self.totals) {
-            totals[0] += E::Real::v_sum(simd, sums[0]).widen();
-            totals[1] += E::Real::v_sum(simd, sums[1]).widen();
-            *sums = [zero; 2];
-        }
-    }
-}
-
-impl<E: Stored, S: Simd> Finish<E::Real, S> for Store<'_, E, <E::Real as Vectors>::Vector<S>> {
+impl<E: Stored, S: Simd> Finish<E::Real, S> for Store<'_, E, S> {
     #[inline(always)]
     fn expect(&self, row: usize, columns: Range<usize>) {
         self.out.prefetch(row, self.first_column + columns.start..self.first_column + columns.end);
@@ -140,7 +111,7 @@ impl<E: Stored, S: Simd> Finish<E::Real, S> for Store<'_, E, <E::Real as Vectors
             }
             if let Some(shift) = self.shift {
                 let shift = E::Real::v_splat(simd, shift[row]);
-                let [sum, squares] = &mut self.sums[row - self.first_row];
+                let [sum, squares] = self.sums.lanes(row);
                 for vector in tile {
                     let centred = E::Real::v_sub(simd, vector, shift);
                     *sum = E::Real::v_add(simd, *sum, centred);
@@ -154,9 +125,7 @@ impl<E: Stored, S: Simd> Finish<E::Real, S> for Store<'_, E, <E::Real as Vectors
             *y = E::store(value);
             if let Some(shift) = self.shift {
                 let centred = value.widen() - shift[row].widen();
-                let totals = &mut self.totals[row - self.first_row];
-                totals[0] += centred;
-                totals[1] += centred * centred;
+                self.sums.add(row, [centred, centred * centred]);
             }
         }
     }
