@@ -69,9 +69,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A model without layers.
-    #[error("the model has no layers")]
-    NoLayers,
+    /// A backward pass without a forward pass.
+    #[error("there is no forward pass to go back from; call forward first")]
+    NoForward,
     /// A tensor operation failed.
     #[error("tensor operation failed")]
     Candle(#[from] candle_core::Error),

@@ -1,6 +1,8 @@
 //! Depthwise 3×3 convolution.
 
-use crate::host::{Binary, Element, Op, Operand, Output, by_dtype, dims4, ensure, only_tracked, with_values};
+use crate::host::{
+    Binary, Element, Op, Operand, Output, by_dtype, dims4, ensure, only_tracked, two_gradients,
+};
 use candle_core::{Result, Shape, Tensor, bail};
 use sparse_kernels::host::activation::{Input, OutputGradient};
 use sparse_kernels::host::depthwise::{self, Dims};
@@ -50,15 +52,8 @@ impl Binary for Forward {
 }
 
 /// Gradients to `x` and to `weight`.
-fn gradients<T: Element>([x, weight, dy]: [&Tensor; 3], dims: Dims) -> Result<[Tensor; 2]> {
-    let mut dx = vec![T::default(); x.elem_count()];
-    let mut dw = vec![T::default(); weight.elem_count()];
-    with_values([x, weight, dy], |[x, weight, dy]: [&[T]; 3]| {
-        let (x, dy) = (Input::Plain(x), OutputGradient::Plain(dy));
-        depthwise::backward(x, weight, dy, &mut dx, None, &mut dw, dims);
-    })?;
-    Ok([
-        Tensor::from_vec(dx, x.shape().clone(), x.device())?,
-        Tensor::from_vec(dw, weight.shape().clone(), weight.device())?,
-    ])
+fn gradients<T: Element>(operands: [&Tensor; 3], dims: Dims) -> Result<[Tensor; 2]> {
+    two_gradients::<T>(operands, |[x, weight, dy], [dx, dw]| {
+        depthwise::backward(Input::Plain(x), weight, OutputGradient::Plain(dy), dx, None, dw, dims);
+    })
 }

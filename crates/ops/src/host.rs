@@ -79,6 +79,20 @@ pub fn with_values<T: Element, R, const N: usize>(
     Ok(body(values))
 }
 
+/// Gradients shaped like `x` and `weight`; `body` gets the elements of both and of `dy`, and writes the two.
+pub(crate) fn two_gradients<T: Element>(
+    [x, weight, dy]: [&Tensor; 3],
+    body: impl FnOnce([&[T]; 3], [&mut [T]; 2]),
+) -> Result<[Tensor; 2]> {
+    let mut dx = vec![T::default(); x.elem_count()];
+    let mut dw = vec![T::default(); weight.elem_count()];
+    with_values([x, weight, dy], |operands| body(operands, [&mut dx, &mut dw]))?;
+    Ok([
+        Tensor::from_vec(dx, x.shape().clone(), x.device())?,
+        Tensor::from_vec(dw, weight.shape().clone(), weight.device())?,
+    ])
+}
+
 /// The elements of a contiguous operand, to be changed in place.
 pub(crate) fn elements_mut<'a, T: Element>(
     storage: &'a mut CpuStorage,

@@ -1,6 +1,8 @@
 //! Pointwise (1×1) convolution.
 
-use crate::host::{Binary, Element, Op, Operand, Output, by_dtype, dims4, ensure, only_tracked, with_values};
+use crate::host::{
+    Binary, Element, Op, Operand, Output, by_dtype, dims4, ensure, only_tracked, two_gradients,
+};
 use candle_core::{Result, Shape, Tensor};
 use sparse_kernels::host::activation::{Input, OutputGradient};
 use sparse_kernels::host::pointwise::{self, Dims, Gradients, Kept};
@@ -44,15 +46,9 @@ impl Binary for Forward {
 }
 
 /// Gradients to `x` and to `weight`.
-fn gradients<T: Element>([x, weight, dy]: [&Tensor; 3], dims: Dims) -> Result<[Tensor; 2]> {
-    let mut dx = vec![T::default(); x.elem_count()];
-    let mut dw = vec![T::default(); weight.elem_count()];
-    with_values([x, weight, dy], |[x, weight, dy]: [&[T]; 3]| {
-        let into = Gradients { dx: &mut dx, sums: None, dw: &mut dw };
-        pointwise::backward(weight, Kept::default(), Input::Plain(x), OutputGradient::Plain(dy), into, dims);
-    })?;
-    Ok([
-        Tensor::from_vec(dx, x.shape().clone(), x.device())?,
-        Tensor::from_vec(dw, weight.shape().clone(), weight.device())?,
-    ])
+fn gradients<T: Element>(operands: [&Tensor; 3], dims: Dims) -> Result<[Tensor; 2]> {
+    two_gradients::<T>(operands, |[x, weight, dy], [dx, dw]| {
+        let (x, dy) = (Input::Plain(x), OutputGradient::Plain(dy));
+        pointwise::backward(weight, Kept::default(), x, dy, Gradients { dx, sums: None, dw }, dims);
+    })
 }

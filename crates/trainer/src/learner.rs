@@ -137,7 +137,7 @@ impl Learner {
 
     /// How each pointwise layer is computed.
     pub fn paths(&self) -> Vec<LayerPaths> {
-        self.pass.paths()
+        self.pass.paths(&self.model)
     }
 
     /// Checks every weight, so that no broken state is saved.

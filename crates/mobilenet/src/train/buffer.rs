@@ -38,11 +38,6 @@ impl<E: Pod> Buffer<E> {
         Ok(())
     }
 
-    /// Length in elements.
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
     /// The elements.
     pub(super) fn as_slice(&self) -> &[E] {
         match &self.map {
@@ -73,7 +68,7 @@ mod tests {
         let start = buffer.as_slice().as_ptr();
         buffer.resize(10).unwrap();
         buffer.resize(1000).unwrap();
-        assert_eq!((buffer.as_slice().as_ptr(), buffer.len()), (start, 1000));
+        assert_eq!((buffer.as_slice().as_ptr(), buffer.as_slice().len()), (start, 1000));
         assert!(buffer.as_slice().iter().all(|&value| value == 2.0));
         buffer.resize(1 << 20).unwrap();
         assert_eq!(buffer.as_slice().len(), 1 << 20);

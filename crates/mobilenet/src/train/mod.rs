@@ -49,7 +49,7 @@ enum Storage {
 /// Evaluates `$body` with `$tape` bound to the tape, whatever it stores.
 macro_rules! each {
     ($pass:expr, $tape:ident => $body:expr) => {
-        match &mut $pass.0 {
+        match $pass {
             Storage::F32($tape) => $body,
             Storage::F64($tape) => $body,
             Storage::Bf16($tape) => $body,
@@ -74,8 +74,11 @@ impl TrainPass {
 
     /// Tells which weights are zero, so that zeros can be left out. Call it when masks have changed; without it every
     /// layer is dense. What is built from a mask is kept as long as the mask stays the same.
+    ///
+    /// # Panics
+    /// If a mask has too few words for its weight: a fault of the caller.
     pub fn set_masks(&mut self, model: &MobileNet, masks: &Masks<'_>) {
-        each!(self, tape => tape.set_masks(model, masks));
+        each!(&mut self.0, tape => tape.set_masks(model, masks));
     }
 
     /// Forward: loss and scores of a batch; running statistics are updated.
@@ -83,7 +86,8 @@ impl TrainPass {
     /// Shapes: `images: [N, C, H, W]` with H, W ≥ 16, `labels: [N]`. `label_smoothing` is a fraction, 0 = off.
     ///
     /// # Errors
-    /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit, or candle's.
+    /// [`Error::Images`], [`Error::Label`] or [`Error::Labels`] if the batch does not fit, [`Error::Memory`] if there is no room
+    /// for its activations, or candle's.
     pub fn forward(
         &mut self,
         model: &MobileNet,
@@ -93,38 +97,25 @@ impl TrainPass {
     ) -> Result<Loss> {
         model.check_images(images)?;
         model.check_labels(images.dims()[0], labels)?;
-        each!(self, tape => tape.forward(model, images, labels, label_smoothing))
+        each!(&mut self.0, tape => tape.forward(model, images, labels, label_smoothing))
     }
 
     /// Backward: the gradient of the last forward's loss to every trainable variable, by name.
     ///
     /// # Errors
-    /// Candle's.
+    /// [`Error::NoForward`] without a forward pass before it, [`Error::Memory`], or candle's.
     pub fn backward(&mut self, model: &MobileNet) -> Result<BTreeMap<String, Tensor>> {
-        each!(self, tape => tape.backward(model))
+        each!(&mut self.0, tape => tape.backward(model))
     }
 
     /// Time spent in each layer since the last call.
     pub fn take_times(&mut self) -> Times {
-        each!(self, tape => std::mem::take(&mut tape.times))
+        each!(&mut self.0, tape => std::mem::take(&mut tape.times))
     }
 
-    /// How each pointwise layer is computed, by name, in the order of the layers.
-    pub fn paths(&self) -> Vec<LayerPaths> {
-        match &self.0 {
-            Storage::F32(tape) => tape.paths(),
-            Storage::F64(tape) => tape.paths(),
-            Storage::Bf16(tape) => tape.paths(),
-        }
-    }
-
-    /// Bytes of activations and gradients that are kept.
-    pub fn buffer_bytes(&self) -> usize {
-        match &self.0 {
-            Storage::F32(tape) => tape.buffer_bytes(),
-            Storage::F64(tape) => tape.buffer_bytes(),
-            Storage::Bf16(tape) => tape.buffer_bytes(),
-        }
+    /// How each pointwise layer is computed, in the order of the layers.
+    pub fn paths(&self, model: &MobileNet) -> Vec<LayerPaths> {
+        each!(&self.0, tape => tape.paths(model))
     }
 }
 
@@ -172,11 +163,103 @@ mod tests {
         }
     }
 
+    /// Images of `side` pixels square, and their labels.
+    fn batch(count: usize, side: usize, dtype: DType) -> (Tensor, Vec<u32>) {
+        let len = count * 3 * side * side;
+        let pixels: Vec<f64> = (0..len).map(|i| (i * 7919 % 2017) as f64 / 1008.5 - 1.0).collect();
+        let images = Tensor::from_vec(pixels, (count, 3, side, side), &Device::Cpu).unwrap();
+        (images.to_dtype(dtype).unwrap(), (0..count as u32).map(|image| image * 3 % 5).collect())
+    }
+
+    /// Makes three of four pointwise weights zero, and gives their masks.
+    fn prune(model: &MobileNet) -> BTreeMap<String, Vec<u64>> {
+        let mut masks = BTreeMap::new();
+        for convolution in model.convolutions.iter().filter(|c| c.layer.name.ends_with("_sep")) {
+            let mut weight = values(convolution.weight.as_tensor());
+            let mut words = vec![0u64; weight.len().div_ceil(64)];
+            for (i, weight) in weight.iter_mut().enumerate() {
+                if (i * 7 + i / 9) % 4 == 0 {
+                    words[i / 64] |= 1 << (i % 64);
+                } else {
+                    *weight = 0.0;
+                }
+            }
+            let pruned = Tensor::from_vec(weight, convolution.weight.shape(), &Device::Cpu).unwrap();
+            convolution.weight.set(&pruned.to_dtype(convolution.weight.dtype()).unwrap()).unwrap();
+            masks.insert(convolution.weight_name(), words);
+        }
+        masks
+    }
+
+    fn masks(words: &BTreeMap<String, Vec<u64>>) -> Masks<'_> {
+        let words = words.iter().map(|(name, words)| (name.as_str(), words.as_slice())).collect();
+        Masks { words, masked_gradient: true }
+    }
+
+    #[test]
+    fn leaving_zeros_out_gives_the_loss_and_the_gradients_of_kept_weights() {
+        let model = MobileNet::new(CONFIG, 1, DType::F64, &Device::Cpu).unwrap();
+        let words = prune(&model);
+        let (images, labels) = batch(4, 20, DType::F64);
+        let run = |masked: bool| {
+            let mut pass = TrainPass::new(&model, Precision::Full).unwrap();
+            if masked {
+                pass.set_masks(&model, &masks(&words));
+                let paths = pass.paths(&model);
+                assert!(
+                    paths.iter().all(|path| path.choice.weight_gradient && path.sparsity > 0.6),
+                    "{paths:?}"
+                );
+            }
+            let loss = pass.forward(&model, &images, &labels, 0.0).unwrap().loss;
+            (loss, pass.backward(&model).unwrap())
+        };
+        let (dense, sparse) = (run(false), run(true));
+        // The running mean, which sums are taken around, has moved between the two.
+        assert!((dense.0 - sparse.0).abs() < 1e-9);
+        for (name, expected) in dense.1 {
+            let mut kept = values(&expected);
+            if let Some(words) = words.get(&name) {
+                let pruned = kept.iter_mut().enumerate().filter(|(i, _)| words[i / 64] >> (i % 64) & 1 == 0);
+                pruned.for_each(|(_, gradient)| *gradient = 0.0);
+            }
+            let kept = Tensor::from_vec(kept, expected.shape(), &Device::Cpu).unwrap();
+            let error = error(&sparse.1[&name], &kept);
+            assert!(error < 1e-8, "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn activations_in_bf16_give_nearly_the_same_loss_and_head_gradient() {
+        let model = MobileNet::new(CONFIG, 1, DType::F32, &Device::Cpu).unwrap();
+        let words = prune(&model);
+        // Enough pixels in the last layers for batch norm not to blow up what is rounded.
+        let (images, labels) = batch(16, 64, DType::F32);
+        let run = |precision: Precision, masked: bool| {
+            let mut pass = TrainPass::new(&model, precision).unwrap();
+            if masked {
+                pass.set_masks(&model, &masks(&words));
+            }
+            let loss = pass.forward(&model, &images, &labels, 0.0).unwrap().loss;
+            (loss, pass.backward(&model).unwrap())
+        };
+        let full = run(Precision::Full, false);
+        for masked in [false, true] {
+            let short = run(Precision::Bf16, masked);
+            assert_ne!(full.0, short.0);
+            assert!((full.0 - short.0).abs() < 0.05, "{} {}", full.0, short.0);
+            let error = error(&short.1[crate::HEAD_BIAS], &full.1[crate::HEAD_BIAS]);
+            assert!(error < 0.05, "{error}");
+            assert!(short.1.values().all(|gradient| values(gradient).iter().all(|value| value.is_finite())));
+        }
+    }
+
     #[test]
     fn a_batch_that_does_not_fit_is_refused() {
         let model = MobileNet::new(CONFIG, 1, DType::F32, &Device::Cpu).unwrap();
         let mut pass = TrainPass::new(&model, Precision::Full).unwrap();
         let images = Tensor::zeros((2, 3, 16, 16), DType::F32, &Device::Cpu).unwrap();
+        assert!(matches!(pass.backward(&model), Err(Error::NoForward)));
         let mut message =
             |labels: &[u32]| pass.forward(&model, &images, labels, 0.0).unwrap_err().to_string();
         assert!(message(&[0, 5]).starts_with("label 5 with 5 classes"));

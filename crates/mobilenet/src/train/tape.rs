@@ -4,9 +4,9 @@ use super::Loss;
 use super::buffer::Buffer;
 use super::layer::Layer;
 use super::paths::{LayerPaths, Masks, Sparse};
-use super::times::{Times, timed};
+use super::times::Times;
 use crate::model::Conv;
-use crate::{ConvKind, HEAD_BIAS, HEAD_WEIGHT, MobileNet, Result};
+use crate::{ConvKind, Error, HEAD_BIAS, HEAD_WEIGHT, MobileNet, Result};
 use candle_core::{Tensor, Var};
 use rayon::prelude::*;
 use sparse_kernels::Real;
@@ -16,6 +16,7 @@ use sparse_kernels::host::vector::Stored;
 use sparse_kernels::host::{conv3x3, cross_entropy, depthwise, linear, pool, transpose};
 use sparse_ops::{Element, with_values};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// The buffers of a step, with activations stored as `E`.
 pub(super) struct Tape<E: Stored> {
@@ -35,8 +36,6 @@ pub(super) struct Tape<E: Stored> {
     /// Gradient of the loss to the logits, `[N, classes]`.
     dlogits: Vec<E::Real>,
     pub(super) times: Times,
-    /// Names of the pointwise layers, for reports.
-    names: Vec<String>,
 }
 
 impl<E: Stored<Real: Element>> Tape<E> {
@@ -53,38 +52,30 @@ impl<E: Stored<Real: Element>> Tape<E> {
             logits: Vec::new(),
             dlogits: Vec::new(),
             times: Times::default(),
-            names: Vec::new(),
         }
     }
 
     pub(super) fn set_masks(&mut self, model: &MobileNet, masks: &Masks<'_>) {
         self.masked_gradient = masks.masked_gradient;
-        let mut spent = std::mem::take(&mut self.times.masks);
-        timed(&mut spent, || {
-            let layers = model.convolutions.iter().zip(&mut self.sparse);
-            let mut pointwise: Vec<(&Conv, &mut Sparse)> =
-                layers.filter(|(convolution, _)| convolution.layer.kind == ConvKind::Pointwise).collect();
-            pointwise.par_iter_mut().for_each(|(convolution, sparse)| {
-                let words = masks.words.get(convolution.weight_name().as_str()).copied();
-                sparse.take(words, [convolution.layer.outputs, convolution.layer.inputs]);
-            });
-            for (convolution, sparse) in pointwise {
-                let sizes = [convolution.layer.outputs, convolution.layer.inputs];
-                sparse.choose(|pattern| pointwise::choose::<E>(pattern, sizes));
-            }
+        let start = Instant::now();
+        let layers = model.convolutions.iter().zip(&mut self.sparse);
+        let mut pointwise: Vec<(&Conv, &mut Sparse)> =
+            layers.filter(|(convolution, _)| convolution.layer.kind == ConvKind::Pointwise).collect();
+        pointwise.par_iter_mut().for_each(|(convolution, sparse)| {
+            let words = masks.words.get(convolution.weight_name().as_str()).copied();
+            sparse.take(words, [convolution.layer.outputs, convolution.layer.inputs]);
         });
-        self.times.masks = spent;
+        for (convolution, sparse) in pointwise {
+            let sizes = [convolution.layer.outputs, convolution.layer.inputs];
+            sparse.choose(|pattern| pointwise::choose::<E>(pattern, sizes));
+        }
+        self.times.masks += start.elapsed();
     }
 
-    pub(super) fn paths(&self) -> Vec<LayerPaths> {
-        let named = self.names.iter().zip(&self.sparse).filter(|(name, _)| name.ends_with("_sep"));
-        named.map(|(name, sparse)| sparse.shown(name.clone())).collect()
-    }
-
-    pub(super) fn buffer_bytes(&self) -> usize {
-        let elements: usize = self.layers.iter().map(|layer| layer.y.len()).sum();
-        let gradients: usize = self.gradients.iter().map(Buffer::len).sum();
-        (self.images.len() + elements + gradients) * size_of::<E>()
+    pub(super) fn paths(&self, model: &MobileNet) -> Vec<LayerPaths> {
+        let layers = model.convolutions.iter().map(|convolution| &convolution.layer).zip(&self.sparse);
+        let pointwise = layers.filter(|(layer, _)| layer.kind == ConvKind::Pointwise);
+        pointwise.map(|(layer, sparse)| sparse.shown(layer.name.clone())).collect()
     }
 
     pub(super) fn forward(
@@ -95,17 +86,15 @@ impl<E: Stored<Real: Element>> Tape<E> {
         label_smoothing: f64,
     ) -> Result<Loss> {
         self.read_images(images)?;
-        self.names = model.convolutions.iter().map(|convolution| convolution.layer.name.clone()).collect();
         for (index, convolution) in model.convolutions.iter().enumerate() {
-            let mut spent = std::mem::take(&mut self.times.convolution(index).forward);
-            let result = timed(&mut spent, || self.convolve(model, convolution, index));
-            self.times.convolution(index).forward = spent;
-            result?;
+            let start = Instant::now();
+            self.convolve(model, convolution, index)?;
+            self.times.convolution(index).forward += start.elapsed();
         }
-        let mut spent = std::mem::take(&mut self.times.head.forward);
-        let result = timed(&mut spent, || self.classify(model, labels, label_smoothing));
-        self.times.head.forward = spent;
-        result
+        let start = Instant::now();
+        let loss = self.classify(model, labels, label_smoothing)?;
+        self.times.head.forward += start.elapsed();
+        Ok(loss)
     }
 
     /// Takes a batch `[N, C, H, W]` and moves the images innermost.
@@ -113,12 +102,13 @@ impl<E: Stored<Real: Element>> Tape<E> {
         let (batch, channels, height, width) = images.dims4()?;
         (self.batch, self.size) = (batch, [height, width]);
         self.images.resize(images.elem_count())?;
+        let start = Instant::now();
         let target = self.images.as_mut_slice();
-        Ok(timed(&mut self.times.layout, || {
-            with_values([&images.contiguous()?], |[images]: [&[E::Real]; 1]| {
-                transpose::transpose(images, target, channels * height * width);
-            })
-        })?)
+        with_values([&images.contiguous()?], |[images]: [&[E::Real]; 1]| {
+            transpose::transpose(images, target, channels * height * width);
+        })?;
+        self.times.layout += start.elapsed();
+        Ok(())
     }
 
     /// One convolution: raw output and the batch norm that follows from it.
@@ -166,7 +156,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
 
     /// Global mean, head, loss, and the gradient of the loss to the scores.
     fn classify(&mut self, model: &MobileNet, labels: &[u32], label_smoothing: f64) -> Result<Loss> {
-        let Some(last) = self.layers.last() else { return Err(crate::Error::NoLayers) };
+        let last = &self.layers[self.layers.len() - 1];
         let (batch, classes) = (self.batch, model.config().classes);
         let inputs = last.mean.len();
         let zero = E::Real::from_f64(0.0);
@@ -187,23 +177,25 @@ impl<E: Stored<Real: Element>> Tape<E> {
     }
 
     pub(super) fn backward(&mut self, model: &MobileNet) -> Result<BTreeMap<String, Tensor>> {
+        if self.batch == 0 {
+            return Err(Error::NoForward);
+        }
         let mut gradients = BTreeMap::new();
-        let mut spent = std::mem::take(&mut self.times.head.backward);
-        let result = timed(&mut spent, || self.head_backward(model, &mut gradients));
-        self.times.head.backward = spent;
-        result?;
+        let start = Instant::now();
+        self.head_backward(model, &mut gradients)?;
+        self.times.head.backward += start.elapsed();
         for (index, convolution) in model.convolutions.iter().enumerate().rev() {
-            let mut spent = std::mem::take(&mut self.times.convolution(index).backward);
-            let result = timed(&mut spent, || self.convolution_backward(convolution, index, &mut gradients));
-            self.times.convolution(index).backward = spent;
-            result?;
+            let start = Instant::now();
+            self.convolution_backward(convolution, index, &mut gradients)?;
+            self.times.convolution(index).backward += start.elapsed();
         }
         Ok(gradients)
     }
 
     /// From the scores to the gated gradient of the last convolution.
     fn head_backward(&mut self, model: &MobileNet, gradients: &mut BTreeMap<String, Tensor>) -> Result<()> {
-        let Some(last) = self.layers.last_mut() else { return Err(crate::Error::NoLayers) };
+        let index = self.layers.len() - 1;
+        let last = &mut self.layers[index];
         let (batch, outputs) = (self.batch, model.config().classes);
         let inputs = last.mean.len();
         let dims = linear::Dims { batch, inputs, outputs };
@@ -217,7 +209,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
         linear::bias_gradient(&self.dlogits, &mut dbias);
         gradients.insert(HEAD_WEIGHT.to_owned(), like(&model.head_weight, dweight)?);
         gradients.insert(HEAD_BIAS.to_owned(), like(&model.head_bias, dbias)?);
-        self.gradients[0].resize(last.y.len())?;
+        self.gradients[0].resize(last.y.as_slice().len())?;
         let plane = last.size[0] * last.size[1];
         let (x, sums) = last.output_and_sums();
         pool::backward(x, &dfeatures, self.gradients[0].as_mut_slice(), Some(sums), plane, batch);
@@ -248,7 +240,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
             }
             Some(before) => {
                 let [height, width] = before.size;
-                dx.resize(before.y.len())?;
+                dx.resize(before.y.as_slice().len())?;
                 let dx = dx.as_mut_slice();
                 let kept = self.sparse[index].backward(self.masked_gradient);
                 let (x, sums) = before.output_and_sums();

@@ -1,6 +1,6 @@
 //! Where the time of a step goes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Time in the two passes of one layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,12 +32,4 @@ impl Times {
         }
         &mut self.convolutions[index]
     }
-}
-
-/// Adds the time of `body` to `total`.
-pub(super) fn timed<R>(total: &mut Duration, body: impl FnOnce() -> R) -> R {
-    let start = Instant::now();
-    let result = body();
-    *total += start.elapsed();
-    result
 }
