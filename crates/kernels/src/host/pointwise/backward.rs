@@ -7,8 +7,8 @@ use super::super::activation::{GateSums, Input, OutputGradient};
 #[cfg(target_arch = "x86_64")]
 use super::super::product::Pairs;
 use super::super::product::{
-    Arithmetic, Columns, Finish, GradientRows, InputRows, Left, MOST_RUNS, Matrix, Panels, Pattern, Plain,
-    RowSums, RowTile, SharedRows, Split, WeightSums, add_partials, add_rows, multiply, spill, width,
+    Arithmetic, Columns, Finish, GradientRows, InputRows, Left, Matrix, Panels, Pattern, Plain, RowSums,
+    RowTile, SharedRows, Split, WeightSums, add_partials, add_rows, most_runs, multiply, spill, width,
 };
 use super::super::vector::{Stored, Vectors, lanes};
 use super::Dims;
@@ -78,7 +78,7 @@ fn walk<E: Stored, A: Arithmetic<E::Real>>(
     dims: Dims,
 ) {
     let Dims { outputs, inputs, pixels } = dims;
-    let split = Split::new(pixels, (inputs + outputs) * size_of::<E::Real>(), MOST_RUNS);
+    let split = Split::new(pixels, (inputs + outputs) * size_of::<E::Real>(), most_runs(outputs, inputs));
     let out = SharedRows::new(into.dx, pixels);
     let tasks = split.tasks(inputs.max(outputs));
     let results: Vec<Sums<'_, E::Real>> = tasks

@@ -30,4 +30,4 @@ pub use pattern::Pattern;
 pub(crate) use row_sums::{RowSums, add_rows};
 pub(crate) use split::Split;
 pub(crate) use store::product_with_statistics;
-pub(crate) use weight_gradient::{MOST_RUNS, WeightSums, add_partials, weight_gradient};
+pub(crate) use weight_gradient::{WeightSums, add_partials, most_runs, weight_gradient};

@@ -1,4 +1,5 @@
-//! How a product is cut into tasks: by the shapes alone, so that no sum depends on the number of threads.
+//! How a product is cut into tasks. Columns are cut by the shapes alone, so that no sum depends on the number of threads;
+//! rows, which no sum crosses, are cut as the threads need it.
 
 use std::ops::Range;
 
@@ -10,8 +11,8 @@ const BLOCK_STEP: usize = 64;
 const MOST_STEPS: usize = 16;
 /// Memory for a packed block, to stay in the second-level cache.
 const BLOCK_BYTES: usize = 512 * 1024;
-/// Tasks that a product should have at least, where it is large enough.
-const TASKS: usize = 16;
+/// Tasks for each thread, so that one that is held up does not hold up the others much.
+const TASKS_PER_THREAD: usize = 2;
 
 /// The cut of a product with `columns` columns.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Split {
 }
 
 impl Split {
-    /// Blocks that take about 384 KiB with so many bytes per column, in `most` runs at most.
+    /// Blocks of about [`BLOCK_BYTES`] with so many bytes per column, in `most` runs at most.
     pub(crate) fn new(columns: usize, bytes_per_column: usize, most: usize) -> Self {
         let block = (BLOCK_BYTES / bytes_per_column / BLOCK_STEP).clamp(1, MOST_STEPS) * BLOCK_STEP;
         let blocks = columns.div_ceil(block);
@@ -33,11 +34,11 @@ impl Split {
         Self { block, runs }
     }
 
-    /// A task for each run, and for each group of rows where there are few runs; `most_rows` is the longer side of what a task
-    /// makes.
+    /// A task for each run, and for each group of rows where there are fewer runs than the threads need; `most_rows` is the
+    /// longer side of what a task makes.
     pub(crate) fn tasks(&self, most_rows: usize) -> Vec<Task> {
         let runs = self.runs.len();
-        let wanted = if runs >= TASKS / 2 { 1 } else { TASKS.div_ceil(runs) };
+        let wanted = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(runs);
         let groups = wanted.min(most_rows.div_ceil(ROW_STEP)).max(1);
         (0..runs).flat_map(|run| (0..groups).map(move |group| Task { run, group, groups })).collect()
     }

@@ -18,8 +18,15 @@ use std::ops::Range;
 
 /// Columns of the widest panel, which rows of a dense sum are filled up to.
 const ROW_STEP: usize = VECTORS * MOST_LANES;
-/// Runs of blocks; each sums a weight gradient of its own.
-pub(crate) const MOST_RUNS: usize = 8;
+/// Most runs of blocks; each sums a weight gradient of its own.
+const MOST_RUNS: usize = 8;
+/// Numbers in the sums of all runs, where there are more than two: they are cleared, written and added up in every step.
+const RUN_SUMS: usize = 2 << 20;
+
+/// Runs of blocks for a weight `[outputs, inputs]`: fewer for a larger one.
+pub(crate) fn most_runs(outputs: usize, inputs: usize) -> usize {
+    (RUN_SUMS / (outputs * inputs).max(1)).clamp(2, MOST_RUNS)
+}
 
 /// Sums of `dy · xᵀ` for some rows (output channels).
 pub(crate) struct WeightSums<'a, T> {
@@ -260,7 +267,7 @@ pub(crate) fn weight_gradient<T: Real>(
     dw: &mut [T],
 ) {
     let (inputs, outputs) = (x.rows(), dy.rows());
-    let split = Split::new(columns, (inputs + outputs) * size_of::<T>(), MOST_RUNS);
+    let split = Split::new(columns, (inputs + outputs) * size_of::<T>(), most_runs(outputs, inputs));
     let tasks = split.tasks(outputs);
     let sums: Vec<WeightSums<'_, T>> = tasks
         .par_iter()
