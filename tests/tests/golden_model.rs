@@ -28,7 +28,7 @@ mod golden {
     fn config_of(rows: &[Value]) -> MobileNetConfig {
         let stem = shape(&rows[0]);
         let classes = shape(rows.last().unwrap())[0];
-        MobileNetConfig { scale: stem[0] as f64 / 32.0, channels: stem[1], classes }
+        MobileNetConfig::new(stem[0] as f64 / 32.0, stem[1], classes)
     }
 
     fn each_network(check: impl Fn(&str, &Value, MobileNetConfig)) {

@@ -6,7 +6,7 @@ mod golden {
     use candle_core::{DType, Device, Tensor, Var};
     use serde_json::Value;
     use sparse_formats::{Dtype, Tensors};
-    use sparse_mobilenet::{BatchNorm, MobileNet, MobileNetConfig, Mode as Pass, Precision};
+    use sparse_mobilenet::{MobileNet, MobileNetConfig, Mode as Pass, Precision};
     use sparse_ops::{SgdConfig, cross_entropy};
     use sparse_prune::{GmpConfig, GradientMode, Mode, PrunerConfig, Strategy};
     use sparse_tests::{golden_json, golden_tensors};
@@ -56,15 +56,13 @@ mod golden {
 
         fn model(&self) -> MobileNet {
             let input = &self.tensors["x_u8"].shape;
+            let classes = self.hyper("num_classes") as usize;
             let config = MobileNetConfig {
-                scale: self.hyper("scale"),
-                channels: input[2],
-                classes: self.hyper("num_classes") as usize,
+                bn_epsilon: self.constant("bn_eps"),
+                bn_momentum: self.constant("bn_momentum"),
+                ..MobileNetConfig::new(self.hyper("scale"), input[2], classes)
             };
-            let constants =
-                BatchNorm { epsilon: self.constant("bn_eps"), momentum: self.constant("bn_momentum") };
-            let model =
-                MobileNet::new(config, 0, self.dtype, &Device::Cpu).unwrap().with_batch_norm(constants);
+            let model = MobileNet::new(config, 0, self.dtype, &Device::Cpu).unwrap();
             for (name, variable) in model.variables() {
                 let tensor = &self.tensors[&format!("init/{name}")];
                 assert_eq!(tensor.shape, variable.dims(), "{name}");

@@ -9,6 +9,7 @@ use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
 use sparse_kernels::host::activation::{GateSums, Input, Norm, NormGradient, OutputGradient, Statistics};
+use sparse_kernels::host::padding::Padding;
 use sparse_kernels::host::pointwise::{self, Gradients, Kept, Pattern};
 use sparse_kernels::host::{conv3x3, depthwise};
 
@@ -28,7 +29,7 @@ impl Channels {
     }
 
     fn norm(&self) -> Norm<'_, f32> {
-        Norm { mean: &self.0[0], gain: &self.0[1], offset: &self.0[2] }
+        Norm { mean: &self.0[0], gain: &self.0[1], offset: &self.0[2], ceiling: f32::INFINITY }
     }
 
     fn gradient(&self) -> NormGradient<'_, f32> {
@@ -103,7 +104,8 @@ fn depthwise(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("depthwise");
     group.sample_size(10);
     for (channels, side, stride) in [(32, 112, 1), (64, 112, 2), (128, 56, 1), (512, 14, 1), (1024, 7, 1)] {
-        let dims = depthwise::Dims { channels, height: side, width: side, batch: BATCH, stride };
+        let padding = Padding::Symmetric;
+        let dims = depthwise::Dims { channels, height: side, width: side, batch: BATCH, stride, padding };
         let (plane, out_plane) = (side * side * BATCH, dims.out_height() * dims.out_width() * BATCH);
         let (x, weight) = (values(channels * plane, 1), values(channels * 9, 2));
         let (g, y) = (values(channels * out_plane, 3), values(channels * out_plane, 4));
@@ -131,7 +133,8 @@ fn depthwise(criterion: &mut Criterion) {
 fn stem(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stem");
     group.sample_size(10);
-    let dims = conv3x3::Dims { outputs: 32, inputs: 3, height: 224, width: 224, batch: BATCH, stride: 2 };
+    let (height, width, padding) = (224, 224, Padding::Symmetric);
+    let dims = conv3x3::Dims { outputs: 32, inputs: 3, height, width, batch: BATCH, stride: 2, padding };
     let out_plane = dims.out_height() * dims.out_width() * BATCH;
     let (x, weight) = (values(3 * 224 * 224 * BATCH, 1), values(32 * 27, 2));
     let (g, mut y) = (values(32 * out_plane, 3), values(32 * out_plane, 4));

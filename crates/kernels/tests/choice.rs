@@ -57,8 +57,8 @@ impl Layer {
     fn pass(&self, choice: Choice) -> [Duration; 2] {
         let pattern = |sparse: bool| sparse.then_some(&self.pattern);
         let channels = self.of_input.as_slice();
-        let x =
-            Input::Normalised(self.x.as_slice(), Norm { mean: channels, gain: channels, offset: channels });
+        let norm = Norm { mean: channels, gain: channels, offset: channels, ceiling: f32::INFINITY };
+        let x = Input::Normalised(self.x.as_slice(), norm);
         let channels = self.of_output.as_slice();
         let norm = NormGradient { mean: channels, gain: channels, constant: channels, slope: channels };
         let dy = OutputGradient::ThroughNorm(self.g.as_slice(), self.g.as_slice(), norm);

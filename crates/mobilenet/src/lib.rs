@@ -11,7 +11,7 @@
 //! use sparse_mobilenet::{MobileNet, MobileNetConfig, Mode};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = MobileNetConfig { scale: 0.25, channels: 1, classes: 10 };
+//! let config = MobileNetConfig::new(0.25, 1, 10);
 //! let model = MobileNet::new(config, 7, DType::F32, &Device::Cpu)?;
 //! let images = Tensor::zeros((2, 1, 28, 28), DType::F32, &Device::Cpu)?;
 //! let logits = model.forward(&images, Mode::Eval)?;
@@ -27,7 +27,9 @@ mod table;
 mod train;
 
 pub use error::{Error, Result};
-pub use model::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm, MobileNet, Mode};
+pub use model::{MobileNet, Mode};
+pub use sparse_kernels::host::activation::Activation;
+pub use sparse_kernels::host::padding::Padding;
 pub use table::{
     ConvKind, ConvLayer, HEAD_BIAS, HEAD_WEIGHT, Initial, MobileNetConfig, Parameter, layers, parameters,
 };

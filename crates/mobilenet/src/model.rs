@@ -7,32 +7,13 @@ use crate::{
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarMap;
 use sparse_ops::{
-    ChannelStatistics, batch_innermost, batch_norm_relu, conv3x3, depthwise3x3, global_mean_pool, linear,
-    pointwise,
+    ChannelStatistics, Form, batch_innermost, batch_norm_relu, conv3x3, depthwise3x3, global_mean_pool,
+    linear, pointwise,
 };
 use std::collections::BTreeMap;
 
-/// ε of batch norm.
-pub const BATCH_NORM_EPSILON: f64 = 1e-5;
-/// Fraction of the old running statistics kept at each step.
-pub const BATCH_NORM_MOMENTUM: f64 = 0.9;
 /// Smallest height and width the network takes.
 const LEAST_SIZE: usize = 16;
-
-/// Constants of batch norm.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BatchNorm {
-    /// Added to the variance.
-    pub epsilon: f64,
-    /// Fraction of the old running statistics kept: `running = momentum·running + (1 − momentum)·batch`.
-    pub momentum: f64,
-}
-
-impl Default for BatchNorm {
-    fn default() -> Self {
-        Self { epsilon: BATCH_NORM_EPSILON, momentum: BATCH_NORM_MOMENTUM }
-    }
-}
 
 /// How batch norm behaves in a forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +47,6 @@ const DETACHED: View = Var::as_detached_tensor;
 #[derive(Debug)]
 pub struct MobileNet {
     config: MobileNetConfig,
-    pub(crate) batch_norm: BatchNorm,
     pub(crate) convolutions: Vec<Conv>,
     pub(crate) head_weight: Var,
     pub(crate) head_bias: Var,
@@ -87,18 +67,11 @@ impl MobileNet {
         let convolutions = layers(&config)?.into_iter().map(|layer| Conv::new(layer, &variables)).collect();
         Ok(Self {
             config,
-            batch_norm: BatchNorm::default(),
             convolutions,
             head_weight: variables[HEAD_WEIGHT].clone(),
             head_bias: variables[HEAD_BIAS].clone(),
             variables,
         })
-    }
-
-    /// The same network with other batch norm constants.
-    #[must_use]
-    pub fn with_batch_norm(self, batch_norm: BatchNorm) -> Self {
-        Self { batch_norm, ..self }
     }
 
     /// What was built.
@@ -141,7 +114,7 @@ impl MobileNet {
         let view = if mode == Mode::Train { TRACKED } else { DETACHED };
         let mut activations = batch_innermost(images)?;
         for convolution in &self.convolutions {
-            activations = convolution.forward(&activations, self.batch_norm, mode, view)?;
+            activations = convolution.forward(&activations, &self.config, mode, view)?;
         }
         let features = global_mean_pool(&activations)?;
         Ok(linear(&features, &view(&self.head_weight), &view(&self.head_bias))?)
@@ -185,18 +158,18 @@ impl Conv {
         format!("{}_weights", self.layer.name)
     }
 
-    /// Convolution, batch norm, ReLU.
+    /// Convolution, batch norm, activation.
     fn forward(
         &self,
         x: &Tensor,
-        batch_norm: BatchNorm,
+        network: &MobileNetConfig,
         mode: Mode,
         view: View,
     ) -> candle_core::Result<Tensor> {
         let weight = view(&self.weight);
         let y = match self.layer.kind {
-            ConvKind::Stem => conv3x3(x, &weight, self.layer.stride)?,
-            ConvKind::Depthwise => depthwise3x3(x, &weight, self.layer.stride)?,
+            ConvKind::Stem => conv3x3(x, &weight, self.layer.stride, network.padding)?,
+            ConvKind::Depthwise => depthwise3x3(x, &weight, self.layer.stride, network.padding)?,
             ConvKind::Pointwise => pointwise(x, &weight)?,
         };
         let statistics = match mode {
@@ -205,12 +178,13 @@ impl Conv {
             }
             Mode::Train => {
                 let statistics = ChannelStatistics::of_batch(&y)?;
-                blend(&self.running_mean, &statistics.mean()?, batch_norm.momentum)?;
-                blend(&self.running_variance, &statistics.variance()?, batch_norm.momentum)?;
+                blend(&self.running_mean, &statistics.mean()?, network.bn_momentum)?;
+                blend(&self.running_variance, &statistics.variance()?, network.bn_momentum)?;
                 statistics
             }
         };
-        batch_norm_relu(&y, &statistics, [&view(&self.scale), &view(&self.offset)], batch_norm.epsilon)
+        let form = Form { epsilon: network.bn_epsilon, activation: network.activation };
+        batch_norm_relu(&y, &statistics, [&view(&self.scale), &view(&self.offset)], form)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The layer table and the parameters that follow from it.
 
-use crate::{Error, Result};
+use crate::{Activation, Error, Padding, Result};
 
 /// Name of the weight of the classifier head, `[features, classes]`.
 pub const HEAD_WEIGHT: &str = "fc7_weights";
@@ -16,6 +16,29 @@ pub struct MobileNetConfig {
     pub channels: usize,
     /// Classes.
     pub classes: usize,
+    /// What follows each batch norm.
+    pub activation: Activation,
+    /// Where the 3×3 convolutions have their border of zeros.
+    pub padding: Padding,
+    /// ε of batch norm, added to the variance.
+    pub bn_epsilon: f64,
+    /// Share of the old running statistics kept at each step: `running = momentum·running + (1 − momentum)·batch`.
+    pub bn_momentum: f64,
+}
+
+impl MobileNetConfig {
+    /// PaddleSlim's network: ReLU, symmetric padding, ε = 1e-5, momentum 0.9.
+    pub const fn new(scale: f64, channels: usize, classes: usize) -> Self {
+        Self {
+            scale,
+            channels,
+            classes,
+            activation: Activation::Relu,
+            padding: Padding::Symmetric,
+            bn_epsilon: 1e-5,
+            bn_momentum: 0.9,
+        }
+    }
 }
 
 /// The three kinds of convolution in a MobileNetV1.
@@ -29,7 +52,7 @@ pub enum ConvKind {
     Pointwise,
 }
 
-/// One convolution, followed by batch norm and ReLU.
+/// One convolution, followed by batch norm and an activation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvLayer {
     /// Canonical name, the prefix of its parameters: `conv2_1_dw`.
@@ -104,7 +127,7 @@ const BLOCKS: [(&str, usize, usize, usize); 13] = [
 /// # Errors
 /// [`Error::Scale`] if a layer is left without channels, [`Error::Empty`] without input channels or classes.
 pub fn layers(config: &MobileNetConfig) -> Result<Vec<ConvLayer>> {
-    let &MobileNetConfig { scale, channels, classes } = config;
+    let &MobileNetConfig { scale, channels, classes, .. } = config;
     if channels == 0 || classes == 0 {
         return Err(Error::Empty { channels, classes });
     }
@@ -192,7 +215,7 @@ mod tests {
 
     #[test]
     fn imagenet_counts() {
-        let config = MobileNetConfig { scale: 1.0, channels: 3, classes: 1000 };
+        let config = MobileNetConfig::new(1.0, 3, 1000);
         let parameters = parameters(&config).unwrap();
         let count = |keep: fn(&Parameter) -> bool| -> usize {
             parameters.iter().filter(|p| keep(p)).map(|p| p.shape.iter().product::<usize>()).sum()
@@ -204,8 +227,8 @@ mod tests {
 
     #[test]
     fn a_scale_without_channels_is_refused() {
-        let error = layers(&MobileNetConfig { scale: 0.01, channels: 3, classes: 10 }).unwrap_err();
+        let error = layers(&MobileNetConfig::new(0.01, 3, 10)).unwrap_err();
         assert!(error.to_string().contains("at least 0.03125"), "{error}");
-        assert!(layers(&MobileNetConfig { scale: f64::NAN, channels: 3, classes: 10 }).is_err());
+        assert!(layers(&MobileNetConfig::new(f64::NAN, 3, 10)).is_err());
     }
 }

@@ -1,7 +1,8 @@
-//! Batch norm followed by ReLU.
+//! Batch norm followed by ReLU or ReLU6.
 
 use crate::host::{Element, Op, Operand, Output, Ternary, Unary, ensure, only_tracked};
 use candle_core::{Result, Shape, Tensor};
+use sparse_kernels::host::activation::Activation;
 use sparse_kernels::host::batch_norm::{self, Channels};
 
 /// Mean and biased variance of each channel, as one tensor `[2, C]`.
@@ -43,7 +44,16 @@ impl ChannelStatistics {
     }
 }
 
-/// `max(0, (x − mean) / sqrt(variance + epsilon) · scale + offset)`.
+/// The constants of a [`batch_norm_relu`].
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// What follows.
+    pub activation: Activation,
+}
+
+/// `activation((x − mean) / sqrt(variance + epsilon) · scale + offset)`.
 ///
 /// Shapes: `x: [C, H, W, N]`, `scale, offset: [C]`. In the backward pass the statistics are taken to be those
 /// of `x` itself, so train with [`ChannelStatistics::of_batch`] and use [`ChannelStatistics::given`] only for
@@ -55,9 +65,9 @@ pub fn batch_norm_relu(
     x: &Tensor,
     statistics: &ChannelStatistics,
     [scale, offset]: [&Tensor; 2],
-    epsilon: f64,
+    form: Form,
 ) -> Result<Tensor> {
-    let op = Forward { statistics: statistics.clone(), epsilon };
+    let op = Forward { statistics: statistics.clone(), form };
     x.contiguous()?.apply_op3(&scale.contiguous()?, &offset.contiguous()?, Op(op))
 }
 
@@ -71,11 +81,11 @@ fn batch_norm_relu_gradients(
     [x, y, dy]: [&Tensor; 3],
     statistics: &ChannelStatistics,
     scale: &Tensor,
-    epsilon: f64,
+    form: Form,
 ) -> Result<[Tensor; 3]> {
     let statistics = &statistics.0;
-    let sums = x.apply_op3_no_bwd(y, dy, &Op(ParameterGradients { statistics, epsilon, scale }))?;
-    let dx = x.apply_op3_no_bwd(y, dy, &Op(InputGradient { statistics, epsilon, scale, sums: &sums }))?;
+    let sums = x.apply_op3_no_bwd(y, dy, &Op(ParameterGradients { statistics, form, scale }))?;
+    let dx = x.apply_op3_no_bwd(y, dy, &Op(InputGradient { statistics, form, scale, sums: &sums }))?;
     Ok([dx, sums.get(0)?, sums.get(1)?])
 }
 
@@ -95,14 +105,14 @@ impl Unary for Statistics {
 
 struct Forward {
     statistics: ChannelStatistics,
-    epsilon: f64,
+    form: Form,
 }
 
 /// Runs `body` on the statistics as slices.
 fn with_channels<T: Element, R>(
     statistics: &Tensor,
     scale: &[T],
-    epsilon: f64,
+    form: Form,
     body: impl FnOnce(Channels<'_, T>) -> R,
 ) -> Result<R> {
     let (storage, layout) = statistics.storage_and_layout();
@@ -111,7 +121,8 @@ fn with_channels<T: Element, R>(
     };
     let both = Operand::<T>::new(storage, layout)?;
     let (mean, variance) = both.data.split_at(scale.len());
-    Ok(body(Channels { mean, variance, scale, epsilon }))
+    let Form { epsilon, activation } = form;
+    Ok(body(Channels { mean, variance, scale, epsilon, activation }))
 }
 
 impl Ternary for Forward {
@@ -122,7 +133,7 @@ impl Ternary for Forward {
         ensure(scale.dims == [channels] && offset.dims == [channels], Self::NAME, x.dims, scale.dims)?;
         ensure(self.statistics.0.dims() == [2, channels], Self::NAME, x.dims, self.statistics.0.dims())?;
         let mut y = vec![T::default(); x.data.len()];
-        with_channels(&self.statistics.0, scale.data, self.epsilon, |channels| {
+        with_channels(&self.statistics.0, scale.data, self.form, |channels| {
             batch_norm::forward(x.data, channels, offset.data, &mut y);
         })?;
         Ok((y, Shape::from(x.dims.to_vec())))
@@ -135,7 +146,7 @@ impl Ternary for Forward {
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
         let tracked = [x, scale, offset].map(Tensor::track_op);
-        let gradients = batch_norm_relu_gradients([x, y, dy], &self.statistics, scale, self.epsilon)?;
+        let gradients = batch_norm_relu_gradients([x, y, dy], &self.statistics, scale, self.form)?;
         Ok(only_tracked(gradients, tracked))
     }
 }
@@ -143,7 +154,7 @@ impl Ternary for Forward {
 /// Gradients to scale and offset, as one tensor `[2, C]`.
 struct ParameterGradients<'a> {
     statistics: &'a Tensor,
-    epsilon: f64,
+    form: Form,
     scale: &'a Tensor,
 }
 
@@ -155,7 +166,7 @@ impl Ternary for ParameterGradients<'_> {
         let mut both = vec![T::default(); 2 * channels];
         let (dscale, doffset) = both.split_at_mut(channels);
         let scale = self.scale.to_vec1::<T>()?;
-        with_channels(self.statistics, &scale, self.epsilon, |channels| {
+        with_channels(self.statistics, &scale, self.form, |channels| {
             batch_norm::parameter_gradients([x.data, y.data, dy.data], channels, dscale, doffset);
         })?;
         Ok((both, Shape::from((2, channels))))
@@ -165,7 +176,7 @@ impl Ternary for ParameterGradients<'_> {
 /// `sums: [2, C]`, the gradients to scale and offset.
 struct InputGradient<'a> {
     statistics: &'a Tensor,
-    epsilon: f64,
+    form: Form,
     scale: &'a Tensor,
     sums: &'a Tensor,
 }
@@ -178,7 +189,7 @@ impl Ternary for InputGradient<'_> {
         let scale = self.scale.to_vec1::<T>()?;
         let sums = self.sums.flatten_all()?.to_vec1::<T>()?;
         let (dscale, doffset) = sums.split_at(scale.len());
-        with_channels(self.statistics, &scale, self.epsilon, |channels| {
+        with_channels(self.statistics, &scale, self.form, |channels| {
             batch_norm::input_gradient([x.data, y.data, dy.data], channels, [dscale, doffset], &mut dx);
         })?;
         Ok((dx, Shape::from(x.dims.to_vec())))

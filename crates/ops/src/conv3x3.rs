@@ -4,19 +4,20 @@ use crate::host::{Binary, Element, Op, Operand, Output, dims4, ensure, only_trac
 use candle_core::{Result, Shape, Tensor, bail};
 use sparse_kernels::host::activation::OutputGradient;
 use sparse_kernels::host::conv3x3::{self, Dims};
+use sparse_kernels::host::padding::Padding;
 
-/// 3×3 convolution, padding 1.
+/// 3×3 convolution with a border of zeros.
 ///
 /// Shapes: `x: [Cin, H, W, N]`, `weight: [Cout, Cin, 3, 3]`, result `[Cout, ceil(H/stride), ceil(W/stride), N]`.
 /// `stride` is 1 or 2.
 ///
 /// # Errors
 /// If the shapes do not fit together, the stride is another, or the element type is not f32 or f64.
-pub fn conv3x3(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
+pub fn conv3x3(x: &Tensor, weight: &Tensor, stride: usize, padding: Padding) -> Result<Tensor> {
     if !(1..=2).contains(&stride) {
         bail!("conv3x3: stride must be 1 or 2, got {stride}");
     }
-    x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward { stride }))
+    x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward(Geometry { stride, padding })))
 }
 
 /// Gradient of [`conv3x3`] to its weight.
@@ -25,26 +26,29 @@ pub fn conv3x3(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
 ///
 /// # Errors
 /// If the shapes do not fit together.
-fn conv3x3_weight_gradient(x: &Tensor, dy: &Tensor, stride: usize) -> Result<Tensor> {
-    dy.apply_op2_no_bwd(x, &Op(WeightGradient { stride }))
+fn conv3x3_weight_gradient(x: &Tensor, dy: &Tensor, geometry: Geometry) -> Result<Tensor> {
+    dy.apply_op2_no_bwd(x, &Op(WeightGradient(geometry)))
 }
 
-struct Forward {
+#[derive(Clone, Copy)]
+struct Geometry {
     stride: usize,
+    padding: Padding,
 }
+
+struct Forward(Geometry);
 
 /// `x`: dimensions of the forward input.
 struct InputGradient {
     x: [usize; 4],
-    stride: usize,
+    geometry: Geometry,
 }
 
-struct WeightGradient {
-    stride: usize,
-}
+struct WeightGradient(Geometry);
 
-fn dims_of([inputs, height, width, batch]: [usize; 4], outputs: usize, stride: usize) -> Dims {
-    Dims { outputs, inputs, height, width, batch, stride }
+fn dims_of([inputs, height, width, batch]: [usize; 4], outputs: usize, geometry: Geometry) -> Dims {
+    let Geometry { stride, padding } = geometry;
+    Dims { outputs, inputs, height, width, batch, stride, padding }
 }
 
 impl Binary for Forward {
@@ -52,7 +56,7 @@ impl Binary for Forward {
 
     fn run<T: Element>(&self, x: Operand<'_, T>, weight: Operand<'_, T>) -> Output<T> {
         let [outputs, inputs, kh, kw] = dims4(weight.dims, Self::NAME)?;
-        let dims = dims_of(dims4(x.dims, Self::NAME)?, outputs, self.stride);
+        let dims = dims_of(dims4(x.dims, Self::NAME)?, outputs, self.0);
         ensure(inputs == dims.inputs && (kh, kw) == (3, 3), Self::NAME, x.dims, weight.dims)?;
         let shape = Shape::from((outputs, dims.out_height(), dims.out_width(), dims.batch));
         let mut y = vec![T::default(); shape.elem_count()];
@@ -61,9 +65,9 @@ impl Binary for Forward {
     }
 
     fn gradients(&self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let stride = self.stride;
-        let input = InputGradient { x: dims4(x.dims(), Self::NAME)?, stride };
-        let gradients = [dy.apply_op2_no_bwd(weight, &Op(input))?, conv3x3_weight_gradient(x, dy, stride)?];
+        let geometry = self.0;
+        let input = InputGradient { x: dims4(x.dims(), Self::NAME)?, geometry };
+        let gradients = [dy.apply_op2_no_bwd(weight, &Op(input))?, conv3x3_weight_gradient(x, dy, geometry)?];
         Ok(only_tracked(gradients, [x, weight].map(Tensor::track_op)))
     }
 }
@@ -74,7 +78,12 @@ impl Binary for InputGradient {
     fn run<T: Element>(&self, dy: Operand<'_, T>, weight: Operand<'_, T>) -> Output<T> {
         let shape = Shape::from(self.x.to_vec());
         let mut dx = vec![T::default(); shape.elem_count()];
-        conv3x3::input_gradient(weight.data, dy.data, &mut dx, dims_of(self.x, weight.dims[0], self.stride));
+        conv3x3::input_gradient(
+            weight.data,
+            dy.data,
+            &mut dx,
+            dims_of(self.x, weight.dims[0], self.geometry),
+        );
         Ok((dx, shape))
     }
 }
@@ -83,7 +92,7 @@ impl Binary for WeightGradient {
     const NAME: &'static str = "conv3x3-weight-gradient";
 
     fn run<T: Element>(&self, dy: Operand<'_, T>, x: Operand<'_, T>) -> Output<T> {
-        let dims = dims_of(dims4(x.dims, Self::NAME)?, dy.dims[0], self.stride);
+        let dims = dims_of(dims4(x.dims, Self::NAME)?, dy.dims[0], self.0);
         let fits = [dims.outputs, dims.out_height(), dims.out_width(), dims.batch] == *dy.dims;
         ensure(fits, Self::NAME, x.dims, dy.dims)?;
         let shape = Shape::from((dims.outputs, dims.inputs, 3, 3));

@@ -6,30 +6,32 @@ use crate::host::{
 use candle_core::{Result, Shape, Tensor, bail};
 use sparse_kernels::host::activation::{Input, OutputGradient};
 use sparse_kernels::host::depthwise::{self, Dims};
+use sparse_kernels::host::padding::Padding;
 
-/// Each channel convolved with its own 3×3 kernel, padding 1.
+/// Each channel convolved with its own 3×3 kernel, with a border of zeros.
 ///
 /// Shapes: `x: [C, H, W, N]`, `weight: [C, 1, 3, 3]`, result `[C, ceil(H/stride), ceil(W/stride), N]`.
 /// `stride` is 1 or 2.
 ///
 /// # Errors
 /// If the shapes do not fit together, the stride is another, or the element type is not f32 or f64.
-pub fn depthwise3x3(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
+pub fn depthwise3x3(x: &Tensor, weight: &Tensor, stride: usize, padding: Padding) -> Result<Tensor> {
     if !(1..=2).contains(&stride) {
         bail!("depthwise3x3: stride must be 1 or 2, got {stride}");
     }
-    x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward { stride }))
+    x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward { stride, padding }))
 }
 
 struct Forward {
     stride: usize,
+    padding: Padding,
 }
 
 impl Forward {
     fn dims(&self, x: &[usize], weight: &[usize]) -> Result<Dims> {
         let [channels, height, width, batch] = dims4(x, Self::NAME)?;
         ensure(weight == [channels, 1, 3, 3], Self::NAME, x, weight)?;
-        Ok(Dims { channels, height, width, batch, stride: self.stride })
+        Ok(Dims { channels, height, width, batch, stride: self.stride, padding: self.padding })
     }
 }
 

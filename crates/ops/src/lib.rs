@@ -16,7 +16,7 @@
 //! // Gradient of a depthwise convolution to its weight: two channels, 4×4 pixels, one image.
 //! let x = Tensor::ones((2, 4, 4, 1), candle_core::DType::F32, &Device::Cpu)?;
 //! let weight = Var::ones((2, 1, 3, 3), candle_core::DType::F32, &Device::Cpu)?;
-//! let y = sparse_ops::depthwise3x3(&x, weight.as_tensor(), 1)?;
+//! let y = sparse_ops::depthwise3x3(&x, weight.as_tensor(), 1, sparse_ops::Padding::Symmetric)?;
 //! let gradients = y.sum_all()?.backward()?;
 //! let gradient = gradients.get(weight.as_tensor()).map(|g| g.dims().to_vec());
 //! assert_eq!(gradient, Some(vec![2, 1, 3, 3]));
@@ -35,7 +35,7 @@ mod pointwise;
 mod pool;
 mod sgd;
 
-pub use batch_norm::{ChannelStatistics, batch_norm_relu};
+pub use batch_norm::{ChannelStatistics, Form, batch_norm_relu};
 pub use conv3x3::conv3x3;
 pub use cross_entropy::cross_entropy;
 pub use depthwise::depthwise3x3;
@@ -45,3 +45,5 @@ pub use linear::linear;
 pub use pointwise::pointwise;
 pub use pool::global_mean_pool;
 pub use sgd::{GradientMask, Sgd, SgdConfig};
+pub use sparse_kernels::host::activation::Activation;
+pub use sparse_kernels::host::padding::Padding;

@@ -5,9 +5,10 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sparse_ops::Padding::{Same, Symmetric};
 use sparse_ops::{
-    ChannelStatistics, batch_innermost, batch_norm_relu, conv3x3, cross_entropy, depthwise3x3,
-    global_mean_pool, linear, pointwise,
+    Activation, ChannelStatistics, Form, batch_innermost, batch_norm_relu, conv3x3, cross_entropy,
+    depthwise3x3, global_mean_pool, linear, pointwise,
 };
 
 /// Step of the finite difference, and the largest relative error allowed.
@@ -53,9 +54,9 @@ fn check(name: &str, inputs: &[Tensor], op: impl Fn(&[Tensor]) -> Result<Tensor>
 
 #[test]
 fn stem_convolution() {
-    for (stride, size) in [(1, 4), (2, 5), (2, 4)] {
+    for (stride, size, padding) in [(1, 4, Symmetric), (2, 5, Symmetric), (2, 4, Symmetric), (2, 4, Same)] {
         let inputs = [random(&[3, size, size, 2], 1), random(&[4, 3, 3, 3], 2)];
-        check("conv3x3", &inputs, |i| conv3x3(&i[0], &i[1], stride));
+        check("conv3x3", &inputs, |i| conv3x3(&i[0], &i[1], stride, padding));
     }
 }
 
@@ -66,9 +67,10 @@ fn layout_change() {
 
 #[test]
 fn depthwise_convolution() {
-    for (stride, height, width) in [(1, 4, 3), (2, 5, 4), (2, 1, 1), (1, 2, 2)] {
+    let sizes = [(1, 4, 3), (2, 5, 4), (2, 1, 1), (1, 2, 2)];
+    for ((stride, height, width), padding) in sizes.into_iter().flat_map(|s| [(s, Symmetric), (s, Same)]) {
         let inputs = [random(&[3, height, width, 9], 3), random(&[3, 1, 3, 3], 4)];
-        check("depthwise3x3", &inputs, |i| depthwise3x3(&i[0], &i[1], stride));
+        check("depthwise3x3", &inputs, |i| depthwise3x3(&i[0], &i[1], stride, padding));
     }
 }
 
@@ -80,11 +82,15 @@ fn pointwise_convolution() {
 
 #[test]
 fn batch_norm_with_relu() {
-    let inputs = [random(&[3, 2, 2, 4], 7), random(&[3], 8), random(&[3], 9)];
-    check("batch_norm_relu", &inputs, |i| {
-        let statistics = ChannelStatistics::of_batch(&i[0])?;
-        batch_norm_relu(&i[0], &statistics, [&i[1], &i[2]], 1e-5)
-    });
+    // A large scale, so that some values lie above the 6 of ReLU6.
+    let scale = (random(&[3], 8) * 10.0).unwrap();
+    let inputs = [random(&[3, 2, 2, 4], 7), scale, random(&[3], 9)];
+    for activation in [Activation::Relu, Activation::Relu6] {
+        check("batch_norm_relu", &inputs, |i| {
+            let statistics = ChannelStatistics::of_batch(&i[0])?;
+            batch_norm_relu(&i[0], &statistics, [&i[1], &i[2]], Form { epsilon: 1e-5, activation })
+        });
+    }
 }
 
 #[test]
@@ -110,7 +116,7 @@ fn operands_that_do_not_fit_are_refused() {
     let x = random(&[2, 4, 4, 1], 1);
     let message = |result: Result<Tensor>| result.unwrap_err().to_string();
     assert!(message(pointwise(&x, &random(&[4, 3, 1, 1], 1))).contains("do not fit"));
-    assert!(message(depthwise3x3(&x, &random(&[2, 1, 3, 3], 1), 3)).contains("stride"));
+    assert!(message(depthwise3x3(&x, &random(&[2, 1, 3, 3], 1), 3, Same)).contains("stride"));
     let integers = Tensor::zeros((2, 2), DType::U32, &Device::Cpu).unwrap();
     assert!(message(cross_entropy(&integers, &[0, 1], 0.0)).contains("cross-entropy"));
     assert!(message(cross_entropy(&random(&[2, 2], 1), &[0, 2], 0.0)).contains("label 2"));

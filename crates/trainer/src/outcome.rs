@@ -77,9 +77,12 @@ pub(crate) fn write_weights(learner: &Learner, config: &TrainConfig, path: &Path
     let model = learner.model().config();
     let metadata = json!({
         "architecture": {
+            "activation": config.model.activation,
+            "bn_epsilon": config.model.bn_epsilon,
             "channels": model.channels,
             "classes": model.classes,
             "model": config.model.model,
+            "padding": config.model.padding,
             "scale": model.scale,
         },
         "recipe": Recipe::of(config),

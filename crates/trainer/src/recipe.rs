@@ -28,8 +28,17 @@ const NOT_IN_RECIPE: [&str; 11] = [
 ];
 
 /// Settings without which a saved state makes no sense.
-const MUST_AGREE: [&str; 6] =
-    ["data.data", "model.model", "model.scale", "model.num_classes", "train.batch_size", "train.seed"];
+const MUST_AGREE: [&str; 9] = [
+    "data.data",
+    "model.model",
+    "model.scale",
+    "model.num_classes",
+    "model.activation",
+    "model.padding",
+    "model.bn_epsilon",
+    "train.batch_size",
+    "train.seed",
+];
 
 impl Recipe {
     /// The recipe of a config.

@@ -8,7 +8,7 @@ use crate::plan::TrainPlan;
 use crate::recipe::Recipe;
 use crate::weights::load_weights;
 use candle_core::{DType, Device};
-use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
+use sparse_mobilenet::{MobileNet, Precision};
 use sparse_ops::SgdConfig;
 use sparse_prune::{GmpConfig, GradientMode, Mode, PrunerConfig, Scope, Strategy};
 use std::path::PathBuf;
@@ -27,8 +27,7 @@ pub struct Start {
 /// # Errors
 /// If the settings make no network.
 pub fn build_model(config: &TrainConfig, channels: usize) -> Result<MobileNet> {
-    let network = MobileNetConfig { scale: config.model.scale, channels, classes: config.model.num_classes };
-    Ok(MobileNet::new(network, config.train.seed, DType::F32, &Device::Cpu)?)
+    Ok(MobileNet::new(config.model.network(channels), config.train.seed, DType::F32, &Device::Cpu)?)
 }
 
 /// A learner at the step where its run begins.

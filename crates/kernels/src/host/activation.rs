@@ -10,7 +10,27 @@ use super::vector::Stored;
 use crate::Real;
 use pulp::Simd;
 
-/// Batch norm and ReLU of each channel, `[C]` each: `z = max(0, (y − mean) · gain + offset)`.
+/// What bounds a value after batch norm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `max(0, z)`.
+    #[default]
+    Relu,
+    /// `min(max(0, z), 6)` (Krizhevsky 2010, "Convolutional Deep Belief Networks on CIFAR-10").
+    Relu6,
+}
+
+impl Activation {
+    /// What lets a gradient through lies between 0 and this.
+    pub fn ceiling<T: Real>(self) -> T {
+        match self {
+            Self::Relu => T::infinity(),
+            Self::Relu6 => T::from_f64(6.0),
+        }
+    }
+}
+
+/// Batch norm and ReLU of each channel, `[C]` each: `z = min(max(0, (y − mean) · gain + offset), ceiling)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a, T> {
     /// Mean to subtract.
@@ -19,6 +39,8 @@ pub struct Norm<'a, T> {
     pub gain: &'a [T],
     /// Added last.
     pub offset: &'a [T],
+    /// [`Activation::ceiling`], for all channels.
+    pub ceiling: T,
 }
 
 /// What a convolution reads, `[C, pixels]`.
@@ -89,6 +111,7 @@ impl<'a, E: Stored> Input<'a, E> {
                 mean: norm.mean[channel],
                 gain: norm.gain[channel],
                 offset: norm.offset[channel],
+                ceiling: norm.ceiling,
             }),
         }
     }
@@ -100,6 +123,7 @@ pub(crate) struct ChannelNorm<T> {
     pub(crate) mean: T,
     pub(crate) gain: T,
     pub(crate) offset: T,
+    pub(crate) ceiling: T,
 }
 
 impl<T: Real> ChannelNorm<T> {
@@ -108,7 +132,20 @@ impl<T: Real> ChannelNorm<T> {
     pub(crate) fn apply(&self, y: T) -> T {
         let z = (y - self.mean).mul_add(self.gain, self.offset);
         // A NaN passes through, so that the loss shows it.
-        if z < T::zero() { T::zero() } else { z }
+        if z < T::zero() {
+            T::zero()
+        } else if self.ceiling < z {
+            self.ceiling
+        } else {
+            z
+        }
+    }
+
+    /// Whether a gradient passes to one element.
+    #[inline(always)]
+    pub(crate) fn lets_through(&self, y: T) -> bool {
+        let z = (y - self.mean).mul_add(self.gain, self.offset);
+        T::zero() < z && z < self.ceiling
     }
 
     /// `z` of a register, before the ReLU.
@@ -121,7 +158,24 @@ impl<T: Real> ChannelNorm<T> {
     /// `z` of a register.
     #[inline(always)]
     pub(crate) fn apply_vector<S: Simd>(&self, simd: S, y: T::Vector<S>) -> T::Vector<S> {
-        T::rectify(simd, self.linear_vector(simd, y))
+        self.bound(simd, self.linear_vector(simd, y))
+    }
+
+    /// `z` of what [`ChannelNorm::linear_vector`] gave.
+    #[inline(always)]
+    pub(crate) fn bound<S: Simd>(&self, simd: S, linear: T::Vector<S>) -> T::Vector<S> {
+        T::v_bound(simd, linear, T::v_splat(simd, self.ceiling))
+    }
+
+    /// `gradient` where it passes to an element whose [`ChannelNorm::linear_vector`] is `linear`, else 0.
+    #[inline(always)]
+    pub(crate) fn gate<S: Simd>(
+        &self,
+        simd: S,
+        linear: T::Vector<S>,
+        gradient: T::Vector<S>,
+    ) -> T::Vector<S> {
+        T::where_between(simd, linear, T::v_splat(simd, self.ceiling), gradient)
     }
 }
 

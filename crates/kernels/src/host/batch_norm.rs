@@ -2,6 +2,7 @@
 //!
 //! Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1; variance is biased, as PaddlePaddle keeps it.
 
+use super::activation::Activation;
 use super::simd::{dispatch, sum_terms};
 use crate::Real;
 use rayon::prelude::*;
@@ -36,6 +37,8 @@ pub struct Channels<'a, T> {
     pub scale: &'a [T],
     /// Added to the variance before the root.
     pub epsilon: f64,
+    /// What follows.
+    pub activation: Activation,
 }
 
 impl<T: Real> Channels<'_, T> {
@@ -45,13 +48,13 @@ impl<T: Real> Channels<'_, T> {
     }
 }
 
-/// `y = max(0, (x − mean) / sqrt(variance + ε) · scale + offset)`.
+/// `y = activation((x − mean) / sqrt(variance + ε) · scale + offset)`.
 ///
 /// Shapes: `x, y: [C, pixels]`, `offset: [C]`.
 pub fn forward<T: Real>(x: &[T], channels: Channels<'_, T>, offset: &[T], y: &mut [T]) {
     let pixels = x.len() / offset.len();
     y.par_chunks_mut(pixels).zip(x.par_chunks(pixels)).enumerate().for_each(|(c, (y, x))| {
-        let (mean, offset) = (channels.mean[c], offset[c]);
+        let (mean, offset, ceiling) = (channels.mean[c], offset[c], channels.activation.ceiling::<T>());
         let gain = channels.inverse_deviation(c) * channels.scale[c];
         dispatch(
             #[inline(always)]
@@ -60,6 +63,7 @@ pub fn forward<T: Real>(x: &[T], channels: Channels<'_, T>, offset: &[T], y: &mu
                     let value = (x - mean).mul_add(gain, offset);
                     // A NaN passes through, so that the loss shows it.
                     *y = if value < T::zero() { T::zero() } else { value };
+                    *y = if ceiling < *y { ceiling } else { *y };
                 }
             },
         );
@@ -68,11 +72,12 @@ pub fn forward<T: Real>(x: &[T], channels: Channels<'_, T>, offset: &[T], y: &mu
 
 /// The gradient behind the ReLU.
 #[inline(always)]
-fn gated<T: Real>(y: T, dy: T) -> T {
-    if y > T::zero() { dy } else { T::zero() }
+fn gated<T: Real>(y: T, dy: T, ceiling: T) -> T {
+    if y > T::zero() && y < ceiling { dy } else { T::zero() }
 }
 
-/// Gradients to scale and offset: `dscale = Σ dz·x̂`, `doffset = Σ dz` with `dz = dy` where `y > 0`, else 0.
+/// Gradients to scale and offset: `dscale = Σ dz·x̂`, `doffset = Σ dz` with `dz = dy` where
+/// `0 < y < ceiling`, else 0.
 ///
 /// Shapes: `x, y, dy: [C, pixels]`, `dscale, doffset: [C]`.
 pub fn parameter_gradients<T: Real>(
@@ -86,11 +91,12 @@ pub fn parameter_gradients<T: Real>(
         let range = c * pixels..(c + 1) * pixels;
         let (x, y, dy) = (&x[range.clone()], &y[range.clone()], &dy[range]);
         let (mean, inverse) = (channels.mean[c], channels.inverse_deviation(c));
+        let ceiling = channels.activation.ceiling::<T>();
         dispatch(
             #[inline(always)]
             || {
-                *doffset = T::from_f64(sum_terms([y, dy], |[y, dy]| gated(y, dy)));
-                let product = sum_terms([x, y, dy], |[x, y, dy]| gated(y, dy) * (x - mean));
+                *doffset = T::from_f64(sum_terms([y, dy], |[y, dy]| gated(y, dy, ceiling)));
+                let product = sum_terms([x, y, dy], |[x, y, dy]| gated(y, dy, ceiling) * (x - mean));
                 *dscale = T::from_f64(product) * inverse;
             },
         );
@@ -115,11 +121,12 @@ pub fn input_gradient<T: Real>(
         let (mean, inverse) = (channels.mean[c], channels.inverse_deviation(c));
         let gain = channels.scale[c] * inverse;
         let (constant, slope) = (doffset[c] * share, dscale[c] * share * inverse);
+        let ceiling = channels.activation.ceiling::<T>();
         dispatch(
             #[inline(always)]
             || {
                 for (((dx, &x), &y), &dy) in dx.iter_mut().zip(x).zip(y).zip(dy) {
-                    *dx = gain * (gated(y, dy) - constant - (x - mean) * slope);
+                    *dx = gain * (gated(y, dy, ceiling) - constant - (x - mean) * slope);
                 }
             },
         );
@@ -140,11 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn negative_values_are_cut_and_nan_passes() {
-        let channels = Channels { mean: &[1.0], variance: &[4.0], scale: &[2.0], epsilon: 0.0 };
-        let mut y = [0.0f64; 3];
-        forward(&[3.0, -5.0, f64::NAN], channels, &[0.5], &mut y);
-        assert_eq!(y[..2], [2.5, 0.0]);
+    fn values_are_cut_at_both_ends_and_nan_passes() {
+        let activation = Activation::Relu6;
+        let channels = Channels { mean: &[1.0], variance: &[4.0], scale: &[2.0], epsilon: 0.0, activation };
+        let mut y = [0.0f64; 4];
+        forward(&[3.0, -5.0, f64::NAN, 9.0], channels, &[0.5], &mut y);
+        assert_eq!((y[0], y[1], y[3]), (2.5, 0.0, 6.0));
         assert!(y[2].is_nan());
     }
 }

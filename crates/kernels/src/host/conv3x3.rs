@@ -1,9 +1,10 @@
-//! Dense 3×3 convolution, padding 1, stride 1 or 2: the stem of the network.
+//! Dense 3×3 convolution, stride 1 or 2: the stem of the network.
 //!
 //! It is a product of the weight with a matrix that has a row for each input channel and tap, and a column for each output
 //! pixel; the matrix is never stored, its pieces are read from the image when they are packed.
 
 use super::activation::{OutputGradient, Statistics};
+use super::padding::Padding;
 use super::product::{self, Columns, GradientRows, Left, Matrix, Plain, product_with_statistics};
 use super::vector::Stored;
 use crate::Real;
@@ -25,6 +26,8 @@ pub struct Dims {
     pub batch: usize,
     /// 1 or 2.
     pub stride: usize,
+    /// Where the border of zeros lies.
+    pub padding: Padding,
 }
 
 impl Dims {
@@ -55,8 +58,9 @@ impl Dims {
     #[inline(always)]
     fn input_under(&self, output: usize, tap: usize) -> Option<usize> {
         let (row, column) = (output / self.out_width(), output % self.out_width());
-        let r = (row * self.stride + tap / 3).checked_sub(1)?;
-        let c = (column * self.stride + tap % 3).checked_sub(1)?;
+        let before = |side| self.padding.before(side, self.stride);
+        let r = (row * self.stride + tap / 3).checked_sub(before(self.height))?;
+        let c = (column * self.stride + tap % 3).checked_sub(before(self.width))?;
         (r < self.height && c < self.width).then_some(r * self.width + c)
     }
 }

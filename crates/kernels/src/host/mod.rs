@@ -8,6 +8,7 @@ pub mod depthwise;
 mod lanes;
 pub mod linear;
 pub mod matmul;
+pub mod padding;
 pub mod pointwise;
 pub mod pool;
 pub mod product;

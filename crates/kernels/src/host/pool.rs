@@ -184,7 +184,7 @@ fn gated<T: Real, S: Simd>(
     norm: ChannelNorm<T>,
     totals: &mut Sums<T, S, 2>,
 ) -> Vector<T, S> {
-    let gradient = T::where_positive(simd, norm.linear_vector(simd, y), gradient);
+    let gradient = norm.gate(simd, norm.linear_vector(simd, y), gradient);
     let centred = T::v_sub(simd, y, T::v_splat(simd, norm.mean));
     totals.lanes[0] = T::v_add(simd, totals.lanes[0], gradient);
     totals.lanes[1] = T::v_mul_add(simd, gradient, centred, totals.lanes[1]);
@@ -201,6 +201,8 @@ mod tests {
     const MEAN: [f64; 3] = [0.25, -0.5, 0.125];
     const GAIN: [f64; 3] = [1.5, -0.75, 2.0];
     const OFFSET: [f64; 3] = [0.25, 0.125, -0.5];
+    /// Below many of the values, so that the gate shuts at both ends.
+    const CEILING: f64 = 0.75;
 
     /// y, dx and the two sums.
     type Results = [Vec<f64>; 4];
@@ -218,11 +220,11 @@ mod tests {
         for (i, &x) in x.iter().enumerate() {
             let c = i / (plane * batch);
             let pooled = i % batch * CHANNELS + c;
-            let z = if normalised { ((x - MEAN[c]) * GAIN[c] + OFFSET[c]).max(0.0) } else { x };
+            let z = if normalised { ((x - MEAN[c]) * GAIN[c] + OFFSET[c]).clamp(0.0, CEILING) } else { x };
             y[pooled] += z / plane as f64;
             dx[i] = dy[pooled] / plane as f64;
             if normalised {
-                dx[i] *= f64::from(z > 0.0);
+                dx[i] *= f64::from(z > 0.0 && z < CEILING);
                 sum[c] += dx[i];
                 product[c] += dx[i] * (x - MEAN[c]);
             }
@@ -237,7 +239,10 @@ mod tests {
         let dy = real(&values(CHANNELS * batch, 2));
         let [mean, gain, offset] = [MEAN, GAIN, OFFSET].map(|values| real(&values));
         let input = match normalised {
-            true => Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset }),
+            true => {
+                let ceiling = E::Real::from_f64(CEILING);
+                Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, ceiling })
+            }
             false => Input::Plain(&x),
         };
         // What lies in the results before must not matter.

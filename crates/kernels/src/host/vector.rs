@@ -88,8 +88,15 @@ pub trait Vectors: Sized + Copy {
     ) -> Self::Vector<S>;
     /// `value` where `gate > 0`, else 0.
     fn where_positive<S: Simd>(simd: S, gate: Self::Vector<S>, value: Self::Vector<S>) -> Self::Vector<S>;
-    /// 0 where `value < 0`, else `value`; a NaN passes.
-    fn rectify<S: Simd>(simd: S, value: Self::Vector<S>) -> Self::Vector<S>;
+    /// `value` where `0 < gate < ceiling`, else 0.
+    fn where_between<S: Simd>(
+        simd: S,
+        gate: Self::Vector<S>,
+        ceiling: Self::Vector<S>,
+        value: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    /// `value`, but 0 below 0 and `ceiling` above it; a NaN passes.
+    fn v_bound<S: Simd>(simd: S, value: Self::Vector<S>, ceiling: Self::Vector<S>) -> Self::Vector<S>;
     /// Σ of all lanes, in an order fixed by the number of lanes.
     fn v_sum<S: Simd>(simd: S, value: Self::Vector<S>) -> Self;
     /// Σ of all lanes of each of four registers, each in an order fixed by the number of lanes.
@@ -161,9 +168,15 @@ macro_rules! vectors {
                 simd.$select(simd.$less(zero, gate), value, zero)
             }
             #[inline(always)]
-            fn rectify<S: Simd>(simd: S, value: S::$V) -> S::$V {
+            fn where_between<S: Simd>(simd: S, gate: S::$V, ceiling: S::$V, value: S::$V) -> S::$V {
+                let below = simd.$select(simd.$less(gate, ceiling), value, simd.$splat(0.0));
+                Self::where_positive(simd, gate, below)
+            }
+            #[inline(always)]
+            fn v_bound<S: Simd>(simd: S, value: S::$V, ceiling: S::$V) -> S::$V {
                 let zero = simd.$splat(0.0);
-                simd.$select(simd.$less(value, zero), zero, value)
+                let above = simd.$select(simd.$less(value, zero), zero, value);
+                simd.$select(simd.$less(ceiling, above), ceiling, above)
             }
             #[inline(always)]
             fn v_sum<S: Simd>(simd: S, value: S::$V) -> Self {

@@ -3,7 +3,9 @@
 use super::buffer::Buffer;
 use crate::Result;
 use sparse_kernels::Real;
-use sparse_kernels::host::activation::{GateSums, Input, Norm, NormGradient, OutputGradient, Statistics};
+use sparse_kernels::host::activation::{
+    Activation, GateSums, Input, Norm, NormGradient, OutputGradient, Statistics,
+};
 use sparse_kernels::host::vector::Stored;
 
 /// Raw output of a convolution and the batch norm behind it.
@@ -20,6 +22,7 @@ pub(super) struct Layer<E: Stored> {
     /// scale · inverse.
     gain: Vec<E::Real>,
     offset: Vec<E::Real>,
+    activation: Activation,
     /// Backward: Σ g and Σ g·(y − mean) of the gated gradient.
     sum: Vec<E::Real>,
     product: Vec<E::Real>,
@@ -53,27 +56,33 @@ impl<E: Stored> Layer<E> {
         (self.y.as_mut_slice(), Statistics { shift, mean: &mut self.mean, variance: &mut self.variance })
     }
 
-    /// The batch norm that follows from the statistics.
-    pub(super) fn normalise(&mut self, scale: &[E::Real], offset: &[E::Real], epsilon: f64) {
+    /// The batch norm that follows from the statistics, and what comes behind it.
+    pub(super) fn normalise(
+        &mut self,
+        [scale, offset]: [&[E::Real]; 2],
+        epsilon: f64,
+        activation: Activation,
+    ) {
         for (channel, &variance) in self.variance.iter().enumerate() {
             let inverse = 1.0 / (variance.widen() + epsilon).sqrt();
             self.inverse[channel] = E::Real::from_f64(inverse);
             self.gain[channel] = E::Real::from_f64(inverse * scale[channel].widen());
         }
         self.offset.copy_from_slice(offset);
+        self.activation = activation;
     }
 
     /// The output as the next layer reads it.
     pub(super) fn output(&self) -> Input<'_, E> {
-        Input::Normalised(
-            self.y.as_slice(),
-            Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset },
-        )
+        let ceiling = self.activation.ceiling();
+        let norm = Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset, ceiling };
+        Input::Normalised(self.y.as_slice(), norm)
     }
 
     /// The output as the next layer reads it, and where the sums of its gradient go.
     pub(super) fn output_and_sums(&mut self) -> (Input<'_, E>, GateSums<'_, E::Real>) {
-        let norm = Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset };
+        let ceiling = self.activation.ceiling();
+        let norm = Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset, ceiling };
         let sums = GateSums { sum: &mut self.sum, product: &mut self.product };
         (Input::Normalised(self.y.as_slice(), norm), sums)
     }

@@ -120,7 +120,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
             None => (Input::Plain(self.images.as_slice()), self.size),
             Some(before) => (before.output(), before.size),
         };
-        let stride = layer.stride;
+        let (stride, padding) = (layer.stride, model.config().padding);
         let size = [height.div_ceil(stride), width.div_ceil(stride)];
         this.resize(layer.outputs, size, batch)?;
         let running = [&convolution.running_mean, &convolution.running_variance].map(values::<E>);
@@ -132,11 +132,12 @@ impl<E: Stored<Real: Element>> Tape<E> {
         with_values([convolution.weight.as_tensor()], |[weight]: [&[E::Real]; 1]| match layer.kind {
             ConvKind::Stem => {
                 let (outputs, inputs) = (layer.outputs, layer.inputs);
-                let dims = conv3x3::Dims { outputs, inputs, height, width, batch, stride };
+                let dims = conv3x3::Dims { outputs, inputs, height, width, batch, stride, padding };
                 conv3x3::forward(x.values(), weight, y, statistics, dims);
             }
             ConvKind::Depthwise => {
-                let dims = depthwise::Dims { channels: layer.outputs, height, width, batch, stride };
+                let channels = layer.outputs;
+                let dims = depthwise::Dims { channels, height, width, batch, stride, padding };
                 depthwise::forward(x, weight, y, statistics, dims);
             }
             ConvKind::Pointwise => {
@@ -145,12 +146,13 @@ impl<E: Stored<Real: Element>> Tape<E> {
                 pointwise::forward(weight, sparse, x, y, statistics, dims);
             }
         })?;
-        blend(&mut running_mean, &this.mean, model.batch_norm.momentum);
-        blend(&mut running_variance, &this.variance, model.batch_norm.momentum);
+        let network = model.config();
+        blend(&mut running_mean, &this.mean, network.bn_momentum);
+        blend(&mut running_variance, &this.variance, network.bn_momentum);
         set(&convolution.running_mean, running_mean)?;
         set(&convolution.running_variance, running_variance)?;
         let (scale, offset) = (values::<E>(&convolution.scale)?, values::<E>(&convolution.offset)?);
-        this.normalise(&scale, &offset, model.batch_norm.epsilon);
+        this.normalise([&scale, &offset], network.bn_epsilon, network.activation);
         Ok(())
     }
 
@@ -186,7 +188,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
         self.times.head.backward += start.elapsed();
         for (index, convolution) in model.convolutions.iter().enumerate().rev() {
             let start = Instant::now();
-            self.convolution_backward(convolution, index, &mut gradients)?;
+            self.convolution_backward(model, convolution, index, &mut gradients)?;
             self.times.convolution(index).backward += start.elapsed();
         }
         Ok(gradients)
@@ -219,6 +221,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
     /// The gradients of one convolution, and the gated gradient of the one before.
     fn convolution_backward(
         &mut self,
+        model: &MobileNet,
         convolution: &Conv,
         index: usize,
         gradients: &mut BTreeMap<String, Tensor>,
@@ -229,13 +232,13 @@ impl<E: Stored<Real: Element>> Tape<E> {
         let [dscale, doffset] = this.close_gradient(batch);
         let [g, dx] = &mut self.gradients;
         let dy = this.gradient(g.as_slice());
-        let stride = layer.stride;
+        let (stride, padding) = (layer.stride, model.config().padding);
         let mut dw = vec![E::Real::from_f64(0.0); convolution.weight.elem_count()];
         match before.last_mut() {
             None => {
                 let [height, width] = self.size;
                 let (outputs, inputs) = (layer.outputs, layer.inputs);
-                let dims = conv3x3::Dims { outputs, inputs, height, width, batch, stride };
+                let dims = conv3x3::Dims { outputs, inputs, height, width, batch, stride, padding };
                 conv3x3::weight_gradient(self.images.as_slice(), dy, &mut dw, dims);
             }
             Some(before) => {
@@ -251,7 +254,8 @@ impl<E: Stored<Real: Element>> Tape<E> {
                         let dims = pointwise::Dims { outputs: layer.outputs, inputs: layer.inputs, pixels };
                         pointwise::backward(weight, kept, x, dy, Gradients { dx, sums, dw: &mut dw }, dims);
                     } else {
-                        let dims = depthwise::Dims { channels: layer.outputs, height, width, batch, stride };
+                        let channels = layer.outputs;
+                        let dims = depthwise::Dims { channels, height, width, batch, stride, padding };
                         depthwise::backward(x, weight, dy, dx, sums, &mut dw, dims);
                     }
                 })?;

@@ -45,7 +45,7 @@ pub(super) fn normal(rng: &mut SampleRng, count: usize) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    const NETWORK: MobileNetConfig = MobileNetConfig { scale: 0.25, channels: 3, classes: 10 };
+    const NETWORK: MobileNetConfig = MobileNetConfig::new(0.25, 3, 10);
 
     #[test]
     fn each_pointwise_layer_loses_exactly_its_share() {

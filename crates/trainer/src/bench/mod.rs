@@ -94,7 +94,7 @@ impl BenchConfig {
     }
 
     fn network(&self) -> MobileNetConfig {
-        MobileNetConfig { scale: self.scale, channels: CHANNELS, classes: self.classes }
+        MobileNetConfig::new(self.scale, CHANNELS, self.classes)
     }
 }
 

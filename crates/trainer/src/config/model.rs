@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sparse_mobilenet::MobileNetConfig;
 
 use super::{
     DataKind,
@@ -17,6 +18,26 @@ pub enum Architecture {
     MobileNet,
 }
 
+/// What follows each batch norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// `max(0, z)`.
+    Relu,
+    /// `min(max(0, z), 6)`.
+    Relu6,
+}
+
+/// Where the 3×3 convolutions have their border of zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Padding {
+    /// One line on every side.
+    Symmetric,
+    /// TensorFlow's "SAME".
+    Same,
+}
+
 /// Section `model`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +48,12 @@ pub struct ModelSection {
     pub scale: f64,
     /// Outputs of the head.
     pub num_classes: usize,
+    /// What follows each batch norm.
+    pub activation: Activation,
+    /// Where the 3×3 convolutions have their border of zeros.
+    pub padding: Padding,
+    /// ε of batch norm, above 0.
+    pub bn_epsilon: f64,
     /// Weights to start from: a file, or a folder with `weights.safetensors`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrained_model: Option<PathBuf>,
@@ -36,6 +63,9 @@ pub(super) const KEYS: SectionKeys = &[
     ("model", "\"MobileNet\", the one network there is"),
     ("scale", "a width multiplier above 0"),
     ("num_classes", "a whole number, 1 or more"),
+    ("activation", "\"relu\" or \"relu6\""),
+    ("padding", "\"symmetric\" or \"same\""),
+    ("bn_epsilon", "a number above 0, such as 1e-5"),
     ("pretrained_model", "a weights file or a run folder"),
 ];
 
@@ -44,12 +74,38 @@ impl ModelSection {
     #[must_use]
     pub fn defaults(data: DataKind) -> Self {
         let num_classes = data.classes();
-        Self { model: Architecture::MobileNet, scale: 1.0, num_classes, pretrained_model: None }
+        Self {
+            model: Architecture::MobileNet,
+            scale: 1.0,
+            num_classes,
+            activation: Activation::Relu,
+            padding: Padding::Symmetric,
+            bn_epsilon: 1e-5,
+            pretrained_model: None,
+        }
+    }
+
+    /// The network for images of `channels` channels.
+    #[must_use]
+    pub fn network(&self, channels: usize) -> MobileNetConfig {
+        MobileNetConfig {
+            activation: match self.activation {
+                Activation::Relu => sparse_mobilenet::Activation::Relu,
+                Activation::Relu6 => sparse_mobilenet::Activation::Relu6,
+            },
+            padding: match self.padding {
+                Padding::Symmetric => sparse_mobilenet::Padding::Symmetric,
+                Padding::Same => sparse_mobilenet::Padding::Same,
+            },
+            bn_epsilon: self.bn_epsilon,
+            ..MobileNetConfig::new(self.scale, channels, self.num_classes)
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), Problem> {
         require(self.scale.is_finite() && self.scale > 0.0, "model.scale")?;
         require(self.num_classes >= 1, "model.num_classes")?;
+        require(self.bn_epsilon.is_finite() && self.bn_epsilon > 0.0, "model.bn_epsilon")?;
         let named = |path: &PathBuf| !path.as_os_str().is_empty();
         require(self.pretrained_model.as_ref().is_none_or(named), "model.pretrained_model")
     }
@@ -71,6 +127,13 @@ mod tests {
             assert_eq!(key_at_fault(|section| section.scale = scale), "model.scale");
         }
         assert!(ModelSection::defaults(DataKind::Mnist).check().is_ok());
+    }
+
+    #[test]
+    fn epsilon_is_above_zero() {
+        for epsilon in [0.0, -1e-5, f64::NAN, f64::INFINITY] {
+            assert_eq!(key_at_fault(|section| section.bn_epsilon = epsilon), "model.bn_epsilon");
+        }
     }
 
     #[test]

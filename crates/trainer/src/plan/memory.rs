@@ -1,6 +1,6 @@
 //! The size of the network, and an estimate of the memory a run needs.
 
-use sparse_mobilenet::{MobileNetConfig, layers, parameters};
+use sparse_mobilenet::{layers, parameters};
 
 use crate::{
     config::{Precision, TrainConfig},
@@ -29,8 +29,7 @@ impl ModelSize {
     /// [`crate::error::Error::Model`] when there is no network of this width.
     pub fn of(config: &TrainConfig, data: &DataSize) -> Result<Self> {
         let [channels, mut height, mut width] = data.image_shape;
-        let network =
-            MobileNetConfig { scale: config.model.scale, channels, classes: config.model.num_classes };
+        let network = config.model.network(channels);
         let (mut parameter_count, mut trainable) = (0, 0);
         for parameter in parameters(&network)? {
             let count = parameter.shape.iter().product::<usize>();

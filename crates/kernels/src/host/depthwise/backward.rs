@@ -152,11 +152,12 @@ impl<E: Stored> WithSimd for Channel<'_, E> {
         let Self { x, norm, kernel, dy, dx, scratch, dims } = self;
         let Scratch { lines, x: [x_even, x_odd], dx: [dx_even, dx_odd] } = scratch;
         let tails = [tail::<E::Real, S>(simd, dims.out_row()), tail::<E::Real, S>(simd, dims.odd_row())];
+        let before = dims.before();
         let mut sums = Sums::new(simd);
         let mut filled = 0;
         for row in 0..dims.height {
-            // The last row of outputs that saw this row of inputs is (row + 1) / stride; its line is one more.
-            let end = (row + 1) / dims.stride + 2;
+            // The last row of outputs that saw this row of inputs; its line is one more.
+            let end = (row + before[0]) / dims.stride + 2;
             for line in filled..end {
                 dy.fill(simd, lines, line, tails[0], dims);
             }
@@ -169,12 +170,16 @@ impl<E: Stored> WithSimd for Channel<'_, E> {
                 seen.collect(simd, [0, 1, 2, 3, 4, 5, 6, 7, 8], (x, dx), len, &mut sums);
             } else {
                 split_row(&x[..dims.row()], x_even, x_odd, dims.batch);
-                if row % 2 == 0 {
-                    seen.collect(simd, [4], (x_even, dx_even), len, &mut sums);
-                    seen.collect(simd, [3, 5], (x_odd, dx_odd), odd_len, &mut sums);
+                let (even, odd) =
+                    ((&x_even[..], &mut dx_even[..], len), (&x_odd[..], &mut dx_odd[..], odd_len));
+                // Through the middle tap an output sees the pixels of one half, through the outer taps those of the other.
+                let (middle, outer) = if before[1] == 1 { (even, odd) } else { (odd, even) };
+                if (row + before[0]) % 2 == 1 {
+                    seen.collect(simd, [4], (middle.0, middle.1), middle.2, &mut sums);
+                    seen.collect(simd, [3, 5], (outer.0, outer.1), outer.2, &mut sums);
                 } else {
-                    seen.collect(simd, [1, 7], (x_even, dx_even), len, &mut sums);
-                    seen.collect(simd, [0, 2, 6, 8], (x_odd, dx_odd), odd_len, &mut sums);
+                    seen.collect(simd, [1, 7], (middle.0, middle.1), middle.2, &mut sums);
+                    seen.collect(simd, [0, 2, 6, 8], (outer.0, outer.1), outer.2, &mut sums);
                 }
                 merge_row(dx_even, dx_odd, &mut dx[..dims.row()], dims.batch);
             }
@@ -202,7 +207,11 @@ impl<T: Real, E: Stored<Real = T>> Seen<'_, E> {
         let (row, column) = (tap / 3, tap % 3);
         let (line, pixel) = match self.dims.stride {
             1 => (self.row + 2 - row, 2 - column),
-            _ => ((self.row + 1 - row) / 2 + 1, if column == 0 { 2 } else { 1 }),
+            _ => {
+                let [above, left] = self.dims.before();
+                // Input `i` is pixel `i + above` of the padded plane; line and pixel 0 are zeros before the outputs.
+                ((self.row + above + 2 - row) / 2, ((column + left) % 2 + left + 2 - column) / 2)
+            }
         };
         &self.lines.get(line)[pixel * self.dims.batch..]
     }
@@ -227,7 +236,8 @@ impl<T: Real, E: Stored<Real = T>> Seen<'_, E> {
             run.weights[i] = T::v_splat(simd, self.kernel[tap]);
             run.products[i] = sums.lanes[tap];
         }
-        let identity = ChannelNorm { mean: T::zero(), gain: T::one(), offset: T::zero() };
+        let identity =
+            ChannelNorm { mean: T::zero(), gain: T::one(), offset: T::zero(), ceiling: T::infinity() };
         match self.norm {
             Some(norm) => run.pass::<E, true>(simd, (x, dx), len, norm, self.ahead),
             None => run.pass::<E, false>(simd, (x, dx), len, identity, self.ahead),
@@ -270,14 +280,14 @@ impl<T: Real, S: Simd, const K: usize> Run<'_, T, S, K> {
             ahead.iter().for_each(|ahead| prefetch(ahead, i * lanes));
             let y = E::load_vector(simd, &x[i * lanes..]);
             let linear = if GATED { norm.linear_vector(simd, y) } else { y };
-            let gradient = run.step::<GATED>(simd, i * lanes, y, linear, norm.mean);
+            let gradient = run.step::<GATED>(simd, i * lanes, y, linear, &norm);
             E::store_vector(simd, dx, gradient);
         }
         if whole < len {
             let y = T::where_positive(simd, tail, load(simd, x_rest));
             let linear = if GATED { norm.linear_vector(simd, y) } else { y };
             let linear = T::where_positive(simd, tail, linear);
-            let gradient = run.step::<GATED>(simd, whole, y, linear, norm.mean);
+            let gradient = run.step::<GATED>(simd, whole, y, linear, &norm);
             // What this writes of the next row is written again with that row.
             store(simd, dx_rest, gradient);
         }
@@ -292,9 +302,9 @@ impl<T: Real, S: Simd, const K: usize> Run<'_, T, S, K> {
         at: usize,
         y: Vector<T, S>,
         linear: Vector<T, S>,
-        mean: T,
+        norm: &ChannelNorm<T>,
     ) -> Vector<T, S> {
-        let z = if GATED { T::rectify(simd, linear) } else { linear };
+        let z = if GATED { norm.bound(simd, linear) } else { linear };
         let mut gradient = T::v_splat(simd, T::zero());
         for i in 0..K {
             let dy = T::load_vector(simd, &self.from[i][at..]);
@@ -302,8 +312,8 @@ impl<T: Real, S: Simd, const K: usize> Run<'_, T, S, K> {
             self.products[i] = T::v_mul_add(simd, z, dy, self.products[i]);
         }
         if GATED {
-            gradient = T::where_positive(simd, linear, gradient);
-            let centred = T::v_sub(simd, y, T::v_splat(simd, mean));
+            gradient = norm.gate(simd, linear, gradient);
+            let centred = T::v_sub(simd, y, T::v_splat(simd, norm.mean));
             self.gate[0] = T::v_add(simd, self.gate[0], gradient);
             self.gate[1] = T::v_mul_add(simd, gradient, centred, self.gate[1]);
         }

@@ -63,7 +63,9 @@ impl<E: Stored> Scratch<E> {
         let odd = dims.out_row() + batch.next_multiple_of(MOST_LANES);
         let half = vec![E::default(); dims.out_row() + MOST_LANES];
         let lines = Lines::new(odd + dims.out_row());
-        Self { lines, columns: [odd - batch, 0, odd], even: half.clone(), odd: half }
+        // Zeros follow the even pixels, so that a tap may see one more than there is.
+        let columns = if dims.before()[1] == 1 { [odd - batch, 0, odd] } else { [0, odd, batch] };
+        Self { lines, columns, even: half.clone(), odd: half }
     }
 }
 
@@ -96,7 +98,7 @@ impl<E: Stored> WithSimd for Channel<'_, E> {
         // All taps are cut to one length, so that one check is enough.
         let read = dims.out_row().next_multiple_of(lanes::<E::Real, S>());
         for row in 0..dims.out_height() {
-            let first = row * dims.stride;
+            let first = row * dims.stride + 1 - dims.before()[0];
             for line in filled..first + 3 {
                 source.fill(simd, scratch, line);
             }
@@ -141,7 +143,8 @@ impl<E: Stored, S: Simd> Source<'_, E, S> {
         } else {
             split_row(&row[..dims.row()], even, odd, dims.batch);
             self.activate(simd, even, target, len);
-            self.activate(simd, odd, &mut target[columns[2]..], (dims.odd_row(), self.tails[1]));
+            let start = columns[if dims.before()[1] == 1 { 2 } else { 1 }];
+            self.activate(simd, odd, &mut target[start..], (dims.odd_row(), self.tails[1]));
         }
     }
 

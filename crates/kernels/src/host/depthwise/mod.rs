@@ -1,4 +1,4 @@
-//! Depthwise 3×3 convolution, padding 1, stride 1 or 2, with the batch norm and ReLU around it.
+//! Depthwise 3×3 convolution, stride 1 or 2, with the batch norm and ReLU around it.
 //!
 //! With the batch innermost a row of a plane is one run of W·N numbers, and the neighbour to the left lies N numbers
 //! before. Three rows with N zeros at their ends are kept in cache; every output vector is then nine products of
@@ -13,6 +13,7 @@ mod forward;
 mod tests;
 
 use super::lanes::copy;
+use super::padding::Padding;
 use super::vector::MOST_LANES;
 use crate::Real;
 
@@ -35,6 +36,8 @@ pub struct Dims {
     pub batch: usize,
     /// 1 or 2.
     pub stride: usize,
+    /// Where the border of zeros lies.
+    pub padding: Padding,
 }
 
 impl Dims {
@@ -46,6 +49,12 @@ impl Dims {
     /// Output width.
     pub fn out_width(&self) -> usize {
         self.width.div_ceil(self.stride)
+    }
+
+    /// Zeros above the first row and before the first column: 1, or 0 with stride 2.
+    #[inline(always)]
+    fn before(&self) -> [usize; 2] {
+        [self.height, self.width].map(|side| self.padding.before(side, self.stride))
     }
 
     #[inline(always)]

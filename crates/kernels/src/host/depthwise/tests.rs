@@ -25,6 +25,8 @@ struct Case {
 const MEAN: [f64; 3] = [0.25, -0.5, 0.125];
 const GAIN: [f64; 3] = [1.5, -0.75, 2.0];
 const OFFSET: [f64; 3] = [0.25, 0.125, -0.5];
+/// Below many of the values, so that the gate shuts at both ends.
+const CEILING: f64 = 0.75;
 const CONSTANT: [f64; 3] = [0.5, -0.25, 0.125];
 const SLOPE: [f64; 3] = [0.25, 0.5, -0.125];
 const SHIFT: [f64; 3] = [0.5, 0.0, -0.25];
@@ -61,8 +63,15 @@ impl Case {
             for pixel in 0..dims.out_height() * dims.out_width() {
                 let (row, column) = (pixel / dims.out_width(), pixel % dims.out_width());
                 for tap in 0..9 {
-                    let r = (row * dims.stride + tap / 3).wrapping_sub(1);
-                    let c = (column * dims.stride + tap % 3).wrapping_sub(1);
+                    // "SAME": the last window ends at the image or one behind, an odd line of zeros comes last.
+                    let before = |side: usize, out: usize| match dims.padding {
+                        Padding::Symmetric => 1,
+                        Padding::Same => ((out - 1) * dims.stride + 3 - side) / 2,
+                    };
+                    let r =
+                        (row * dims.stride + tap / 3).wrapping_sub(before(dims.height, dims.out_height()));
+                    let c =
+                        (column * dims.stride + tap % 3).wrapping_sub(before(dims.width, dims.out_width()));
                     if r >= dims.height || c >= dims.width {
                         continue;
                     }
@@ -83,7 +92,7 @@ impl Case {
         if self.normalised {
             for (i, z) in z.iter_mut().enumerate() {
                 let c = i / plane;
-                *z = ((*z - MEAN[c]) * GAIN[c] + OFFSET[c]).max(0.0);
+                *z = ((*z - MEAN[c]) * GAIN[c] + OFFSET[c]).clamp(0.0, CEILING);
             }
             for (i, dy) in dy.iter_mut().enumerate() {
                 let c = i / out_plane;
@@ -99,7 +108,7 @@ impl Case {
         let (mut sum, mut product) = (vec![0.0; CHANNELS], vec![0.0; CHANNELS]);
         if self.normalised {
             for (i, dx) in dx.iter_mut().enumerate() {
-                *dx = if z[i] > 0.0 { *dx } else { 0.0 };
+                *dx = if z[i] > 0.0 && z[i] < CEILING { *dx } else { 0.0 };
                 sum[i / plane] += *dx;
                 product[i / plane] += *dx * (self.x[i] - MEAN[i / plane]);
             }
@@ -121,7 +130,10 @@ impl Case {
             [MEAN, GAIN, OFFSET, CONSTANT, SLOPE, SHIFT].map(|values| real(&values));
         let (x, weight, g, raw) = (stored(&self.x), real(&self.weight), stored(&self.g), stored(&self.raw));
         let input = match self.normalised {
-            true => Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset }),
+            true => {
+                let ceiling = E::Real::from_f64(CEILING);
+                Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, ceiling })
+            }
             false => Input::Plain(&x),
         };
         let norm = NormGradient { mean: &mean, gain: &gain, constant: &constant, slope: &slope };
@@ -159,9 +171,10 @@ impl Case {
 fn cases() -> impl Iterator<Item = Case> {
     let planes = [(1, 1), (2, 2), (1, 5), (4, 3), (5, 4), (7, 7), (14, 9)];
     let sizes = planes.into_iter().flat_map(|plane| [1, 5, 8, 9, 32, 43].map(|batch| (plane, batch)));
-    let strided = sizes.flat_map(|(plane, batch)| [1, 2].map(|stride| (plane, batch, stride)));
-    strided.flat_map(|((height, width), batch, stride)| {
-        let dims = Dims { channels: CHANNELS, height, width, batch, stride };
+    let kinds = [(1, Padding::Symmetric), (2, Padding::Symmetric), (1, Padding::Same), (2, Padding::Same)];
+    let strided = sizes.flat_map(move |(plane, batch)| kinds.map(|kind| (plane, batch, kind)));
+    strided.flat_map(|((height, width), batch, (stride, padding))| {
+        let dims = Dims { channels: CHANNELS, height, width, batch, stride, padding };
         [false, true].map(|normalised| Case::new(dims, normalised))
     })
 }
@@ -219,8 +232,8 @@ fn the_number_of_threads_changes_no_bit() {
 
 #[test]
 fn a_nan_is_not_hidden_by_the_rectifier() {
-    let dims = Dims { channels: 1, height: 2, width: 2, batch: 1, stride: 1 };
-    let norm = Norm { mean: &[0.0f32], gain: &[1.0], offset: &[0.0] };
+    let dims = Dims { channels: 1, height: 2, width: 2, batch: 1, stride: 1, padding: Padding::Symmetric };
+    let norm = Norm { mean: &[0.0f32], gain: &[1.0], offset: &[0.0], ceiling: 6.0 };
     let mut y = [0.0; 4];
     forward(Input::Normalised(&[f32::NAN, 1.0, 1.0, 1.0], norm), &[1.0; 9], &mut y, None, dims);
     assert!(y.iter().all(|y| y.is_nan()), "{y:?}");

@@ -196,7 +196,7 @@ impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, S> {
             let [sum, product] = self.sums.lanes(row);
             for (v, vector) in tile.into_iter().enumerate() {
                 let y = E::load_vector(simd, &y[v * lanes..]);
-                let g = E::Real::where_positive(simd, norm.linear_vector(simd, y), vector);
+                let g = norm.gate(simd, norm.linear_vector(simd, y), vector);
                 E::store_vector(simd, &mut dx[v * lanes..], g);
                 *sum = E::Real::v_add(simd, *sum, g);
                 *product = E::Real::v_mul_add(simd, g, E::Real::v_sub(simd, y, mean), *product);
@@ -209,8 +209,7 @@ impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, S> {
                 *dx = E::store(value);
                 continue;
             };
-            let open = norm.apply(y.load()) > E::Real::from_f64(0.0);
-            let g = if open { value } else { E::Real::from_f64(0.0) };
+            let g = if norm.lets_through(y.load()) { value } else { E::Real::from_f64(0.0) };
             *dx = E::store(g);
             self.sums.add(row, [g.widen(), g.widen() * (y.load() - norm.mean).widen()]);
         }

@@ -6,6 +6,9 @@ use super::*;
 use crate::Real;
 use half::bf16;
 
+/// Below many of the values, so that the gate shuts at both ends.
+const CEILING: f64 = 0.75;
+
 /// Numbers in (-1, 1).
 fn values(len: usize, seed: u64) -> Vec<f64> {
     (0..len as u64).map(|i| ((i * 7919 + seed * 104_729) % 2017) as f64 / 1008.5 - 1.0).collect()
@@ -67,7 +70,7 @@ impl Case {
         let z = |i: usize, p: usize| {
             let [mean, gain, offset] = &self.of_input;
             let y = self.x[i * pixels + p];
-            if normalised { ((y - mean[i]) * gain[i] + offset[i]).max(0.0) } else { y }
+            if normalised { ((y - mean[i]) * gain[i] + offset[i]).clamp(0.0, CEILING) } else { y }
         };
         let dy = |o: usize, p: usize| {
             let [mean, gain, constant, slope] = &self.of_output;
@@ -80,7 +83,7 @@ impl Case {
         };
         let y = rows(outputs, &|o, p| (0..inputs).map(|i| w(o, i) * z(i, p)).sum());
         let dx = rows(inputs, &|i, p| {
-            let open = !normalised || z(i, p) > 0.0;
+            let open = !normalised || z(i, p) > 0.0 && z(i, p) < CEILING;
             if open { (0..outputs).map(|o| w(o, i) * dy(o, p)).sum() } else { 0.0 }
         });
         let by_row = |values: &[f64], f: &dyn Fn(usize, usize, f64) -> f64| -> Vec<f64> {
@@ -108,7 +111,8 @@ impl Case {
         let (weight, x, g, y) = (real(&self.weight), stored(&self.x), stored(&self.g), stored(&self.y));
         let [mean, gain, offset] = self.of_input.each_ref().map(|values| real(values));
         let input = if normalised {
-            Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset })
+            let ceiling = E::Real::from_f64(CEILING);
+            Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, ceiling })
         } else {
             Input::Plain(x.as_slice())
         };
