@@ -28,8 +28,9 @@ const NOT_IN_RECIPE: [&str; 11] = [
 ];
 
 /// Settings without which a saved state makes no sense.
-const MUST_AGREE: [&str; 9] = [
+const MUST_AGREE: [&str; 10] = [
     "data.data",
+    "data.classes",
     "model.model",
     "model.scale",
     "model.num_classes",
@@ -104,6 +105,8 @@ mod tests {
         assert_eq!(Recipe::of(&config), Recipe::of(&elsewhere));
         elsewhere.train.lr = 0.5;
         assert_ne!(Recipe::of(&config), Recipe::of(&elsewhere));
+        let mut config = TrainConfig::defaults(DataKind::Imagenet);
+        config.data.classes = Some(vec![3, 5]);
         for key in MUST_AGREE {
             assert!(Recipe::of(&config).settings().contains_key(key), "{key}");
         }

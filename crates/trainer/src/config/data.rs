@@ -83,6 +83,10 @@ pub struct DataSection {
     pub image_size: usize,
     /// Random crops and flips while training.
     pub augment: bool,
+    /// Labels to keep, as the data set numbers them: images of other classes are left out, and label `classes[i]`
+    /// becomes `i`. `None`: all, as they are. ImageNet only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<u32>>,
     /// Loader threads; `None`: as many as there are cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_workers: Option<usize>,
@@ -95,6 +99,7 @@ pub(super) const KEYS: SectionKeys = &[
     ("std", "a list of numbers above 0, one or one per channel, such as [127.5]"),
     ("image_size", "a whole number of pixels, 16 or more"),
     ("augment", "true or false"),
+    ("classes", "a list of different labels, 0 or more each, such as [0, 217, 482]"),
     ("num_workers", "a whole number, 0 or more"),
 ];
 
@@ -114,6 +119,7 @@ impl DataSection {
             std,
             image_size: data.image_size(),
             augment: data == DataKind::Imagenet,
+            classes: None,
             num_workers: None,
         }
     }
@@ -139,6 +145,7 @@ impl DataSection {
             return Err(Problem::new("data.std", per_channel()));
         }
         require(self.image_size >= 16, "data.image_size")?;
+        self.check_classes()?;
         let own_size = self.data.image_size();
         if self.data != DataKind::Imagenet && self.image_size != own_size {
             let rule = format!("{} images are {own_size} pixels: leave image_size out", self.data.name());
@@ -146,6 +153,22 @@ impl DataSection {
         }
         Ok(())
     }
+
+    fn check_classes(&self) -> Result<(), Problem> {
+        let Some(classes) = &self.classes else { return Ok(()) };
+        if self.data != DataKind::Imagenet {
+            let rule =
+                format!("chooses among the classes of imagenet: leave it out for {}", self.data.name());
+            return Err(Problem::new("data.classes", rule));
+        }
+        require(!classes.is_empty() && all_differ(classes), "data.classes")
+    }
+}
+
+/// Whether no label comes twice.
+fn all_differ(labels: &[u32]) -> bool {
+    let different: std::collections::BTreeSet<&u32> = labels.iter().collect();
+    different.len() == labels.len()
 }
 
 /// The number of cores this process may use.
@@ -215,6 +238,20 @@ mod tests {
         assert_eq!(text, "mnist images are 28 pixels: leave image_size out");
         let mut section = DataSection::defaults(DataKind::Imagenet);
         section.image_size = 16;
+        assert!(section.check().is_ok());
+    }
+
+    #[test]
+    fn kept_classes_differ_and_are_of_imagenet() {
+        for classes in [vec![], vec![3, 1, 3]] {
+            let chosen = Some(classes);
+            let change = |section: &mut DataSection| section.classes = chosen.clone();
+            assert_eq!(rule(DataKind::Imagenet, change).0, "data.classes");
+        }
+        let (_, text) = rule(DataKind::Mnist, |section| section.classes = Some(vec![1]));
+        assert!(text.contains("leave it out for mnist"), "{text}");
+        let mut section = DataSection::defaults(DataKind::Imagenet);
+        section.classes = Some(vec![701, 0]);
         assert!(section.check().is_ok());
     }
 

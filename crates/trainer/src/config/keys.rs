@@ -99,6 +99,7 @@ mod tests {
     fn the_key_table_lists_exactly_the_fields_of_the_config() {
         let mut config = TrainConfig::defaults(DataKind::Mnist);
         config.data.num_workers = Some(1);
+        config.data.classes = Some(vec![1]);
         config.model.pretrained_model = Some("weights".into());
         config.train.clip_norm = Some(1.0);
         config.train.use_gpu = Some(false);

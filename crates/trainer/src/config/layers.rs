@@ -108,6 +108,9 @@ impl Layers {
         if let Some(mode) = mode {
             merge(&mut merged, &nested("prune.pruning_mode", mode));
         }
+        if let Some(outputs) = outputs_of_classes(&layers.map(|(table, _)| table)) {
+            merge(&mut merged, &nested("model.num_classes", outputs));
+        }
         self.typed(&merged)
     }
 
@@ -190,6 +193,14 @@ impl Layers {
     }
 }
 
+/// An output per class of `data.classes`, where no layer gives `model.num_classes`.
+fn outputs_of_classes(layers: &[&Table]) -> Option<Value> {
+    let given = |section, name| layers.iter().find_map(|table| table.get(section)?.get(name));
+    let classes = given("data", "classes")?.as_array()?;
+    let outputs = i64::try_from(classes.len()).ok()?;
+    given("model", "num_classes").is_none().then_some(Value::Integer(outputs))
+}
+
 /// The config as a table.
 pub(super) fn to_table(config: &TrainConfig) -> Result<Table, ConfigError> {
     Table::try_from(config).map_err(ConfigError::NotToml)
@@ -256,6 +267,16 @@ mod tests {
             layers("", &["train.step_epochs=[71, 88]", "data.mean=0", "data.std=[255]"]).resolve().unwrap();
         assert_eq!(config.train.step_epochs, [71, 88]);
         assert_eq!((config.data.mean, config.data.std), (vec![0.0], vec![255.0]));
+    }
+
+    #[test]
+    fn the_network_has_an_output_per_kept_class_unless_told_otherwise() {
+        let kept = "[data]\ndata = \"imagenet\"\nclasses = [0, 217, 482]";
+        let config = layers(kept, &[]).resolve().unwrap();
+        assert_eq!((config.data.classes, config.model.num_classes), (Some(vec![0, 217, 482]), 3));
+        let config = layers(kept, &["model.num_classes=1000"]).resolve().unwrap();
+        assert_eq!(config.model.num_classes, 1000);
+        assert_eq!(layers(kept, &["data.classes=[7]"]).resolve().unwrap().model.num_classes, 1);
     }
 
     #[test]

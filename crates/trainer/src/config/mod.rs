@@ -122,6 +122,7 @@ mod tests {
     fn every_optional_key_survives_the_round_trip() {
         let mut config = TrainConfig::defaults(DataKind::Imagenet);
         config.data.num_workers = Some(3);
+        config.data.classes = Some(vec![701, 0]);
         config.model.pretrained_model = Some("a folder/with \"quotes\"".into());
         config.train.clip_norm = Some(1.0);
         config.train.use_gpu = Some(false);
