@@ -1,6 +1,6 @@
 //! The trait every data set implements, and what passes between it and the loader.
 
-use crate::{Error, Result};
+use crate::{BadImage, Error, Result};
 
 /// Labelled images that can be read by index.
 ///
@@ -14,7 +14,8 @@ use crate::{Error, Result};
 ///   [`sample_rng`](crate::sample_rng)`(seed, epoch, index)`, never from a generator kept in the data set.
 /// * [`View::Train`] asks for augmentation (none is fine), [`View::Eval`] for the plain image.
 /// * Labels are below `classes()`; the loader checks it.
-/// * Report faults with [`Error::custom`]. A panic in `read` reaches the caller as [`Error::Panicked`].
+/// * Report faults with [`Error::custom`]. A panic in `read` reaches the caller as [`Error::Panicked`]. An image
+///   that is to be passed over is [`Error::LeftOut`]: its batch becomes smaller.
 ///
 /// ```
 /// use sparse_data::{Dataset, Result, View, sample_rng};
@@ -62,6 +63,11 @@ pub trait Dataset: Send + Sync {
     ///
     /// When the image cannot be had, or `index` or the length of `image` does not fit.
     fn read(&self, index: usize, view: View, image: &mut [f32]) -> Result<u32>;
+
+    /// The images found so far that cannot be used and were replaced or left out, in order of their index.
+    fn bad_images(&self) -> Vec<BadImage> {
+        Vec::new()
+    }
 }
 
 /// How an image is to be seen.
@@ -92,7 +98,7 @@ pub enum Split {
 pub struct Batch {
     /// Number of the batch in its epoch, from 0.
     pub number: usize,
-    /// Shape `[N, C, H, W]` of the images.
+    /// Shape `[N, C, H, W]` of the images; N may be 0 where all were left out or a rank has no share.
     pub shape: [usize; 4],
     /// Pixels, `[N, C, H, W]`, normalised.
     pub images: Vec<f32>,

@@ -2,25 +2,19 @@
 
 use crate::geometry::Rectangle;
 use crate::normalise::Table;
-use crate::{Error, Result, files};
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, ImageFormat, RgbImage};
-use std::path::Path;
 
-/// Largest image file read, in bytes.
-const IMAGE_FILE_LIMIT: u64 = 1 << 28;
 /// Largest resized image, in bytes.
 const RESIZED_LIMIT: u64 = 1 << 29;
 
 /// Decodes a JPEG or PNG file, told apart by content, to 8-bit RGB: grey is repeated, transparency dropped.
 ///
 /// For grey and RGB images this equals converting after the resize, as the filter treats channels alike.
-pub(crate) fn decode(path: &Path) -> Result<RgbImage> {
-    let bytes = files::read(path, "an image on the list", IMAGE_FILE_LIMIT)?;
-    let decoded = decode_bytes(&bytes).map_err(|reason| Error::Image { path: path.to_owned(), reason })?;
-    Ok(decoded.into_rgb8())
+pub(crate) fn decode(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
+    Ok(decode_bytes(bytes)?.into_rgb8())
 }
 
 /// Decodes within the decoder's own limit of 512 MiB for the pixels.

@@ -115,7 +115,10 @@ pub enum Error {
         place: String,
     },
     /// A label that is no class.
-    #[error("{place}: label {label} is out of range, classes are 0 to {}; correct the label or the number of classes", classes.saturating_sub(1))]
+    #[error(
+        "{place}: label {label} is out of range, classes are 0 to {}; correct the label or the number of classes \
+         (`model.num_classes`)", classes.saturating_sub(1)
+    )]
     Label {
         /// File and position of the label.
         place: String,
@@ -134,13 +137,82 @@ pub enum Error {
         /// The line.
         text: String,
     },
-    /// An image file that cannot be used.
-    #[error("{} is not a usable JPEG or PNG image: {reason}; replace it or take it off the list", path.display())]
+    /// An image that cannot be used, where none may be bad.
+    #[error(
+        "{place} is not a usable JPEG or PNG image: {reason}; replace it, take it out of the data set, or set \
+         `data.bad_images` to \"skip\""
+    )]
     Image {
-        /// The image file.
-        path: PathBuf,
+        /// Where its bytes lie.
+        place: String,
         /// Why not.
         reason: String,
+    },
+    /// An image that cannot be used and is to be left out of this pass; a [`Loader`](crate::Loader) does so.
+    #[error("{place} is left out: {reason}")]
+    LeftOut {
+        /// Where its bytes lie.
+        place: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// More images than allowed cannot be used.
+    #[error(
+        "{bad} of {len} images cannot be used, more than the share of {limit} in `data.bad_images_limit`; the last one is \
+         {place}: {reason}; mend the data set (bad_images.txt in the run folder lists what was found) or raise the share"
+    )]
+    TooManyBadImages {
+        /// Bad images found so far.
+        bad: usize,
+        /// Images there are.
+        len: usize,
+        /// The share of them that may be bad.
+        limit: f64,
+        /// The one found last.
+        place: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// A folder in which no data set of a known layout lies, or more than one.
+    #[error(
+        "{} {found}; looked for {looked_for}; put one of them there, point `data.path` at another folder, or name the \
+         layout with `data.format`", path.display()
+    )]
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
+        /// The layouts that were looked for.
+        looked_for: String,
+    },
+    /// A folder or archive of a known layout that does not hold what belongs there.
+    #[error("{}: {reason}", path.display())]
+    Content {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong and what belongs there.
+        reason: String,
+    },
+    /// A tar file that cannot be read to its end.
+    #[error("{} is not a whole tar file: at byte {offset} {reason}; fetch it again", path.display())]
+    Tar {
+        /// The file.
+        path: PathBuf,
+        /// Where the fault lies.
+        offset: u64,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A layout that this build cannot read.
+    #[error("{} holds {layout} files, which this build cannot read; build it with `--features {feature}`", path.display())]
+    Feature {
+        /// The folder.
+        path: PathBuf,
+        /// The layout.
+        layout: &'static str,
+        /// The cargo feature it needs.
+        feature: &'static str,
     },
     /// A setting that cannot be used.
     #[error("{setting}: {reason}")]

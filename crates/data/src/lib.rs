@@ -1,8 +1,9 @@
 //! Image datasets, sampling, augmentation and the prefetching loader.
 //!
 //! A [`Dataset`] is a list of labelled images that can be read by index from any thread: [`Mnist`],
-//! [`Cifar10`], [`ImageFolder`] (the ImageNet layout), [`InMemory`], or one of your own. A [`Loader`] reads a
-//! data set on its own threads and hands out [`Batch`]es of `f32` pixels in `[N, C, H, W]` order on the host.
+//! [`Cifar10`], [`ImageSet`] (encoded images from a [`Source`]: any layout in which people keep ImageNet),
+//! [`InMemory`], or one of your own. A [`Loader`] reads a data set on its own threads and hands out [`Batch`]es of
+//! `f32` pixels in `[N, C, H, W]` order on the host.
 //!
 //! Invariant: what comes out is a function of (seed, epoch, index) alone. The order is a [`permutation`] of
 //! (seed, epoch), the augmentation of an image draws from [`sample_rng`] of (seed, epoch, index), and the number
@@ -26,6 +27,7 @@
 //! # Ok::<(), sparse_data::Error>(())
 //! ```
 
+mod bad_images;
 mod cifar10;
 mod crop_flip;
 mod dataset;
@@ -34,23 +36,28 @@ mod error;
 mod files;
 mod geometry;
 pub mod idx;
-mod image_folder;
+mod image_set;
 mod loader;
 mod memory;
 mod mnist;
 mod normalise;
 mod random;
 mod sampler;
+pub mod source;
+mod transform;
 mod worker;
 
+pub use bad_images::{BadImage, BadImages};
 pub use cifar10::Cifar10;
 pub use crop_flip::CropFlip;
 pub use dataset::{Batch, Dataset, Split, View};
 pub use error::{Error, Result};
-pub use image_folder::{ImageFolder, ImageFolderConfig};
+pub use image_set::{ImageSet, ImageSetConfig};
 pub use loader::{Loader, LoaderConfig, Order};
 pub use memory::InMemory;
 pub use mnist::Mnist;
 pub use normalise::Normalise;
 pub use random::{SampleRng, sample_rng};
 pub use sampler::permutation;
+pub use source::{Format, Source, SourceConfig, check_layout, open_source};
+pub use transform::{ImageFault, Transform, TransformConfig};

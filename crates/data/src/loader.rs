@@ -1,7 +1,7 @@
 //! The prefetching loader.
 
 use crate::dataset::{Batch, Dataset, View};
-use crate::worker::{Indices, Job};
+use crate::worker::{Indices, Job, Share};
 use crate::{Error, Result, permutation};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,8 +35,13 @@ pub struct LoaderConfig {
     /// Batch to start at, from 0: a run that stopped within an epoch goes on there, and what lies before is not
     /// read again.
     pub first_batch: usize,
-    /// Whether the last batch is left out when it is not full.
+    /// Whether the last batch is left out when it is not full on every rank.
     pub drop_last: bool,
+    /// Which of the processes that share the data set this is, from 0.
+    pub rank: usize,
+    /// How many processes share the data set, 1 or more. Each has a part of every step: the images of a step are
+    /// consecutive in the order of the epoch, and rank after rank takes the next `batch_size` of them.
+    pub ranks: usize,
     /// Threads that read images; 0 counts as 1. The batches do not depend on it.
     pub workers: usize,
     /// Batches kept ready, over all workers (at least one each). Memory: this many and one more per worker.
@@ -54,7 +59,8 @@ impl LoaderConfig {
     pub fn eval(batch_size: usize) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let (order, view) = (Order::Sequential, View::Eval);
-        Self { batch_size, order, view, first_batch: 0, drop_last: false, workers, prefetch: 2 * workers }
+        let (first_batch, prefetch, drop_last) = (0, 2 * workers, false);
+        Self { batch_size, order, view, first_batch, drop_last, rank: 0, ranks: 1, workers, prefetch }
     }
 }
 
@@ -62,6 +68,9 @@ impl LoaderConfig {
 ///
 /// An iterator over [`Batch`]es in a fixed order: worker `w` of `W` makes every `W`-th batch into its own
 /// bounded channel, and the channels are read in turn, so the bytes are the same for any number of workers.
+/// With several ranks each loader gives the same number of batches, and those with the same number, rank after
+/// rank, hold the images that one loader with batches of `ranks * batch_size` would give; together the ranks see
+/// every image once. A last step that is not full is shared out evenly, so that a rank's part may be empty.
 /// After an error the iterator ends. Dropping the loader, early or not, stops and joins its threads, which takes
 /// as long as the reading of one image.
 #[derive(Debug)]
@@ -81,8 +90,8 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// When the data set is empty, the batch size is 0 or (with `drop_last`) larger than the data set,
-    /// `first_batch` lies after the end, or a thread cannot be started.
+    /// When the data set is empty, the batch size is 0 or (with `drop_last`, over all ranks) larger than the data
+    /// set, `rank` is not below `ranks`, `first_batch` lies after the end, or a thread cannot be started.
     pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self> {
         let batches = count_batches(dataset.len(), &config)?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -94,7 +103,7 @@ impl Loader {
             },
             dataset,
             view: config.view,
-            batch_size: config.batch_size,
+            share: Share { batch_size: config.batch_size, rank: config.rank, ranks: config.ranks },
             stop: Arc::clone(&stop),
         });
         let (first, waited) = (config.first_batch, Duration::ZERO);
@@ -142,14 +151,19 @@ impl Loader {
 
 /// Number of batches in a pass, the configuration checked.
 fn count_batches(len: usize, config: &LoaderConfig) -> Result<usize> {
-    let LoaderConfig { batch_size, first_batch, drop_last, .. } = *config;
+    let LoaderConfig { batch_size, first_batch, drop_last, rank, ranks, .. } = *config;
     if len == 0 {
         return Err(Error::Empty { place: "the data set".to_owned() });
     }
-    if batch_size == 0 || drop_last && batch_size > len {
-        return Err(Error::BatchSize { batch_size, len });
+    if rank >= ranks {
+        let reason = format!("{rank} of {ranks} ranks cannot be used; number the ranks from 0");
+        return Err(Error::Setting { setting: "rank", reason });
     }
-    let batches = if drop_last { len / batch_size } else { len.div_ceil(batch_size) };
+    let step = batch_size.saturating_mul(ranks);
+    if step == 0 || drop_last && step > len {
+        return Err(Error::BatchSize { batch_size: step, len });
+    }
+    let batches = if drop_last { len / step } else { len.div_ceil(step) };
     if first_batch > batches {
         return Err(Error::FirstBatch { first_batch, batches });
     }

@@ -31,12 +31,30 @@ impl Indices {
     }
 }
 
+/// Which images of a step are this process's.
+pub(crate) struct Share {
+    pub(crate) batch_size: usize,
+    pub(crate) rank: usize,
+    pub(crate) ranks: usize,
+}
+
+impl Share {
+    /// The positions of step `number` in an order of `len` images.
+    fn positions(&self, number: usize, len: usize) -> Range<usize> {
+        let step = self.batch_size.saturating_mul(self.ranks);
+        let start = number * step;
+        let images = step.min(len - start);
+        let bound = |rank| start + (images as u128 * rank as u128 / self.ranks as u128) as usize;
+        bound(self.rank)..bound(self.rank + 1)
+    }
+}
+
 /// What all workers of a loader share.
 pub(crate) struct Job {
     pub(crate) dataset: Arc<dyn Dataset>,
     pub(crate) indices: Indices,
     pub(crate) view: View,
-    pub(crate) batch_size: usize,
+    pub(crate) share: Share,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
@@ -56,21 +74,22 @@ impl Job {
     fn make_batch(&self, number: usize) -> Result<Option<Batch>> {
         let [channels, height, width] = self.dataset.image_shape();
         let values = values_per_image(&*self.dataset);
-        let positions = self.positions(number);
+        let positions = self.share.positions(number, self.indices.len());
         let mut images = vec![0.0; positions.len() * values];
         let mut labels = Vec::with_capacity(positions.len());
-        for (slot, position) in positions.enumerate() {
+        for position in positions {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            labels.push(self.read(self.indices.at(position), &mut images[slot * values..][..values])?);
+            let image = &mut images[labels.len() * values..][..values];
+            match self.read(self.indices.at(position), image) {
+                Ok(label) => labels.push(label),
+                Err(Error::LeftOut { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
+        images.truncate(labels.len() * values);
         Ok(Some(Batch { number, shape: [labels.len(), channels, height, width], images, labels }))
-    }
-
-    fn positions(&self, number: usize) -> Range<usize> {
-        let start = number * self.batch_size;
-        start..start.saturating_add(self.batch_size).min(self.indices.len())
     }
 
     /// Reads one image; a panic in the data set becomes an error.
@@ -87,7 +106,8 @@ impl Job {
     }
 }
 
-fn panic_message(payload: &(dyn Any + Send)) -> String {
+/// The message of a caught panic.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

@@ -1,9 +1,12 @@
 //! Opens the data set that a config names.
 
-use crate::config::{DataKind, DataSection, TrainConfig};
+use crate::config::{BadImagePolicy, DataFormat, DataKind, DataSection, TrainConfig};
 use crate::error::Result;
 use crate::plan::DataSize;
-use sparse_data::{Cifar10, Dataset, ImageFolder, ImageFolderConfig, Mnist, Normalise, Split};
+use sparse_data::{
+    BadImages, Cifar10, Dataset, Format, ImageSet, ImageSetConfig, Mnist, Normalise, SourceConfig, Split,
+    Transform, TransformConfig, open_source,
+};
 use std::sync::Arc;
 
 /// The images to train on and those to test on.
@@ -58,11 +61,50 @@ pub fn open_split(config: &TrainConfig, split: Split) -> Result<Arc<dyn Dataset>
         }
         DataKind::Cifar10 => Arc::new(Cifar10::open(path, split, &normalise, *augment)?),
         DataKind::Imagenet => {
-            let defaults = ImageFolderConfig::imagenet(*image_size);
-            let folder = ImageFolderConfig { classes: config.model.num_classes, normalise, ..defaults };
-            Arc::new(ImageFolder::open(path, split, &folder)?)
+            let transform = TransformConfig { normalise, ..TransformConfig::imagenet(*image_size) };
+            Arc::new(open_images(config, split, &transform)?)
         }
     })
+}
+
+/// Opens encoded images.
+fn open_images(config: &TrainConfig, split: Split, transform: &TransformConfig) -> Result<ImageSet> {
+    let data = &config.data;
+    let source = open_source(&data.path, split, &source_config(data))?;
+    let (classes, outputs) = (source.class_names().len(), config.model.num_classes);
+    if (1..outputs).contains(&classes) {
+        tracing::warn!(
+            "{} has {classes} classes and the network {outputs} outputs; for an output per class give \
+             --set model.num_classes={classes}",
+            data.path.display()
+        );
+    }
+    let settings = ImageSetConfig {
+        classes: outputs,
+        image_size: transform.image_size,
+        bad_images: match data.bad_images {
+            BadImagePolicy::Error => BadImages::Refuse,
+            BadImagePolicy::Skip => BadImages::Skip { limit: data.bad_images_limit },
+        },
+    };
+    Ok(ImageSet::new(source, Transform::new(transform)?, settings)?)
+}
+
+/// Where the encoded images of a config lie.
+pub(crate) fn source_config(data: &DataSection) -> SourceConfig {
+    SourceConfig {
+        format: match data.format {
+            DataFormat::Auto => Format::Auto,
+            DataFormat::List => Format::List,
+            DataFormat::Folders => Format::Folders,
+            DataFormat::Ilsvrc => Format::Ilsvrc,
+            DataFormat::Webdataset => Format::Webdataset,
+            DataFormat::Parquet => Format::Parquet,
+        },
+        train_files: data.train_files.clone(),
+        val_files: data.val_files.clone(),
+        classes: data.classes.clone(),
+    }
 }
 
 /// The config counts MNIST's and CIFAR-10's pixels from 0 to 255, the data crate all pixels from 0 to 1.

@@ -10,7 +10,7 @@ use sparse_mobilenet::{MobileNet, Mode};
 use sparse_ops::cross_entropy;
 use std::sync::Arc;
 
-/// What an evaluation found, over every image once.
+/// What an evaluation found, over every good image once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
     /// Images seen.
@@ -32,7 +32,7 @@ pub struct Feed {
     pub workers: usize,
 }
 
-/// Tests `model` on every image of `dataset`.
+/// Tests `model` on every image of `dataset`; images that cannot be used are left out.
 ///
 /// # Errors
 /// What reading an image or an operation reports; [`Error::Stopped`] if a signal asked to stop.
@@ -49,6 +49,9 @@ pub fn evaluate(
     let (mut accuracy, mut loss, batches) = (Accuracy::default(), 0.0, loader.batches());
     for batch in loader {
         let batch = batch?;
+        if batch.labels.is_empty() {
+            continue;
+        }
         let logits = model.forward(&images_of(&batch)?, Mode::Eval)?;
         let mean = cross_entropy(&logits, &batch.labels, 0.0)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         loss += mean * batch.labels.len() as f64;

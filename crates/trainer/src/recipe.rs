@@ -13,8 +13,11 @@ use std::path::Path;
 pub struct Recipe(BTreeMap<String, Value>);
 
 /// Settings that do not change the weights.
-const NOT_IN_RECIPE: [&str; 11] = [
+const NOT_IN_RECIPE: [&str; 14] = [
     "data.path",
+    "data.format",
+    "data.train_files",
+    "data.val_files",
     "data.num_workers",
     "model.pretrained_model",
     "train.batch_size_for_validation",

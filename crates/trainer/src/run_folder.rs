@@ -7,6 +7,7 @@ use crate::outcome::Summary;
 use crate::weights::WEIGHTS_FILE;
 use serde::{Deserialize, Serialize};
 use sparse_formats::atomic;
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,9 @@ const SUMMARY: &str = "summary.json";
 pub(crate) const TEST: &str = "test.json";
 /// Earlier runs in the same folder are moved below this one.
 const EARLIER: &str = "earlier";
-const OUTPUTS: [&str; 6] = [WEIGHTS_FILE, CHECKPOINTS_FOLDER, CONFIG, METRICS, SUMMARY, TEST];
+/// The images that cannot be used.
+pub(crate) const BAD_IMAGES: &str = "bad_images.txt";
+const OUTPUTS: [&str; 7] = [WEIGHTS_FILE, CHECKPOINTS_FOLDER, CONFIG, METRICS, SUMMARY, TEST, BAD_IMAGES];
 
 /// The folder `train.model_path`.
 #[derive(Clone, Debug)]
@@ -141,6 +144,26 @@ impl RunFolder {
         write().map_err(|source| Error::io("write", &path, source))
     }
 
+    /// Adds lines to `bad_images.txt`, those that are not in it yet.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub(crate) fn list_bad_images(&self, lines: &[String]) -> Result<()> {
+        let path = self.path.join(BAD_IMAGES);
+        let listed = match std::fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(Error::io("read", &path, source)),
+        };
+        let known: HashSet<&str> = listed.lines().collect();
+        let new: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !known.contains(line)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let text: String = listed.lines().chain(new).flat_map(|line| [line, "\n"]).collect();
+        Ok(atomic::write_file(&path, text.as_bytes())?)
+    }
+
     /// Drops the metrics after `step`, which a resumed run will write again, and a line cut by a kill.
     fn cut_metrics(&self, step: usize) -> Result<()> {
         let lines = self.metrics()?;
@@ -204,6 +227,17 @@ mod tests {
         run.cut_metrics(3).unwrap();
         let text = std::fs::read_to_string(folder.path().join(METRICS)).unwrap();
         assert_eq!(text, "{\"step\":1}\n{\"step\":3}\n");
+    }
+
+    #[test]
+    fn a_bad_image_is_listed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::open(folder.path()).unwrap();
+        run.list_bad_images(&[]).unwrap();
+        assert!(!folder.path().join(BAD_IMAGES).exists());
+        run.list_bad_images(&["a".to_owned(), "b".to_owned()]).unwrap();
+        run.list_bad_images(&["b".to_owned(), "c".to_owned()]).unwrap();
+        assert_eq!(std::fs::read_to_string(folder.path().join(BAD_IMAGES)).unwrap(), "a\nb\nc\n");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `--phase test`: the accuracy and sparsity of given weights.
 
+use crate::bad_images;
 use crate::config::TrainConfig;
 use crate::datasets::open_split;
 use crate::error::Result;
@@ -29,7 +30,10 @@ pub fn test(
     let model = build_model(config, dataset.image_shape()[0])?;
     let file = load_weights(model.variables(), weights)?;
     tracing::info!("testing {} on {} images", file.display(), dataset.len());
-    let evaluation = evaluate(&model, dataset, feed(config), stop, observer)?;
+    let folder = RunFolder::open(&config.train.model_path)?;
+    let evaluation = evaluate(&model, dataset.clone(), feed(config), stop, observer);
+    bad_images::list_and_warn(&folder, "test", &*dataset, "left out")?;
+    let evaluation = evaluation?;
     let pruner = Pruner::new(&model.var_map(), PrunerConfig::new(Mode::Threshold(0.0)))?;
     let report = TestReport {
         top1: evaluation.top1,
@@ -39,6 +43,6 @@ pub fn test(
         images: evaluation.images,
         weights: file.display().to_string(),
     };
-    RunFolder::open(&config.train.model_path)?.write_json(TEST, &report)?;
+    folder.write_json(TEST, &report)?;
     Ok(report)
 }

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use crate::bad_images;
 use crate::checkpoint::Store;
 use crate::config::{PruningMode, TrainConfig};
 use crate::datasets::Datasets;
@@ -50,7 +51,11 @@ pub fn train(
     let clock = Clock::default();
     let mut run =
         Run { plan, datasets, learner, folder, store, step, clock, stop, threshold: None, tested: None };
-    match run.finish(resumed, observer) {
+    let result = run.finish(resumed, observer);
+    if result.is_err() {
+        run.list_bad_images()?;
+    }
+    match result {
         Err(Error::Stopped { signal }) => {
             run.save_checkpoint()?;
             Ok(Outcome::Stopped { step: run.step, signal })
@@ -167,6 +172,7 @@ impl Run<'_> {
 
     /// Saves and tests if the epoch that just ended is one to do so.
     fn end_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        bad_images::list_and_warn(&self.folder, "training", &*self.datasets.train, "replaced by others")?;
         let (epoch, last) = (self.plan.epoch(self.step), self.step == self.plan.total_steps);
         if last || epoch.is_multiple_of(self.plan.config.train.model_period) {
             self.save_checkpoint()?;
@@ -181,6 +187,13 @@ impl Run<'_> {
         if due && !self.folder.has_evaluation(self.step)? {
             self.test(observer)?;
         }
+        Ok(())
+    }
+
+    /// What was found before a run ends early.
+    fn list_bad_images(&self) -> Result<()> {
+        bad_images::list(&self.folder, "training", &*self.datasets.train)?;
+        bad_images::list(&self.folder, "test", &*self.datasets.test)?;
         Ok(())
     }
 
@@ -201,6 +214,7 @@ impl Run<'_> {
         let feed = feed(&self.plan.config);
         let evaluation =
             evaluate(self.learner.model(), self.datasets.test.clone(), feed, self.stop, observer)?;
+        bad_images::list_and_warn(&self.folder, "test", &*self.datasets.test, "left out")?;
         let sparsity = self.learner.pruner().sparsity()?;
         let record = EvaluationRecord::new(self.step, self.plan.epoch(self.step), evaluation, sparsity);
         if !self.folder.has_evaluation(self.step)? {

@@ -17,7 +17,7 @@ pub enum DataKind {
     Mnist,
     /// CIFAR-10, binary version: 32×32 colour images, 10 classes.
     Cifar10,
-    /// A folder of JPEG and PNG files with `train_list.txt` and `val_list.txt`, 1000 classes.
+    /// JPEG and PNG files in any of the layouts of [`DataFormat`], 1000 classes.
     Imagenet,
 }
 
@@ -64,6 +64,34 @@ impl DataKind {
     }
 }
 
+/// How the encoded images of `imagenet` lie in their folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataFormat {
+    /// The layout that the folder holds.
+    Auto,
+    /// `train_list.txt` and `val_list.txt`, lines `PATH LABEL`.
+    List,
+    /// `train/CLASS/` and `val/CLASS/`.
+    Folders,
+    /// `ILSVRC2012_img_train.tar` and `ILSVRC2012_img_val.tar`.
+    Ilsvrc,
+    /// WebDataset shards, `*.tar`.
+    Webdataset,
+    /// Shards as on the Hugging Face hub, `*.parquet`.
+    Parquet,
+}
+
+/// What to do with images that cannot be read or decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadImagePolicy {
+    /// Stop at the first one.
+    Error,
+    /// Train on the next good image in its place, leave it out of tests, and list it in `bad_images.txt`.
+    Skip,
+}
+
 /// Section `data`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +111,19 @@ pub struct DataSection {
     pub image_size: usize,
     /// Random crops and flips while training.
     pub augment: bool,
+    /// How the files lie in the folder. ImageNet only.
+    pub format: DataFormat,
+    /// The shards with training images, below the folder, with `*`, `?`, `{000..146}` and `{a,b}`; `None`: found by
+    /// their names. ImageNet only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_files: Option<String>,
+    /// The same for the test images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_files: Option<String>,
+    /// What to do with images that cannot be used.
+    pub bad_images: BadImagePolicy,
+    /// The share of the images of a split that may be bad before the run stops, a fraction in [0, 1].
+    pub bad_images_limit: f64,
     /// Labels to keep, as the data set numbers them: images of other classes are left out, and label `classes[i]`
     /// becomes `i`. `None`: all, as they are. ImageNet only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +140,11 @@ pub(super) const KEYS: SectionKeys = &[
     ("std", "a list of numbers above 0, one or one per channel, such as [127.5]"),
     ("image_size", "a whole number of pixels, 16 or more"),
     ("augment", "true or false"),
+    ("format", "\"auto\", \"list\", \"folders\", \"ilsvrc\", \"webdataset\" or \"parquet\""),
+    ("train_files", "a file name below data.path, such as train-{000..146}.tar or *train*.parquet"),
+    ("val_files", "a file name below data.path, such as val-{00..06}.tar or *val*.parquet"),
+    ("bad_images", "\"error\" or \"skip\""),
+    ("bad_images_limit", "a fraction of the images, from 0 to 1"),
     ("classes", "a list of different labels, 0 or more each, such as [0, 217, 482]"),
     ("num_workers", "a whole number, 0 or more"),
 ];
@@ -119,6 +165,11 @@ impl DataSection {
             std,
             image_size: data.image_size(),
             augment: data == DataKind::Imagenet,
+            format: DataFormat::Auto,
+            train_files: None,
+            val_files: None,
+            bad_images: BadImagePolicy::Skip,
+            bad_images_limit: 0.01,
             classes: None,
             num_workers: None,
         }
@@ -145,6 +196,11 @@ impl DataSection {
             return Err(Problem::new("data.std", per_channel()));
         }
         require(self.image_size >= 16, "data.image_size")?;
+        require((0.0..=1.0).contains(&self.bad_images_limit), "data.bad_images_limit")?;
+        let named = |files: &Option<String>| files.as_ref().is_none_or(|files| !files.is_empty());
+        require(named(&self.train_files), "data.train_files")?;
+        require(named(&self.val_files), "data.val_files")?;
+        self.check_imagenet_only()?;
         self.check_classes()?;
         let own_size = self.data.image_size();
         if self.data != DataKind::Imagenet && self.image_size != own_size {
@@ -154,13 +210,24 @@ impl DataSection {
         Ok(())
     }
 
+    /// MNIST and CIFAR-10 have one layout and all their classes.
+    fn check_imagenet_only(&self) -> Result<(), Problem> {
+        let given = [
+            ("data.format", self.format != DataFormat::Auto),
+            ("data.train_files", self.train_files.is_some()),
+            ("data.val_files", self.val_files.is_some()),
+            ("data.classes", self.classes.is_some()),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((key, _)) if self.data != DataKind::Imagenet => {
+                Err(Problem::new(key, format!("is for imagenet: leave it out for {}", self.data.name())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_classes(&self) -> Result<(), Problem> {
         let Some(classes) = &self.classes else { return Ok(()) };
-        if self.data != DataKind::Imagenet {
-            let rule =
-                format!("chooses among the classes of imagenet: leave it out for {}", self.data.name());
-            return Err(Problem::new("data.classes", rule));
-        }
         require(!classes.is_empty() && all_differ(classes), "data.classes")
     }
 }
@@ -253,6 +320,19 @@ mod tests {
         let mut section = DataSection::defaults(DataKind::Imagenet);
         section.classes = Some(vec![701, 0]);
         assert!(section.check().is_ok());
+    }
+
+    #[test]
+    fn layouts_are_of_imagenet_and_the_share_of_bad_images_is_a_fraction() {
+        assert_eq!(rule(DataKind::Mnist, |section| section.format = DataFormat::List).0, "data.format");
+        let tars = || Some("*.tar".to_owned());
+        assert_eq!(rule(DataKind::Cifar10, |section| section.val_files = tars()).0, "data.val_files");
+        let (key, _) = rule(DataKind::Imagenet, |section| section.train_files = Some(String::new()));
+        assert_eq!(key, "data.train_files");
+        for limit in [-0.1, 1.5, f64::NAN] {
+            let change = |section: &mut DataSection| section.bad_images_limit = limit;
+            assert_eq!(rule(DataKind::Imagenet, change).0, "data.bad_images_limit");
+        }
     }
 
     #[test]

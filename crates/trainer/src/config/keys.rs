@@ -99,6 +99,8 @@ mod tests {
     fn the_key_table_lists_exactly_the_fields_of_the_config() {
         let mut config = TrainConfig::defaults(DataKind::Mnist);
         config.data.num_workers = Some(1);
+        config.data.train_files = Some("train-{00..99}.tar".to_owned());
+        config.data.val_files = Some("*val*.tar".to_owned());
         config.data.classes = Some(vec![1]);
         config.model.pretrained_model = Some("weights".into());
         config.train.clip_norm = Some(1.0);

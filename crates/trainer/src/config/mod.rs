@@ -19,7 +19,7 @@ mod train;
 mod validate;
 
 pub use checkpoint::CheckpointSection;
-pub use data::{DataKind, DataSection};
+pub use data::{BadImagePolicy, DataFormat, DataKind, DataSection};
 pub use error::{ConfigError, Origin};
 pub use keys::{Key, known_keys};
 pub use layers::Layers;
@@ -122,6 +122,8 @@ mod tests {
     fn every_optional_key_survives_the_round_trip() {
         let mut config = TrainConfig::defaults(DataKind::Imagenet);
         config.data.num_workers = Some(3);
+        config.data.train_files = Some("train-{00..99}.tar".to_owned());
+        config.data.val_files = Some("*val*.tar".to_owned());
         config.data.classes = Some(vec![701, 0]);
         config.model.pretrained_model = Some("a folder/with \"quotes\"".into());
         config.train.clip_norm = Some(1.0);

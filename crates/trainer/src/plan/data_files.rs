@@ -2,6 +2,7 @@
 
 use crate::{
     config::{DataKind, DataSection, Phase},
+    datasets::source_config,
     error::{Error, Result},
 };
 
@@ -29,13 +30,13 @@ const CIFAR10: Files = Files {
     test: &["test_batch.bin"],
     gzipped: false,
 };
-const IMAGENET: Files = Files { train: &["train_list.txt"], test: &["val_list.txt"], gzipped: false };
 
 /// Checks that the folder `data.path` is there with the files the phase reads: all of them for training, those of
-/// the test set for testing.
+/// the test set for testing. Of ImageNet it checks that the folder holds one layout.
 ///
 /// # Errors
-/// [`Error::DataMissing`] with the first path that is not there; the message names the setting that moves it.
+/// [`Error::DataMissing`] with the first path that is not there; the message names the setting that moves it. What
+/// [`sparse_data::check_layout`] reports.
 pub fn data_path_check(data: &DataSection, phase: Phase) -> Result<()> {
     let missing = |path| Err(Error::DataMissing { path, data: data.data.name() });
     if !data.path.is_dir() {
@@ -44,7 +45,10 @@ pub fn data_path_check(data: &DataSection, phase: Phase) -> Result<()> {
     let files = match data.data {
         DataKind::Mnist => &MNIST,
         DataKind::Cifar10 => &CIFAR10,
-        DataKind::Imagenet => &IMAGENET,
+        DataKind::Imagenet => {
+            sparse_data::check_layout(&data.path, &source_config(data))?;
+            return Ok(());
+        }
     };
     let train = match phase {
         Phase::Train => files.train,
@@ -83,9 +87,7 @@ mod tests {
 
     #[test]
     fn every_file_is_needed_and_testing_needs_the_test_files_only() {
-        for (data, files) in
-            [(DataKind::Mnist, &MNIST), (DataKind::Cifar10, &CIFAR10), (DataKind::Imagenet, &IMAGENET)]
-        {
+        for (data, files) in [(DataKind::Mnist, &MNIST), (DataKind::Cifar10, &CIFAR10)] {
             let folder = tempfile::tempdir().unwrap();
             for name in files.test.iter().chain(files.train) {
                 let error = check(data, folder.path(), Phase::Train).unwrap_err();
@@ -103,10 +105,19 @@ mod tests {
     #[test]
     fn mnist_may_be_gzipped_and_the_others_may_not() {
         let folder = tempfile::tempdir().unwrap();
-        for name in MNIST.test.iter().chain(IMAGENET.test) {
+        for name in MNIST.test.iter().chain(CIFAR10.test) {
             fs::write(folder.path().join(format!("{name}.gz")), b"").unwrap();
         }
         assert!(check(DataKind::Mnist, folder.path(), Phase::Test).is_ok());
-        assert!(check(DataKind::Imagenet, folder.path(), Phase::Test).is_err());
+        assert!(check(DataKind::Cifar10, folder.path(), Phase::Test).is_err());
+    }
+
+    #[test]
+    fn a_folder_without_a_layout_says_what_was_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = check(DataKind::Imagenet, folder.path(), Phase::Train).unwrap_err().to_string();
+        assert!(error.contains("train_list.txt") && error.contains("data.format"), "{error}");
+        fs::write(folder.path().join("val_list.txt"), b"").unwrap();
+        assert!(check(DataKind::Imagenet, folder.path(), Phase::Train).is_ok());
     }
 }

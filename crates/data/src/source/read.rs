@@ -1,0 +1,51 @@
+//! Reading the bytes of an image, with bounds.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+/// Largest encoded image, in bytes. The largest of ImageNet has 15 MB.
+pub(super) const IMAGE_LIMIT: u64 = 1 << 28;
+
+/// Reads a whole file of at most [`IMAGE_LIMIT`] bytes.
+///
+/// What is no regular file is refused before it is opened: a pipe would wait for a writer.
+pub(super) fn file(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    check_size(metadata.len())?;
+    bytes.reserve(metadata.len() as usize + 1);
+    File::open(path)?.take(IMAGE_LIMIT + 1).read_to_end(bytes)?;
+    check_size(bytes.len() as u64)
+}
+
+/// Refuses more bytes than an image has.
+pub(super) fn check_size(len: u64) -> io::Result<()> {
+    if len <= IMAGE_LIMIT {
+        return Ok(());
+    }
+    let reason = format!("it has {len} bytes, more than the {IMAGE_LIMIT} accepted for an image");
+    Err(io::Error::new(ErrorKind::InvalidData, reason))
+}
+
+/// Fills `buffer` from a position of a file that other threads read at the same time.
+#[cfg(unix)]
+pub(super) fn at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+/// Fills `buffer` from a position of a file that other threads read at the same time.
+#[cfg(windows)]
+pub(super) fn at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, buffer, offset)?;
+        if read == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        buffer = &mut buffer[read..];
+        offset += read as u64;
+    }
+    Ok(())
+}
