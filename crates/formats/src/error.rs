@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::Dtype;
 
 /// The result of everything in this crate that can fail.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong; sizes are in bytes.
 #[derive(Debug, thiserror::Error)]
@@ -140,4 +140,76 @@ pub enum Error {
         /// Bytes there are.
         got: usize,
     },
+    /// The file is of a format that is not read.
+    #[error("`{}` is {what}", path.display())]
+    UnknownContent {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        what: &'static str,
+    },
+    /// A folder has no file of weights.
+    #[error(
+        "`{}` holds no weights; expected Paddle's one file per variable, or one file of safetensors, PyTorch or .pdparams",
+        path.display()
+    )]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder has more than one file of weights.
+    #[error("`{}` holds several files of weights ({names}); name one of them", path.display())]
+    SeveralWeights {
+        /// The folder.
+        path: PathBuf,
+        /// Some of the files.
+        names: String,
+    },
+    /// A pickle asks for a class or function that is not in the list.
+    #[error(
+        "`{}` asks for `{class}`, which is none of the containers, arrays and tensors that are read; nothing from the \
+         file was run; save the tensors alone (the state dict), best as safetensors",
+        path.display()
+    )]
+    ForbiddenClass {
+        /// The file.
+        path: PathBuf,
+        /// Module and name.
+        class: String,
+    },
+    /// A pickle is damaged, or does more than hold tensors.
+    #[error("`{}` is no usable pickle: at byte {at}, {reason}", path.display())]
+    BadPickle {
+        /// The file.
+        path: PathBuf,
+        /// Where in the pickle, in bytes.
+        at: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor, or the file as a whole, is damaged.
+    #[error("{}`{}`: {reason}", subject(tensor), path.display())]
+    BadWeights {
+        /// The file or folder.
+        path: PathBuf,
+        /// The tensor or entry; empty for the whole file.
+        tensor: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A limit that keeps a hostile file from taking memory or time.
+    #[error("`{}` passes the limit of {limit} for {what}; check where it comes from", path.display())]
+    TooLarge {
+        /// The file or folder.
+        path: PathBuf,
+        /// Of what there is too much.
+        what: &'static str,
+        /// How much there may be.
+        limit: u64,
+    },
+}
+
+/// The tensor that an error is about, as the start of a message.
+fn subject(tensor: &str) -> String {
+    if tensor.is_empty() { String::new() } else { format!("`{tensor}` of ") }
 }

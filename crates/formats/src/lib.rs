@@ -29,8 +29,10 @@ pub mod atomic;
 mod error;
 mod explain;
 mod file;
+pub mod import;
 mod tensor;
 
 pub use error::{Error, Result};
 pub use file::{METADATA_KEY, decode, encode, read, write};
+pub use import::{Format, Imported, import};
 pub use tensor::{Dtype, Tensor, Tensors};

@@ -160,7 +160,8 @@ fn numbers<T: DataType>(
 ) -> ParquetResult<Option<Vec<u32>>> {
     let (mut labels, mut values, mut levels) = (Vec::new(), Vec::new(), Vec::new());
     loop {
-        (values.clear(), levels.clear());
+        values.clear();
+        levels.clear();
         let (records, present, _) = column.read_records(CHUNK, Some(&mut levels), None, &mut values)?;
         if records == 0 {
             return Ok(Some(labels));

@@ -1,0 +1,169 @@
+//! Weights as other programs write them: named tensors, whatever the format.
+//!
+//! [`import()`] tells the format by what a file holds, never by its name. Nothing from a file is run: pickles go through
+//! a machine of our own that knows plain containers, numpy arrays and torch tensors and refuses every other class by
+//! name. No size in a file is believed before it is compared with the bytes that are there, and all tensors together
+//! take at most [`EXPANSION`] times the size of the file.
+
+mod folder;
+mod numpy;
+mod paddle_pickle;
+mod paddle_variables;
+mod pickle;
+mod sniff;
+mod state_dict;
+mod torch;
+mod torch_legacy;
+mod torch_zip;
+mod widen;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result, Tensors, decode};
+use sniff::Content;
+pub use widen::as_f32;
+
+/// Bytes in the largest file that is read.
+pub const LARGEST_FILE: u64 = 2 << 30;
+/// How many times the size of its file the tensors of a file may take; more than 1 only where tensors share storage.
+pub const EXPANSION: usize = 4;
+/// What the tensors of a small file may take anyway, in bytes.
+const SMALL: usize = 1 << 20;
+
+/// The formats that [`import()`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Safetensors.
+    Safetensors,
+    /// A folder of PaddlePaddle, one binary file per variable (`MobileNetV1_pretrained`).
+    PaddleVariables,
+    /// `.pdparams` of a static graph: a pickled dictionary of arrays.
+    PaddleStatic,
+    /// `.pdparams` of a dynamic graph: the same with the map `StructuredToParameterName@@`.
+    PaddleDygraph,
+    /// `torch.save`, the zip archive of PyTorch 1.6 and later.
+    TorchZip,
+    /// `torch.save` before PyTorch 1.6: pickles one after the other, then the storages.
+    TorchLegacy,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Safetensors => "safetensors",
+            Self::PaddleVariables => "Paddle, one file per variable",
+            Self::PaddleStatic => "Paddle .pdparams, static graph",
+            Self::PaddleDygraph => "Paddle .pdparams, dygraph",
+            Self::TorchZip => "PyTorch, zip archive",
+            Self::TorchLegacy => "PyTorch, before 1.6",
+        })
+    }
+}
+
+/// What [`import()`] found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The file or the folder of variables that was read.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: Format,
+    /// The tensors, in the element types and layouts of the file.
+    pub tensors: Tensors,
+    /// The metadata text of a safetensors file under [`crate::METADATA_KEY`].
+    pub metadata: Option<String>,
+}
+
+/// Reads a file of weights, a folder of Paddle variables, or a folder with one file of weights in it.
+///
+/// Memory: the file once as bytes, and its tensors, at most [`EXPANSION`] times its size.
+///
+/// # Errors
+/// [`Error::UnknownContent`] if the format is not one of [`Format`] (it is named where it is known),
+/// [`Error::SeveralWeights`] or [`Error::NoWeights`] for a folder, [`Error::ForbiddenClass`], [`Error::BadPickle`],
+/// [`Error::BadWeights`], [`Error::TooLarge`], [`Error::Io`], and the errors of [`decode`].
+pub fn import(path: impl AsRef<Path>) -> Result<Imported> {
+    let path = path.as_ref();
+    let Some(file) = folder::weights_in(path)? else {
+        let tensors = paddle_variables::read_folder(path)?;
+        return imported(path, Format::PaddleVariables, tensors, None);
+    };
+    let bytes = read_bounded(&file)?;
+    import_bytes(&file, &bytes)
+}
+
+/// Reads the bytes of one file of weights; `path` only names it in errors.
+///
+/// # Errors
+/// As [`import()`].
+pub fn import_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<Imported> {
+    let path = path.as_ref();
+    match sniff::content(bytes) {
+        Content::Safetensors => {
+            let (tensors, metadata) = decode(path, bytes)?;
+            imported(path, Format::Safetensors, tensors, metadata)
+        }
+        Content::Zip => imported(path, Format::TorchZip, torch_zip::read(path, bytes)?, None),
+        Content::TorchLegacy => imported(path, Format::TorchLegacy, torch_legacy::read(path, bytes)?, None),
+        Content::Pickle => {
+            let (format, tensors) = paddle_pickle::read(path, bytes)?;
+            imported(path, format, tensors, None)
+        }
+        Content::PaddleVariable => Err(Error::UnknownContent {
+            path: path.to_owned(),
+            what: "one variable of PaddlePaddle without a name, or several in one file; give the folder of one file \
+                   per variable, or a .pdparams file",
+        }),
+        Content::Other(what) => Err(Error::UnknownContent { path: path.to_owned(), what }),
+    }
+}
+
+fn imported(path: &Path, format: Format, tensors: Tensors, metadata: Option<String>) -> Result<Imported> {
+    Ok(Imported { path: path.to_owned(), format, tensors, metadata })
+}
+
+/// Reads a whole file that is no larger than [`LARGEST_FILE`].
+fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+    let io = |source| Error::Io { path: path.to_owned(), action: "read", source };
+    let bytes = fs::metadata(path).map_err(io)?.len();
+    if bytes > LARGEST_FILE {
+        return Err(Error::TooLarge { path: path.to_owned(), what: "file size", limit: LARGEST_FILE });
+    }
+    fs::read(path).map_err(io)
+}
+
+/// Room for tensors, so that a small file cannot ask for much memory.
+struct Budget {
+    left: usize,
+    limit: usize,
+}
+
+impl Budget {
+    /// The room that a file of so many bytes has.
+    fn of_file(bytes: usize) -> Self {
+        let limit = bytes.saturating_mul(EXPANSION).saturating_add(SMALL);
+        Self { left: limit, limit }
+    }
+
+    /// Takes `bytes` of it.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if there is less.
+    fn take(&mut self, path: &Path, bytes: usize) -> Result<()> {
+        let too_large =
+            || Error::TooLarge { path: path.to_owned(), what: "tensors in total", limit: self.limit as u64 };
+        self.left = self.left.checked_sub(bytes).ok_or_else(too_large)?;
+        Ok(())
+    }
+}
+
+/// An error about one tensor, or about the file if `tensor` is empty.
+fn bad(path: &Path, tensor: &str, reason: impl Into<String>) -> Error {
+    Error::BadWeights { path: path.to_owned(), tensor: tensor.to_owned(), reason: reason.into() }
+}
+
+/// Elements of a shape; `None` if there are too many for any file.
+fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |count, &length| count.checked_mul(length))
+}
