@@ -72,6 +72,30 @@ pub enum Error {
     /// A backward pass without a forward pass.
     #[error("there is no forward pass to go back from; call forward first")]
     NoForward,
+    /// No program known here calls the tensors of a MobileNetV1 so.
+    #[error("the tensors are called as in no MobileNetV1 known here ({families}); they are: {names}")]
+    ForeignNames {
+        /// Some of the names.
+        names: String,
+        /// The programs whose names are known.
+        families: String,
+    },
+    /// The state of an optimizer where weights belong.
+    #[error("it is the state of an optimizer (.pdopt: {names}); give the .pdparams file beside it")]
+    OptimizerState {
+        /// Some of the names.
+        names: String,
+    },
+    /// Tensors under the names of a program that make no network.
+    #[error("the tensors are called as in {family} but make no MobileNetV1 of model.scale {scale}: {faults}")]
+    ForeignTensors {
+        /// The program.
+        family: &'static str,
+        /// The width multiplier that stem and head suggest.
+        scale: f64,
+        /// What is missing, left over or of another shape.
+        faults: String,
+    },
     /// A tensor operation failed.
     #[error("tensor operation failed")]
     Candle(#[from] candle_core::Error),

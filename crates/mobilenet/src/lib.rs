@@ -23,6 +23,7 @@
 mod error;
 mod init;
 mod model;
+pub mod names;
 mod table;
 mod train;
 

@@ -1,0 +1,283 @@
+//! Which family a file is of, and which of its tensors makes each of our parameters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::template::{Named, Role};
+use super::{Background, FAMILIES, Family};
+use crate::{ConvKind, Error, MobileNetConfig, Result, layers, parameters};
+
+/// Features of a network of scale 1.
+const FEATURES: usize = 1024;
+/// Largest width that is believed.
+const WIDEST: usize = 16 * FEATURES;
+/// Tensors in an optimizer state of PaddlePaddle.
+const OPTIMIZER: [&str; 3] = ["_velocity_0", "_moment1_0", "LR_Scheduler"];
+
+/// The tensors of a file: name and shape.
+pub type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;
+
+/// Where a parameter comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Our name of it.
+    pub canonical: String,
+    /// Its shape in our network.
+    pub shape: Vec<usize>,
+    /// The tensor in the file; `None` for a bias that the file leaves out, which is zero.
+    pub name: Option<String>,
+    /// For each of our axes the one in the file, see [`super::arranged`].
+    pub axes: Vec<usize>,
+}
+
+/// A file whose names and shapes are those of a MobileNetV1.
+#[derive(Clone, Debug)]
+pub struct Recognised {
+    /// Whose names they are.
+    pub family: &'static Family,
+    /// The network: widths, channels and outputs by the shapes, the rest as the family has it.
+    pub network: MobileNetConfig,
+    /// Whether the first output is a background class.
+    pub background: bool,
+    /// One per parameter.
+    pub sources: Vec<Source>,
+    /// Tensors that belong to training.
+    pub ignored: Vec<String>,
+}
+
+/// Tells the family and the network from names and shapes.
+///
+/// # Errors
+/// [`Error::ForeignNames`] if no family has such names, [`Error::OptimizerState`] for a `.pdopt`, and
+/// [`Error::ForeignTensors`] naming everything that is missing, left over or of another shape.
+pub fn recognise(shapes: &Shapes<'_>) -> Result<Recognised> {
+    let family = best_family(shapes)?;
+    let mut recognised = Recognised {
+        family,
+        network: network(family, shapes),
+        background: false,
+        sources: Vec::new(),
+        ignored: Vec::new(),
+    };
+    recognised.background = family.background == Background::In(recognised.network.classes);
+    let names = family.names(&layers(&recognised.network)?);
+    let (mut missing, mut misshaped) = (Vec::new(), Vec::new());
+    let wanted: BTreeMap<String, Vec<usize>> =
+        parameters(&recognised.network)?.into_iter().map(|p| (p.name, p.shape)).collect();
+    for named in &names {
+        let expected = wanted.get(&named.canonical).cloned().unwrap_or_default();
+        match source(family, named, expected, shapes) {
+            Found::Source(source) => recognised.sources.push(source),
+            Found::Missing => missing.push(named.foreign.clone()),
+            Found::OtherShape(text) => misshaped.push(text),
+        }
+    }
+    let known: BTreeSet<&str> = names.iter().map(|named| named.foreign.as_str()).collect();
+    let strangers = shapes.keys().filter(|name| !known.contains(*name)).map(|&name| name.to_owned());
+    let (ignored, left_over): (Vec<String>, Vec<String>) =
+        strangers.partition(|name| family.ignored.iter().any(|end| name.ends_with(end)));
+    recognised.ignored = ignored;
+    if missing.is_empty() && misshaped.is_empty() && left_over.is_empty() {
+        return Ok(recognised);
+    }
+    Err(Error::ForeignTensors {
+        family: family.name,
+        scale: recognised.network.scale,
+        faults: [("missing", missing), ("left over", left_over), ("of another shape", misshaped)]
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(fault, names)| format!("{fault}: {}", shortened(&names)))
+            .collect::<Vec<_>>()
+            .join("; "),
+    })
+}
+
+/// The family that most of the names belong to.
+fn best_family(shapes: &Shapes<'_>) -> Result<&'static Family> {
+    let layers = layers(&MobileNetConfig::new(1.0, 3, FEATURES))?;
+    let hits = |family: &Family| {
+        family.names(&layers).iter().filter(|named| shapes.contains_key(named.foreign.as_str())).count()
+    };
+    let mut best: (usize, Option<&'static Family>) = (0, None);
+    for family in &FAMILIES {
+        let hits = hits(family);
+        if hits > best.0 {
+            best = (hits, Some(family));
+        }
+    }
+    if let (_, Some(family)) = best {
+        return Ok(family);
+    }
+    let names: Vec<String> = shapes.keys().map(|&name| name.to_owned()).collect();
+    if names.iter().any(|name| OPTIMIZER.iter().any(|mark| name.ends_with(mark))) {
+        return Err(Error::OptimizerState { names: shortened(&names) });
+    }
+    let families = FAMILIES.iter().map(|family| family.name).collect::<Vec<_>>().join(", ");
+    Err(Error::ForeignNames { names: shortened(&names), families })
+}
+
+/// The network that the shapes of stem and head suggest; what does not fit it is found afterwards.
+fn network(family: &'static Family, shapes: &Shapes<'_>) -> MobileNetConfig {
+    let head = shapes.get(family.head[0]).and_then(|shape| family.head_layout.axes(shape));
+    let stem = shapes.get(family.stem[0]).filter(|shape| shape.len() == 4);
+    let axes = family.layout.axes(ConvKind::Stem);
+    let channels = stem.map_or(3, |shape| shape[axes[1]]);
+    let width = stem.map_or(32, |shape| shape[axes[0]]);
+    let [features, classes] = head.map_or([32 * width, 1000], |(sizes, _)| sizes);
+    // Each width divides 1024, so that `features / 1024` cuts every layer to the same whole number as the scale that
+    // the network was made with.
+    let scale = features.clamp(32, WIDEST) as f64 / FEATURES as f64;
+    MobileNetConfig {
+        activation: family.activation,
+        padding: family.padding,
+        bn_epsilon: family.bn_epsilon,
+        ..MobileNetConfig::new(scale, channels.clamp(1, WIDEST), classes.max(1))
+    }
+}
+
+enum Found {
+    Source(Source),
+    Missing,
+    OtherShape(String),
+}
+
+fn source(family: &Family, named: &Named, expected: Vec<usize>, shapes: &Shapes<'_>) -> Found {
+    let canonical = named.canonical.clone();
+    let Some(&shape) = shapes.get(named.foreign.as_str()) else {
+        if named.role == Role::HeadBias && family.bias_optional {
+            return Found::Source(Source { canonical, shape: expected, name: None, axes: Vec::new() });
+        }
+        return Found::Missing;
+    };
+    let axes = match named.role {
+        Role::Convolution(kind) if shape.len() == 4 => Some(family.layout.axes(kind).to_vec()),
+        Role::HeadWeight => family.head_layout.axes(shape).map(|(_, axes)| axes),
+        Role::Norm | Role::HeadBias if shape.len() == 1 => Some(vec![0]),
+        _ => None,
+    };
+    let fits = axes.as_ref().is_some_and(|axes| {
+        let arranged = axes.iter().map(|&axis| shape[axis]);
+        arranged.clone().take(expected.len()).eq(expected.iter().copied())
+            && arranged.skip(expected.len()).all(|length| length == 1)
+    });
+    match axes {
+        Some(axes) if fits => {
+            Found::Source(Source { canonical, shape: expected, name: Some(named.foreign.clone()), axes })
+        }
+        _ => Found::OtherShape(format!("{} {shape:?}, which is to make {expected:?}", named.foreign)),
+    }
+}
+
+/// Names for a message: the first few, and how many more.
+fn shortened(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("{name:.80}")).collect();
+    match names.len().saturating_sub(MOST) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tensors of a network under the names and in the layouts of a family.
+    fn tensors(family: &Family, network: &MobileNetConfig) -> BTreeMap<String, Vec<usize>> {
+        let shapes: BTreeMap<String, Vec<usize>> =
+            parameters(network).unwrap().into_iter().map(|p| (p.name, p.shape)).collect();
+        let place = |named: Named| {
+            let ours = &shapes[&named.canonical];
+            let mut theirs = ours.clone();
+            if let Role::Convolution(kind) = named.role {
+                for (axis, &place) in family.layout.axes(kind).iter().enumerate() {
+                    theirs[place] = ours[axis];
+                }
+            }
+            if named.role == Role::HeadWeight {
+                theirs = match family.head_layout {
+                    super::super::layout::HeadLayout::InOut => ours.clone(),
+                    super::super::layout::HeadLayout::OutIn => vec![ours[1], ours[0]],
+                };
+            }
+            (named.foreign, theirs)
+        };
+        family.names(&layers(network).unwrap()).into_iter().map(place).collect()
+    }
+
+    fn shapes(tensors: &BTreeMap<String, Vec<usize>>) -> Shapes<'_> {
+        tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect()
+    }
+
+    #[test]
+    fn every_family_is_told_from_its_names_at_any_width() {
+        for family in &FAMILIES {
+            for scale in [0.0625, 0.1, 0.25, 0.33, 1.0, 1.25] {
+                let network = MobileNetConfig::new(scale, 1, 17);
+                let recognised = recognise(&shapes(&tensors(family, &network))).unwrap();
+                assert_eq!(recognised.family.name, family.name);
+                let got = recognised.network;
+                assert_eq!((got.channels, got.classes, got.activation), (1, 17, family.activation));
+                assert_eq!(layers(&got).unwrap(), layers(&network).unwrap(), "{} {scale}", family.name);
+                assert_eq!(recognised.sources.len(), 137);
+            }
+        }
+    }
+
+    #[test]
+    fn a_background_class_is_told_from_the_number_of_outputs() {
+        for (classes, background) in [(1001, true), (1000, false), (10, false)] {
+            for family in &FAMILIES {
+                let tensors = tensors(family, &MobileNetConfig::new(0.0625, 3, classes));
+                let expected = background && family.background != Background::Never;
+                assert_eq!(recognise(&shapes(&tensors)).unwrap().background, expected, "{}", family.name);
+            }
+        }
+    }
+
+    #[test]
+    fn all_faults_are_named_at_once_with_the_family() {
+        let mut tensors = tensors(&FAMILIES[4], &MobileNetConfig::new(0.25, 3, 10));
+        tensors.remove("conv_stem.weight");
+        tensors.insert("conv_head.weight".into(), vec![1, 2]);
+        tensors.insert("blocks.3.5.bn2.running_var".into(), vec![7]);
+        tensors.insert("bn1.num_batches_tracked".into(), vec![]);
+        let error = recognise(&shapes(&tensors)).unwrap_err().to_string();
+        for part in [
+            "timm",
+            "missing: conv_stem.weight",
+            "left over: conv_head.weight;",
+            "of another shape: blocks.3.5.bn2.running_var [7], which is to make [128]",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        tensors.retain(|name, _| name.starts_with("blocks.4"));
+        let error = recognise(&shapes(&tensors)).unwrap_err().to_string();
+        assert!(error.contains("and 112 more"), "{error}");
+    }
+
+    #[test]
+    fn names_of_no_family_and_optimizer_states_are_told() {
+        let other = BTreeMap::from([("layer1.0.conv1.weight".to_owned(), vec![1])]);
+        let error = recognise(&shapes(&other)).unwrap_err().to_string();
+        assert!(error.contains("layer1.0.conv1.weight") && error.contains("TF-slim"), "{error}");
+        let state = BTreeMap::from([("conv1_weights_velocity_0".to_owned(), vec![1])]);
+        let error = recognise(&shapes(&state)).unwrap_err().to_string();
+        assert!(error.contains(".pdopt") && error.contains(".pdparams"), "{error}");
+    }
+
+    #[test]
+    fn absurd_shapes_are_refused_without_a_panic() {
+        let network = MobileNetConfig::new(0.25, 3, 10);
+        for family in &FAMILIES {
+            for name in [family.stem[0], family.head[0], family.head[1]] {
+                for shape in
+                    [vec![], vec![0], vec![usize::MAX; 2], vec![usize::MAX; 4], vec![0; 4], vec![1; 7]]
+                {
+                    let mut tensors = tensors(family, &network);
+                    tensors.insert(name.into(), shape);
+                    assert!(matches!(recognise(&shapes(&tensors)), Err(Error::ForeignTensors { .. })));
+                }
+            }
+        }
+    }
+}
