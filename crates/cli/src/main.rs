@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod convert;
 mod exit;
 mod inspect;
 mod progress;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let result = match action {
         Action::Run(flags) => run::run(*flags, talk),
         Action::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),
+        Action::Convert(arguments) => convert::convert(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Bench(arguments) => bench::bench(&arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| exit::report(&error))

@@ -16,10 +16,11 @@ use std::process::ExitCode;
 /// # Errors
 /// What the flags, the config, the data or the run report.
 pub(crate) fn run(flags: Flags, talk: Talk) -> anyhow::Result<ExitCode> {
-    let resolved = flags.into_config()?;
+    let mut resolved = flags.into_config()?;
     let DeviceChoice::Cpu { threads } = DeviceChoice::for_config(&resolved.config.train)?;
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     data_path_check(&resolved.config.data, resolved.phase)?;
+    resolved.settle()?;
     let stop = signals::listen()?;
     match resolved.phase {
         Phase::Train => train(resolved, &stop, talk),
@@ -46,8 +47,7 @@ fn train(resolved: Resolved, stop: &StopFlag, talk: Talk) -> anyhow::Result<Exit
 
 fn test(resolved: &Resolved, stop: &StopFlag, talk: Talk) -> anyhow::Result<ExitCode> {
     let config = &resolved.config;
-    let named = resolved.pruned_model.as_ref().or(config.model.pretrained_model.as_ref());
-    let weights = named.unwrap_or(&config.train.model_path);
+    let weights = resolved.weights().unwrap_or(&config.train.model_path);
     match sparse_trainer::test(config, weights, stop, &mut Progress::new(talk)) {
         Ok(report) => {
             print(&report, resolved.json, tables::test)?;

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use sparse_trainer::bench::{BenchReport, LayerBench, Split};
-use sparse_trainer::{EvaluationRecord, Inspection, Sparsity, Summary, TestReport};
+use sparse_trainer::{Converted, EvaluationRecord, Inspection, Sparsity, Summary, TestReport};
 
 /// A table with right-aligned columns but the first.
 fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -48,6 +48,40 @@ pub(crate) fn summary(summary: &Summary) -> String {
 /// `--phase test`.
 pub(crate) fn test(report: &TestReport) -> String {
     table(&["test", ""], result_rows(report.top1, report.top5, report.images, report.sparsity))
+}
+
+/// `convert`.
+pub(crate) fn converted(converted: &Converted) -> String {
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let background = if converted.background_dropped { ", background class dropped" } else { "" };
+    let input = converted.input.as_ref().map_or_else(
+        || "-".to_owned(),
+        |input| {
+            let interpolation = input.interpolation.as_ref().map(|how| format!(", {how}")).unwrap_or_default();
+            format!("mean {:?}, std {:?}{interpolation}", input.mean, input.std)
+        },
+    );
+    let spelled = |value: serde_json::Result<serde_json::Value>| {
+        value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    table(
+        &["converted", ""],
+        [
+            row("from", converted.from.clone()),
+            row("format", converted.format.clone()),
+            row("names of", converted.family.to_owned()),
+            row("to", converted.to.clone()),
+            row("model.scale", converted.scale.to_string()),
+            row("input channels", converted.channels.to_string()),
+            row("classes", format!("{}{background}", converted.classes)),
+            row("model.activation", spelled(serde_json::to_value(converted.activation))),
+            row("model.padding", spelled(serde_json::to_value(converted.padding))),
+            row("model.bn_epsilon", converted.bn_epsilon.to_string()),
+            row("parameters", converted.parameters.to_string()),
+            row("tensors of training left out", converted.left_out.to_string()),
+            row("input", input),
+        ],
+    )
 }
 
 /// One evaluation during training.

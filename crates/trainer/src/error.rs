@@ -184,6 +184,50 @@ pub enum Error {
         got: String,
     },
 
+    /// The tensors of a file are not those of a MobileNetV1.
+    #[error("{}: {source}", .path.display())]
+    ForeignWeights {
+        /// The file or folder.
+        path: PathBuf,
+        /// What does not fit.
+        source: sparse_mobilenet::Error,
+    },
+
+    /// A width is set that the file of the weights has not.
+    #[error(
+        "{} holds a network of model.scale {scale} and model.scale = {given} is set: leave model.scale out, or set it to \
+         {scale}", .path.display()
+    )]
+    OtherWidth {
+        /// The file.
+        path: PathBuf,
+        /// Width multiplier of the file.
+        scale: f64,
+        /// Width multiplier of the config.
+        given: f64,
+    },
+
+    /// Weights are to be tested whose head tells other classes apart.
+    #[error(
+        "{} tells {classes} classes apart and model.num_classes is {num_classes}: set model.num_classes={classes}, or \
+         choose {num_classes} of its classes with data.classes", .path.display()
+    )]
+    OtherHead {
+        /// The file.
+        path: PathBuf,
+        /// Classes of the file.
+        classes: usize,
+        /// `model.num_classes`.
+        num_classes: usize,
+    },
+
+    /// A conversion would write onto what it reads.
+    #[error("{} is what is converted: choose another file to write", .path.display())]
+    ConvertOntoInput {
+        /// The file to write.
+        path: PathBuf,
+    },
+
     /// A tensor holds a NaN.
     #[error("tensor {name} in {} holds a NaN: the run it came from diverged; use an earlier checkpoint", .path.display())]
     NotANumber {
@@ -253,6 +297,8 @@ impl Error {
                 | Error::GmpPastEnd { .. }
                 | Error::NoCuda
                 | Error::BenchSetting { .. }
+                | Error::OtherWidth { .. }
+                | Error::ConvertOntoInput { .. }
         )
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
+use crate::pretrained::architecture;
 use crate::recipe::Recipe;
 use crate::weights::to_tensors;
 use serde::{Deserialize, Serialize};
@@ -76,15 +77,7 @@ pub(crate) fn write_weights(learner: &Learner, config: &TrainConfig, path: &Path
     learner.enforce()?;
     let model = learner.model().config();
     let metadata = json!({
-        "architecture": {
-            "activation": config.model.activation,
-            "bn_epsilon": config.model.bn_epsilon,
-            "channels": model.channels,
-            "classes": model.classes,
-            "model": config.model.model,
-            "padding": config.model.padding,
-            "scale": model.scale,
-        },
+        "architecture": architecture(&model),
         "recipe": Recipe::of(config),
         "sparsity": learner.pruner().sparsity()?,
     });

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::learner::{Learner, LearnerConfig};
 use crate::plan::TrainPlan;
 use crate::recipe::Recipe;
-use crate::weights::load_weights;
+use crate::pretrained::Pretrained;
 use candle_core::{DType, Device};
 use sparse_mobilenet::{MobileNet, Precision};
 use sparse_ops::SgdConfig;
@@ -55,8 +55,10 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<Started> 
     let model = build_model(&plan.config, plan.data.image_shape[0])?;
     let mut step = 0;
     if let Some(path) = &plan.config.model.pretrained_model {
-        let file = load_weights(model.variables(), path)?;
-        tracing::info!("starting from the weights of {}", file.display());
+        let pretrained = Pretrained::read(path)?;
+        let file = pretrained.path.display().to_string();
+        let head = pretrained.load(&model, plan.config.data.classes.as_deref())?;
+        tracing::info!("starting from the weights of {file}, {head}");
         if let Resume::Epoch(epoch) = start.resume {
             step = epoch * plan.steps_per_epoch;
             tracing::info!("no checkpoint of epoch {epoch}: going on from those weights with zero momentum");

@@ -3,15 +3,15 @@
 use crate::bad_images;
 use crate::config::TrainConfig;
 use crate::datasets::open_split;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::evaluate;
 use crate::observer::Observer;
 use crate::outcome::TestReport;
+use crate::pretrained::{Head, Pretrained};
 use crate::run_folder::{RunFolder, TEST};
 use crate::setup::build_model;
 use crate::stop::StopFlag;
 use crate::train::feed;
-use crate::weights::load_weights;
 use sparse_data::Split;
 use sparse_prune::{Mode, Pruner, PrunerConfig};
 use std::path::Path;
@@ -28,8 +28,13 @@ pub fn test(
 ) -> Result<TestReport> {
     let dataset = open_split(config, Split::Test)?;
     let model = build_model(config, dataset.image_shape()[0])?;
-    let file = load_weights(model.variables(), weights)?;
-    tracing::info!("testing {} on {} images", file.display(), dataset.len());
+    let pretrained = Pretrained::read(weights)?;
+    let file = pretrained.path.clone();
+    let head = pretrained.load(&model, config.data.classes.as_deref())?;
+    if let Head::New { classes, of } = head {
+        return Err(Error::OtherHead { path: file, classes: of, num_classes: classes });
+    }
+    tracing::info!("testing {} on {} images, {head}", file.display(), dataset.len());
     let folder = RunFolder::open(&config.train.model_path)?;
     let evaluation = evaluate(&model, dataset.clone(), feed(config), stop, observer);
     bad_images::list_and_warn(&folder, "test", &*dataset, "left out")?;

@@ -18,6 +18,18 @@ pub fn weights_file(path: &Path) -> Result<PathBuf> {
     if file.is_file() { Ok(file) } else { Err(Error::NoWeights { path: file }) }
 }
 
+/// What a path to weights of any program means: `weights.safetensors` in a run folder, else the file or folder itself.
+///
+/// # Errors
+/// [`Error::NoWeights`] if nothing is there.
+pub(crate) fn weights_path(path: &Path) -> Result<PathBuf> {
+    let own = path.join(WEIGHTS_FILE);
+    if own.is_file() {
+        return Ok(own);
+    }
+    if path.exists() { Ok(path.to_path_buf()) } else { Err(Error::NoWeights { path: path.to_path_buf() }) }
+}
+
 /// Copies f32 variables into tensors.
 ///
 /// # Errors
@@ -70,13 +82,3 @@ fn check_names(variables: &BTreeMap<String, Var>, tensors: &Tensors, path: &Path
     }
 }
 
-/// Reads a weights file into the variables of a model.
-///
-/// # Errors
-/// As [`weights_file`], as [`sparse_formats::read()`], and if a tensor is missing, extra or of another shape.
-pub fn load_weights(variables: &BTreeMap<String, Var>, path: &Path) -> Result<PathBuf> {
-    let file = weights_file(path)?;
-    let (tensors, _) = sparse_formats::read(&file)?;
-    set_variables(variables, &tensors, &file)?;
-    Ok(file)
-}

@@ -29,6 +29,8 @@ enum Command {
     Inspect(InspectArgs),
     /// Measure how fast this machine trains
     Bench(BenchArgs),
+    /// Write weights of Paddle, PyTorch or TensorFlow as a file of this program
+    Convert(ConvertArgs),
 }
 
 /// What a command line asks for.
@@ -40,6 +42,8 @@ pub(crate) enum Action {
     Inspect(InspectArgs),
     /// Measure speed.
     Bench(BenchArgs),
+    /// Convert weights.
+    Convert(ConvertArgs),
 }
 
 impl CommandLine {
@@ -48,6 +52,7 @@ impl CommandLine {
             None => Action::Run(Box::new(self.flags)),
             Some(Command::Inspect(inspect)) => Action::Inspect(inspect),
             Some(Command::Bench(bench)) => Action::Bench(bench),
+            Some(Command::Convert(convert)) => Action::Convert(convert),
         }
     }
 }
@@ -59,6 +64,21 @@ pub(crate) struct InspectArgs {
     /// Weights file, or a run folder with weights.safetensors
     pub(crate) weights: PathBuf,
     /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `sparse-train convert`.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub(crate) struct ConvertArgs {
+    /// Weights to read: a Paddle folder of variables, .pdparams, PyTorch .pth or .pt, safetensors, or a run folder
+    #[arg(value_name = "IN")]
+    pub(crate) from: PathBuf,
+    /// File to write, safetensors; replaced if it exists
+    #[arg(value_name = "OUT")]
+    pub(crate) to: PathBuf,
+    /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -13,7 +13,7 @@ mod values;
 
 pub(crate) use bench::{BenchArgs, BenchWhat};
 pub(crate) use error::UsageError;
-pub(crate) use flags::{Action, Flags, InspectArgs};
+pub(crate) use flags::{Action, ConvertArgs, Flags, InspectArgs};
 pub(crate) use resolve::Resolved;
 
 use std::ffi::OsString;

@@ -1,7 +1,8 @@
 //! From flags to a checked config and what to do with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use sparse_trainer::Pretrained;
 use sparse_trainer::config::{Layers, Phase, Resume, TrainConfig};
 
 use super::{
@@ -14,6 +15,8 @@ use super::{
 pub(crate) struct Resolved {
     /// The checked config.
     pub(crate) config: TrainConfig,
+    /// What it was made from.
+    layers: Layers,
     /// Train or test.
     pub(crate) phase: Phase,
     /// Where training starts.
@@ -24,6 +27,33 @@ pub(crate) struct Resolved {
     pub(crate) pruned_model: Option<PathBuf>,
     /// Print results as JSON on stdout.
     pub(crate) json: bool,
+}
+
+impl Resolved {
+    /// The weights to test, or to start from if there are any.
+    pub(crate) fn weights(&self) -> Option<&Path> {
+        let pretrained = self.config.model.pretrained_model.as_deref();
+        match self.phase {
+            Phase::Train => pretrained,
+            Phase::Test => {
+                Some(self.pruned_model.as_deref().or(pretrained).unwrap_or(&self.config.train.model_path))
+            }
+        }
+    }
+
+    /// Lets the config take from the file of the weights what it leaves open.
+    ///
+    /// # Errors
+    /// If the weights cannot be read or do not fit an explicit setting.
+    pub(crate) fn settle(&mut self) -> Result<(), sparse_trainer::Error> {
+        let Some(path) = self.weights() else { return Ok(()) };
+        // A run that goes on from a checkpoint does not need the weights it started from.
+        if self.resume != Resume::Fresh && !path.exists() {
+            return Ok(());
+        }
+        self.config = Pretrained::read(path)?.settle(&self.layers)?;
+        Ok(())
+    }
 }
 
 impl Flags {
@@ -49,7 +79,8 @@ impl Flags {
         self.model.add_to(&mut layers);
         self.train.add_to(&mut layers);
         self.prune.add_to(&mut layers);
-        Ok(Resolved { config: layers.resolve()?, phase, resume, checkpoint, pruned_model, json: self.json })
+        let config = layers.resolve()?;
+        Ok(Resolved { config, layers, phase, resume, checkpoint, pruned_model, json: self.json })
     }
 
     fn phase(&self) -> Result<Phase, UsageError> {
@@ -110,7 +141,7 @@ fn epochs_done(name: &str, value: Option<i64>, offset: i64) -> Result<usize, Usa
 
 #[cfg(test)]
 mod tests {
-    use std::{ffi::OsString, path::Path};
+    use std::ffi::OsString;
 
     use super::*;
     use crate::args::{Action, parse};
@@ -120,7 +151,7 @@ mod tests {
         let words = std::iter::once("sparse-train").chain(line.split_whitespace()).map(OsString::from);
         match parse(words).map_err(|error| error.to_string())? {
             Action::Run(flags) => flags.into_config().map_err(|error| error.to_string()),
-            Action::Inspect(_) | Action::Bench(_) => Err("a subcommand".to_owned()),
+            Action::Inspect(_) | Action::Bench(_) | Action::Convert(_) => Err("a subcommand".to_owned()),
         }
     }
 
@@ -210,7 +241,7 @@ mod tests {
     fn every_flag_sets_the_key_of_its_name_and_no_other() {
         let lines = |line: &str| resolve(line).config.to_toml().unwrap();
         let before = lines("");
-        let flags = "num_workers 7, model MobileNet, pretrained_model 7, batch_size 7, \
+        let flags = "num_workers 7, model MobileNet, num_classes 7, pretrained_model 7, batch_size 7, \
                      batch_size_for_validation 7, lr 7, lr_strategy cosine_decay, step_epochs 7, l2_decay 7, \
                      momentum_rate 0.7, num_epochs 7, log_period 7, test_period 7, model_path 7, model_period 7, \
                      seed 7, use_gpu 1, threads 7, precision bf16, ce_test 1, pruning_mode ratio, threshold 7, \

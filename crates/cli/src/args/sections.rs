@@ -31,7 +31,11 @@ pub(super) struct ModelFlags {
     /// Network: MobileNet [default: MobileNet]
     #[arg(long)]
     model: Option<String>,
-    /// Weights to start from, or to test with --phase test; a file or a run folder [default: none]
+    /// Outputs of the head [default: those of the weights given, else the classes of the data set]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    num_classes: Option<i64>,
+    /// Weights to start from, or to test with --phase test; a run folder, or a file or folder of Paddle, PyTorch or
+    /// safetensors [default: none]
     #[arg(long, value_name = "PATH")]
     pretrained_model: Option<String>,
 }
@@ -39,6 +43,7 @@ pub(super) struct ModelFlags {
 impl ModelFlags {
     pub(super) fn add_to(self, layers: &mut Layers) {
         layers.flag("model.model", self.model);
+        layers.flag("model.num_classes", self.num_classes);
         layers.flag("model.pretrained_model", self.pretrained_model);
     }
 }

@@ -51,9 +51,11 @@ pub struct Recognised {
 /// [`Error::ForeignTensors`] naming everything that is missing, left over or of another shape.
 pub fn recognise(shapes: &Shapes<'_>) -> Result<Recognised> {
     let family = best_family(shapes)?;
+    let full = family.names(&layers(&MobileNetConfig::new(1.0, 3, FEATURES))?);
+    let last_norm = full.iter().rev().find(|named| named.role == Role::Norm).map_or("", |named| &named.foreign);
     let mut recognised = Recognised {
         family,
-        network: network(family, shapes),
+        network: network(family, last_norm, shapes),
         background: false,
         sources: Vec::new(),
         ignored: Vec::new(),
@@ -116,13 +118,18 @@ fn best_family(shapes: &Shapes<'_>) -> Result<&'static Family> {
 }
 
 /// The network that the shapes of stem and head suggest; what does not fit it is found afterwards.
-fn network(family: &'static Family, shapes: &Shapes<'_>) -> MobileNetConfig {
+fn network(family: &'static Family, last_norm: &str, shapes: &Shapes<'_>) -> MobileNetConfig {
     let head = shapes.get(family.head[0]).and_then(|shape| family.head_layout.axes(shape));
     let stem = shapes.get(family.stem[0]).filter(|shape| shape.len() == 4);
-    let axes = family.layout.axes(ConvKind::Stem);
-    let channels = stem.map_or(3, |shape| shape[axes[1]]);
-    let width = stem.map_or(32, |shape| shape[axes[0]]);
-    let [features, classes] = head.map_or([32 * width, 1000], |(sizes, _)| sizes);
+    let channels = stem.map_or(3, |shape| shape[family.layout.axes(ConvKind::Stem)[1]]);
+    let [features, outputs] = head.map_or([FEATURES, 1000], |(sizes, _)| sizes);
+    let length = |name: &str| match shapes.get(name) {
+        Some(&&[length]) => Some(length),
+        _ => None,
+    };
+    // The vectors leave no doubt about the order of axes.
+    let classes = length(family.head[1]).unwrap_or(outputs);
+    let features = length(last_norm).unwrap_or(features);
     // Each width divides 1024, so that `features / 1024` cuts every layer to the same whole number as the scale that
     // the network was made with.
     let scale = features.clamp(32, WIDEST) as f64 / FEATURES as f64;

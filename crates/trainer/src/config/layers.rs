@@ -27,6 +27,7 @@ use super::{
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
+    beneath: Table,
     file: Option<(PathBuf, Table)>,
     sets: Vec<(String, Table)>,
     flags: Table,
@@ -78,6 +79,14 @@ impl Layers {
         self
     }
 
+    /// Takes values that yield to every other source but replace defaults; a second call replaces the first.
+    ///
+    /// A file of pretrained weights knows such values of its network.
+    pub fn beneath(&mut self, values: &Table) -> &mut Self {
+        self.beneath = values.clone();
+        self
+    }
+
     /// Merges the layers, fills in the defaults and checks every value.
     ///
     /// # Errors
@@ -102,6 +111,7 @@ impl Layers {
         let mode = resolve_mode(&layers)?;
         let given = layers.iter().find_map(|(table, _)| table.get("data")?.get("data"));
         let mut merged = to_table(&TrainConfig::defaults(self.data_kind(given)?))?;
+        merge(&mut merged, &self.beneath);
         for (table, _) in layers.iter().rev() {
             merge(&mut merged, table);
         }

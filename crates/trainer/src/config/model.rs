@@ -38,6 +38,42 @@ pub enum Padding {
     Same,
 }
 
+impl From<Activation> for sparse_mobilenet::Activation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::Relu => Self::Relu,
+            Activation::Relu6 => Self::Relu6,
+        }
+    }
+}
+
+impl From<sparse_mobilenet::Activation> for Activation {
+    fn from(activation: sparse_mobilenet::Activation) -> Self {
+        match activation {
+            sparse_mobilenet::Activation::Relu => Self::Relu,
+            sparse_mobilenet::Activation::Relu6 => Self::Relu6,
+        }
+    }
+}
+
+impl From<Padding> for sparse_mobilenet::Padding {
+    fn from(padding: Padding) -> Self {
+        match padding {
+            Padding::Symmetric => Self::Symmetric,
+            Padding::Same => Self::Same,
+        }
+    }
+}
+
+impl From<sparse_mobilenet::Padding> for Padding {
+    fn from(padding: sparse_mobilenet::Padding) -> Self {
+        match padding {
+            sparse_mobilenet::Padding::Symmetric => Self::Symmetric,
+            sparse_mobilenet::Padding::Same => Self::Same,
+        }
+    }
+}
+
 /// Section `model`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +90,7 @@ pub struct ModelSection {
     pub padding: Padding,
     /// ε of batch norm, above 0.
     pub bn_epsilon: f64,
-    /// Weights to start from: a file, or a folder with `weights.safetensors`.
+    /// Weights to start from: a file or folder of any program that [`crate::Pretrained`] reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrained_model: Option<PathBuf>,
 }
@@ -89,14 +125,8 @@ impl ModelSection {
     #[must_use]
     pub fn network(&self, channels: usize) -> MobileNetConfig {
         MobileNetConfig {
-            activation: match self.activation {
-                Activation::Relu => sparse_mobilenet::Activation::Relu,
-                Activation::Relu6 => sparse_mobilenet::Activation::Relu6,
-            },
-            padding: match self.padding {
-                Padding::Symmetric => sparse_mobilenet::Padding::Symmetric,
-                Padding::Same => sparse_mobilenet::Padding::Same,
-            },
+            activation: self.activation.into(),
+            padding: self.padding.into(),
             bn_epsilon: self.bn_epsilon,
             ..MobileNetConfig::new(self.scale, channels, self.num_classes)
         }

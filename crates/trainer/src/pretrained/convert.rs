@@ -1,0 +1,88 @@
+//! `sparse-train convert`: weights of any known program as a file of ours.
+
+use super::{InputHint, Pretrained};
+use crate::config::{Activation, Padding};
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::path::Path;
+
+/// What was converted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Converted {
+    /// The file or folder that was read.
+    pub from: String,
+    /// Its format.
+    pub format: String,
+    /// The program whose names it has.
+    pub family: &'static str,
+    /// The file that was written.
+    pub to: String,
+    /// Width multiplier.
+    pub scale: f64,
+    /// Input channels.
+    pub channels: usize,
+    /// Outputs of the head.
+    pub classes: usize,
+    /// What follows each batch norm.
+    pub activation: Activation,
+    /// Where the 3×3 convolutions have their border.
+    pub padding: Padding,
+    /// ε of batch norm.
+    pub bn_epsilon: f64,
+    /// Numbers in the file that was written.
+    pub parameters: u64,
+    /// Whether a background class was taken out of the head.
+    pub background_dropped: bool,
+    /// Tensors that belong to training and were left out.
+    pub left_out: usize,
+    /// What the network takes as input, as far as that is known.
+    pub input: Option<InputHint>,
+}
+
+/// Reads weights of any known program and writes them as ours, atomically: our names and layouts, f32, no background
+/// class, and the network in the metadata, so that training and testing need no other setting.
+///
+/// # Errors
+/// As [`Pretrained::read`], [`Error::ConvertOntoInput`] if `to` is what is read, and [`Error::Formats`] if it cannot be
+/// written.
+pub fn convert(from: &Path, to: &Path) -> Result<Converted> {
+    let mut pretrained = Pretrained::read(from)?;
+    refuse_input(&pretrained.path, to)?;
+    let background_dropped = pretrained.background;
+    pretrained.drop_background();
+    let network = pretrained.network;
+    let tensors = pretrained.to_tensors();
+    let text = pretrained
+        .metadata
+        .text(&network, pretrained.input.as_ref())
+        .map_err(|source| Error::Json { source })?;
+    sparse_formats::write(to, &tensors, Some(&text))?;
+    Ok(Converted {
+        from: pretrained.path.display().to_string(),
+        format: pretrained.format.to_string(),
+        family: pretrained.family.name,
+        to: to.display().to_string(),
+        scale: network.scale,
+        channels: network.channels,
+        classes: network.classes,
+        activation: network.activation.into(),
+        padding: network.padding.into(),
+        bn_epsilon: network.bn_epsilon,
+        parameters: tensors.values().map(|tensor| tensor.shape.iter().product::<usize>() as u64).sum(),
+        background_dropped,
+        left_out: pretrained.ignored.len(),
+        input: pretrained.input,
+    })
+}
+
+/// Refuses to write onto the file, or into the folder of variables, that was read.
+fn refuse_input(from: &Path, to: &Path) -> Result<()> {
+    let Ok(from) = from.canonicalize() else { return Ok(()) };
+    let folder = to.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    let folder = folder.and_then(|folder| folder.canonicalize().ok());
+    let onto_input = to.canonicalize().is_ok_and(|to| to == from);
+    if onto_input || folder.is_some_and(|folder| folder == from) {
+        return Err(Error::ConvertOntoInput { path: to.to_owned() });
+    }
+    Ok(())
+}
