@@ -57,7 +57,8 @@ pub(crate) fn converted(converted: &Converted) -> String {
     let input = converted.input.as_ref().map_or_else(
         || "-".to_owned(),
         |input| {
-            let interpolation = input.interpolation.as_ref().map(|how| format!(", {how}")).unwrap_or_default();
+            let interpolation =
+                input.interpolation.as_ref().map(|how| format!(", {how}")).unwrap_or_default();
             format!("mean {:?}, std {:?}{interpolation}", input.mean, input.std)
         },
     );
