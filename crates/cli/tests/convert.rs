@@ -1,8 +1,11 @@
 //! Weights of other programs on the real binary: converting them, and training and testing from them without a setting.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::data::write_image_folder;
+use common::weights::Weights;
 use common::{Bench, end, fail, succeed};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -29,6 +32,11 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
+/// The metadata of a weights file in the test's folder.
+fn metadata(bench: &Bench, file: &str) -> Value {
+    json(&Weights::read(&bench.path(file)).metadata["sparse_train"])
+}
+
 #[test]
 fn a_converted_file_needs_no_other_setting() {
     let bench = Bench::new();
@@ -36,10 +44,10 @@ fn a_converted_file_needs_no_other_setting() {
     let facts = json(&converted.stdout);
     assert_eq!((&facts["family"], &facts["activation"]), (&"timm".into(), &"relu6".into()));
     assert_eq!((facts["classes"].as_u64(), facts["left_out"].as_u64()), (Some(10), Some(27)));
-    let metadata = json(&bench_metadata(&bench, "out.safetensors"));
-    assert_eq!(metadata["architecture"]["activation"], "relu6");
-    assert_eq!(metadata["architecture"]["scale"], 0.0625);
-    assert_eq!(metadata["input"]["interpolation"], "bicubic");
+    let written = metadata(&bench, "out.safetensors");
+    assert_eq!(written["architecture"]["activation"], "relu6");
+    assert_eq!(written["architecture"]["scale"], 0.0625);
+    assert_eq!(written["input"]["interpolation"], "bicubic");
 
     let trained = succeed(images(&bench, "--pretrained_model out.safetensors --num_classes 16"));
     trained.says(&[
@@ -52,16 +60,9 @@ fn a_converted_file_needs_no_other_setting() {
         assert!(config.lines().any(|got| got == line), "{line}\n{config}");
     }
     // What it trained says the same of itself.
-    assert_eq!(
-        json(&bench_metadata(&bench, "run/weights.safetensors"))["architecture"]["activation"],
-        "relu6"
-    );
+    assert_eq!(metadata(&bench, "run/weights.safetensors")["architecture"]["activation"], "relu6");
     let tested = succeed(images(&bench, "--phase test --pretrained_model run --model_path other --json"));
     assert_eq!(json(&tested.stdout)["top1"], bench.json("run/summary.json")["top1"]);
-}
-
-fn bench_metadata(bench: &Bench, file: &str) -> String {
-    common::weights::Weights::read(&bench.path(file)).metadata["sparse_train"].clone()
 }
 
 #[test]

@@ -5,8 +5,8 @@ use crate::config::{self, Gradient, ParamsType, PruneSection, PruningMode, Resum
 use crate::error::Result;
 use crate::learner::{Learner, LearnerConfig};
 use crate::plan::TrainPlan;
-use crate::recipe::Recipe;
 use crate::pretrained::Pretrained;
+use crate::recipe::Recipe;
 use candle_core::{DType, Device};
 use sparse_mobilenet::{MobileNet, Precision};
 use sparse_ops::SgdConfig;

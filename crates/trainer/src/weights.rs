@@ -81,4 +81,3 @@ fn check_names(variables: &BTreeMap<String, Var>, tensors: &Tensors, path: &Path
         None => Ok(()),
     }
 }
-

@@ -45,7 +45,7 @@ impl Resolved {
     ///
     /// # Errors
     /// If the weights cannot be read or do not fit an explicit setting.
-    pub(crate) fn settle(&mut self) -> Result<(), sparse_trainer::Error> {
+    pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
         let Some(path) = self.weights() else { return Ok(()) };
         // A run that goes on from a checkpoint does not need the weights it started from.
         if self.resume != Resume::Fresh && !path.exists() {

@@ -23,7 +23,7 @@ pub use data::{BadImagePolicy, DataFormat, DataKind, DataSection};
 pub use error::{ConfigError, Origin};
 pub use keys::{Key, known_keys};
 pub use layers::Layers;
-pub use model::{Activation, Padding, Architecture, ModelSection};
+pub use model::{Activation, Architecture, ModelSection, Padding};
 pub use prune::{Gradient, ParamsType, PruneSection, PruningMode, PruningStrategy};
 pub use run::{Phase, Resume};
 pub use toml::Value;

@@ -56,7 +56,8 @@ impl Metadata {
         if let Some(padding) = self.network.padding {
             network.padding = padding.into();
         }
-        if let Some(epsilon) = self.network.bn_epsilon.filter(|epsilon| epsilon.is_finite() && *epsilon > 0.0) {
+        if let Some(epsilon) = self.network.bn_epsilon.filter(|epsilon| epsilon.is_finite() && *epsilon > 0.0)
+        {
             network.bn_epsilon = epsilon;
         }
         network
@@ -70,7 +71,11 @@ impl Metadata {
     ///
     /// # Errors
     /// Serde's.
-    pub(super) fn text(&self, network: &MobileNetConfig, input: Option<&InputHint>) -> serde_json::Result<String> {
+    pub(super) fn text(
+        &self,
+        network: &MobileNetConfig,
+        input: Option<&InputHint>,
+    ) -> serde_json::Result<String> {
         let mut keys = self.keys.clone();
         keys.insert("architecture".to_owned(), architecture(network));
         if let Some(input) = input {

@@ -78,7 +78,8 @@ pub fn convert(from: &Path, to: &Path) -> Result<Converted> {
 /// Refuses to write onto the file, or into the folder of variables, that was read.
 fn refuse_input(from: &Path, to: &Path) -> Result<()> {
     let Ok(from) = from.canonicalize() else { return Ok(()) };
-    let folder = to.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    let folder =
+        to.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
     let folder = folder.and_then(|folder| folder.canonicalize().ok());
     let onto_input = to.canonicalize().is_ok_and(|to| to == from);
     if onto_input || folder.is_some_and(|folder| folder == from) {

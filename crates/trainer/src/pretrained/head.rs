@@ -35,7 +35,9 @@ impl fmt::Display for Head {
         match self {
             Self::Same => write!(formatter, "the head as it is"),
             Self::WithoutBackground => write!(formatter, "the head without its background class"),
-            Self::Rows { kept, of } => write!(formatter, "the rows of {kept} of the {of} classes of its head"),
+            Self::Rows { kept, of } => {
+                write!(formatter, "the rows of {kept} of the {of} classes of its head")
+            }
             Self::New { classes, of } => write!(
                 formatter,
                 "a new head: the file tells {of} classes apart and model.num_classes is {classes}"
@@ -60,7 +62,8 @@ impl Pretrained {
                 self.tensors.remove(name);
             }
         }
-        let tensor = |(name, values): (String, Values)| (name, Tensor::from_f32(values.shape, &values.values));
+        let tensor =
+            |(name, values): (String, Values)| (name, Tensor::from_f32(values.shape, &values.values));
         let tensors: Tensors = self.tensors.into_iter().map(tensor).collect();
         set_variables(&variables, &tensors, &self.path)?;
         Ok(head)
@@ -100,7 +103,8 @@ impl Pretrained {
         for name in [HEAD_WEIGHT, HEAD_BIAS] {
             let Some(Values { shape, values }) = self.tensors.get_mut(name) else { continue };
             let rows = values.chunks(classes.max(1));
-            *values = rows.flat_map(|row| outputs.iter().filter_map(|&output| row.get(output))).copied().collect();
+            *values =
+                rows.flat_map(|row| outputs.iter().filter_map(|&output| row.get(output))).copied().collect();
             if let Some(last) = shape.last_mut() {
                 *last = outputs.len();
             }

@@ -71,7 +71,9 @@ impl Pretrained {
     pub fn read(path: &Path) -> Result<Self> {
         let path = weights_path(path)?;
         let imported = import(&path).map_err(|error| match error {
-            sparse_formats::Error::NoWeights { path } => Error::NoWeights { path: path.join(crate::WEIGHTS_FILE) },
+            sparse_formats::Error::NoWeights { path } => {
+                Error::NoWeights { path: path.join(crate::WEIGHTS_FILE) }
+            }
             other => other.into(),
         })?;
         let shapes: Shapes<'_> =
@@ -86,7 +88,8 @@ impl Pretrained {
         let metadata = Metadata::parse(imported.metadata.as_deref(), &imported.path);
         let Recognised { family, background, ignored, .. } = recognised;
         let network = metadata.refine(&recognised.network);
-        let input = metadata.input().or_else(|| family.input.filter(|_| !family.is_canonical()).map(InputHint::from));
+        let input =
+            metadata.input().or_else(|| family.input.filter(|_| !family.is_canonical()).map(InputHint::from));
         let (path, format) = (imported.path, imported.format);
         Ok(Self { path, format, family, network, background, ignored, input, metadata, tensors })
     }
@@ -106,7 +109,8 @@ impl Pretrained {
     fn to_tensors(&self) -> Tensors {
         let mut kept = self.clone();
         kept.drop_background();
-        let tensor = |(name, values): (String, Values)| (name, Tensor::from_f32(values.shape, &values.values));
+        let tensor =
+            |(name, values): (String, Values)| (name, Tensor::from_f32(values.shape, &values.values));
         kept.tensors.into_iter().map(tensor).collect()
     }
 }

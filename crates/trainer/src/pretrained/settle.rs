@@ -1,7 +1,7 @@
 //! What a config takes from the file of its weights: flag over `--set` over config file over the file over default.
 
-use super::architecture::spelled;
 use super::Pretrained;
+use super::architecture::spelled;
 use crate::config::{Activation, DataKind, Layers, Padding, TrainConfig};
 use crate::error::{Error, Result};
 use toml::{Table, Value};
@@ -59,7 +59,23 @@ impl Pretrained {
             })
             .collect();
         differences.extend(self.other_input(config));
+        differences.extend(self.spare_outputs(config));
         differences
+    }
+
+    /// A hint if the data set has its own classes and the head of the file was taken over for others.
+    fn spare_outputs(&self, config: &TrainConfig) -> Option<String> {
+        let (outputs, classes) = (config.model.num_classes, config.data.data.classes());
+        let taken_over =
+            config.data.data != DataKind::Imagenet && outputs == self.classes() && outputs > classes;
+        taken_over.then(|| {
+            format!(
+                "the head of {} has {outputs} outputs and {} has {classes} classes; --num_classes {classes} starts a new \
+                 head",
+                self.path.display(),
+                config.data.data.name()
+            )
+        })
     }
 
     /// A hint if images are normalised in another way than the weights are used to.
@@ -89,4 +105,86 @@ impl Pretrained {
 /// One number stands for every channel.
 fn per_channel(numbers: &[f64], channel: usize) -> Option<f64> {
     if numbers.len() == 1 { numbers.first().copied() } else { numbers.get(channel).copied() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sparse_mobilenet::{MobileNetConfig, parameters};
+    use std::path::Path;
+
+    /// A file with our names for this network, and metadata.
+    fn pretrained(network: &MobileNetConfig, metadata: &str) -> Pretrained {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let tensor = |shape: Vec<usize>| {
+            let count = shape.iter().product();
+            sparse_formats::Tensor::from_f32(shape, &vec![0.0; count])
+        };
+        let tensors = parameters(network).unwrap().into_iter().map(|p| (p.name, tensor(p.shape))).collect();
+        sparse_formats::write(&path, &tensors, Some(metadata)).unwrap();
+        Pretrained::read(&path).unwrap()
+    }
+
+    fn layers(text: &str) -> Layers {
+        let mut layers = Layers::new();
+        layers.text(Path::new("x.toml"), text).unwrap();
+        layers
+    }
+
+    const FULL: &str = r#"{"architecture":{"scale":0.1,"activation":"relu6","padding":"same","bn_epsilon":0.002},
+        "input":{"mean":[0.5,0.5,0.5],"std":[0.5,0.5,0.5]}}"#;
+
+    #[test]
+    fn the_file_says_what_is_left_open_and_yields_to_every_setting() {
+        let file = pretrained(&MobileNetConfig::new(0.1, 3, 20), FULL);
+        let config = file.settle(&layers("[data]\ndata = \"imagenet\"")).unwrap();
+        let model = &config.model;
+        assert_eq!((model.scale, model.num_classes, model.bn_epsilon), (0.1, 20, 0.002));
+        assert_eq!((model.activation, model.padding), (Activation::Relu6, Padding::Same));
+        let given = "[model]\nactivation = \"relu\"\nnum_classes = 7\npadding = \"same\"\n[data]\ndata = \"imagenet\"";
+        let config = file.settle(&layers(given)).unwrap();
+        assert_eq!((config.model.activation, config.model.num_classes), (Activation::Relu, 7));
+        let differences = file.differences(&config);
+        assert_eq!(differences.len(), 2, "{differences:?}");
+        assert!(differences[0].contains("model.activation = relu6; going on with relu"), "{differences:?}");
+        assert!(differences[1].contains("--set data.mean=[0.5, 0.5, 0.5]"), "{differences:?}");
+        let kept = "[data]\ndata = \"imagenet\"\nclasses = [3, 1]\nmean = 0.5\nstd = 0.5";
+        let config = file.settle(&layers(kept)).unwrap();
+        assert_eq!(config.model.num_classes, 2);
+        assert!(file.differences(&config).is_empty());
+    }
+
+    #[test]
+    fn the_widths_count_and_not_the_digits_of_the_scale() {
+        let file = pretrained(&MobileNetConfig::new(0.1, 1, 10), "{}");
+        assert_eq!(file.network.scale, 102.0 / 1024.0);
+        assert_eq!(file.settle(&layers("[model]\nscale = 0.1")).unwrap().model.scale, 0.1);
+        let error = file.settle(&layers("[model]\nscale = 0.2")).unwrap_err();
+        assert!(matches!(error, Error::OtherWidth { given: 0.2, .. }), "{error}");
+    }
+
+    #[test]
+    fn metadata_that_makes_no_sense_is_not_used() {
+        let network = MobileNetConfig::new(0.25, 1, 10);
+        for metadata in [
+            "[1]",
+            r#"{"architecture":7}"#,
+            r#"{"architecture":{"scale":1.0,"bn_epsilon":-1}}"#,
+            r#"{"architecture":{"activation":"tanh"},"input":{"mean":"x"}}"#,
+        ] {
+            let file = pretrained(&network, metadata);
+            assert_eq!((file.network, file.input), (network, None), "{metadata}");
+        }
+    }
+
+    #[test]
+    fn more_outputs_than_the_data_set_has_classes_are_pointed_out() {
+        let file = pretrained(&MobileNetConfig::new(0.25, 1, 1000), "{}");
+        let config = file.settle(&layers("")).unwrap();
+        assert_eq!(config.model.num_classes, 1000);
+        assert!(file.differences(&config)[0].contains("--num_classes 10 starts a new head"));
+        let config = file.settle(&layers("[model]\nnum_classes = 10")).unwrap();
+        assert!(file.differences(&config).is_empty());
+    }
 }
