@@ -70,6 +70,21 @@ fn protocols_and_orders_of_axes_give_the_same_arrays() {
 }
 
 #[test]
+fn the_first_axis_fastest_and_the_high_byte_first_are_turned_round() {
+    let array = |dtype: &str, order: &str, fortran: &str| {
+        format!(
+            "(dVw\ncnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I2\nI3\ntcnumpy\ndtype\n\
+             (S'{dtype}'\nI00\nI01\ntR(I3\nS'{order}'\nNNNI-1\nI-1\nI0\ntbI{fortran}\nS'012345{}'\ntbs.",
+            if dtype == "u2" { "6789ab" } else { "" }
+        )
+    };
+    let data = |text: String| import_bytes("w", text.as_bytes()).unwrap().tensors["w"].data.clone();
+    assert_eq!(data(array("u1", "|", "00")), b"012345");
+    assert_eq!(data(array("u1", "|", "01")), b"024135");
+    assert_eq!(data(array("u2", ">", "00")), b"1032547698ba");
+}
+
+#[test]
 fn a_folder_stands_for_the_one_file_of_weights_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let weights = golden("pd/static_mobilenet_s0125.pdparams");

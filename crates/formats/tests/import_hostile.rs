@@ -65,6 +65,8 @@ fn a_variable_that_is_cut_or_is_none_is_named() {
         let error = import(folder.path()).unwrap_err();
         assert!(matches!(&error, Error::BadWeights { tensor, .. } if tensor == "b_cut"), "{length}: {error}");
     }
+    fs::write(folder.path().join("b_cut"), [bytes.as_slice(), &[0]].concat()).unwrap();
+    assert!(matches!(import(folder.path()), Err(Error::BadWeights { .. })), "a byte more");
     for position in 0..40 {
         for value in [0, 1, 0x7f, 0x80, 0xff] {
             let mut changed = bytes.clone();
