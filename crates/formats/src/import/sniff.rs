@@ -56,7 +56,9 @@ pub(super) fn content(bytes: &[u8]) -> Content {
     match OTHERS.iter().find(|(opening, _)| bytes.starts_with(opening)) {
         Some((_, what)) => Content::Other(what),
         None if bytes.is_empty() => Content::Other("empty; copy it again"),
-        None => Content::Other("of no format known here; if it was cut copy it again, else save the weights as safetensors"),
+        None => Content::Other(
+            "of no format known here; if it was cut copy it again, else save the weights as safetensors",
+        ),
     }
 }
 

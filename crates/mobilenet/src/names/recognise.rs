@@ -52,7 +52,8 @@ pub struct Recognised {
 pub fn recognise(shapes: &Shapes<'_>) -> Result<Recognised> {
     let family = best_family(shapes)?;
     let full = family.names(&layers(&MobileNetConfig::new(1.0, 3, FEATURES))?);
-    let last_norm = full.iter().rev().find(|named| named.role == Role::Norm).map_or("", |named| &named.foreign);
+    let last_norm =
+        full.iter().rev().find(|named| named.role == Role::Norm).map_or("", |named| &named.foreign);
     let mut recognised = Recognised {
         family,
         network: network(family, last_norm, shapes),
