@@ -1,12 +1,15 @@
-//! Project chores: `cargo xtask ci` is everything that a change must pass, `cargo xtask tidy` the house rules alone.
+//! Project chores: `cargo xtask ci` is everything that a change must pass, `cargo xtask tidy` the house rules alone,
+//! `cargo xtask results` makes a recorded table.
 //!
 //! Exit code 0: all well; 1: something failed, and it was printed what; 2: usage.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what these commands are for")]
 
 mod ci;
+mod results;
 mod tidy;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -26,6 +29,14 @@ enum Command {
     Ci,
     /// Check the house rules: crate arrows, sizes, unsafe code, forbidden words, README commands
     Tidy,
+    /// Train the rows of a table and record them under docs/results; goes on where it was stopped
+    Results {
+        /// The table, such as configs/results/fashion.toml
+        table: PathBuf,
+        /// A setting for every run, as in --set train.threads=2; may be repeated
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -42,9 +53,10 @@ fn main() -> ExitCode {
 /// Whether all was well.
 fn run(cli: &Cli) -> anyhow::Result<bool> {
     let metadata = workspace_metadata()?;
-    match cli.command {
+    match &cli.command {
         Command::Ci => ci::run(&metadata),
         Command::Tidy => tidy::run(&metadata),
+        Command::Results { table, set } => results::run(&metadata, table, set).map(|()| true),
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod args;
 mod bench;
+mod compare;
 mod convert;
 mod exit;
 mod inspect;
 mod progress;
 mod run;
 mod signals;
+mod sweep;
 mod tables;
 mod talk;
 
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
     let result = match action {
         Action::Run(flags) => run::run(*flags, talk),
         Action::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),
+        Action::Compare(arguments) => compare::print(&arguments).map(|()| ExitCode::SUCCESS),
+        Action::Sweep(arguments) => sweep::sweep(*arguments, talk),
         Action::Convert(arguments) => convert::convert(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Bench(arguments) => bench::bench(&arguments).map(|()| ExitCode::SUCCESS),
     };

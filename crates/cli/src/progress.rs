@@ -34,7 +34,10 @@ impl Progress {
 impl Observer for Progress {
     fn step(&mut self, done: usize, total: usize) {
         if self.talk.is_terminal() {
-            self.bar(done, total).set_position(done as u64);
+            let bar = self.bar(done, total);
+            // The next run of several has a bar of its own length.
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use sparse_trainer::bench::{BenchReport, LayerBench, Split};
+use sparse_trainer::compare::{Comparison, Difference, Row};
+use sparse_trainer::sweep::SweepReport;
 use sparse_trainer::{Converted, EvaluationRecord, Inspection, Sparsity, Summary, TestReport};
 
 /// A table with right-aligned columns but the first.
@@ -128,6 +130,90 @@ pub(crate) fn inspection(inspection: &Inspection) -> String {
         percent(sparsity.prunable),
         percent(sparsity.pointwise),
     )
+}
+
+/// A difference in points with its 95 % interval.
+fn points(difference: &Difference) -> String {
+    let [mean, low, high] = [difference.mean, difference.low, difference.high].map(|value| 100.0 * value);
+    format!("{mean:+.2} [{low:+.2}, {high:+.2}]")
+}
+
+fn unknown(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "-".to_owned())
+}
+
+/// `compare`: a row per recipe.
+pub(crate) fn comparison(comparison: &Comparison) -> String {
+    let header = [
+        "run",
+        "sparsity, all",
+        "prunable",
+        "pointwise",
+        "top-1",
+        "test loss",
+        "points to dense [95 %]",
+        "verdict",
+        "epochs",
+        "images/s",
+        "seeds",
+    ];
+    let row = |row: &Row| {
+        vec![
+            row.short_name().to_owned(),
+            percent(row.sparsity.all_parameters),
+            percent(row.sparsity.prunable),
+            percent(row.sparsity.pointwise),
+            percent(row.top1),
+            format!("{:.4}", row.loss),
+            unknown(row.difference.as_ref().map(points)),
+            unknown(row.verdict.map(|verdict| verdict.name().to_owned())),
+            unknown(row.epochs.map(|epochs| epochs.to_string())),
+            unknown(row.images_per_second.map(|speed| format!("{speed:.0}"))),
+            row.runs.len().to_string(),
+        ]
+    };
+    format!(
+        "{}\n{} test images; \"no loss\": the interval reaches 0 and ends above -{:.2} points",
+        table(&header, comparison.rows.iter().map(row)),
+        comparison.images,
+        100.0 * comparison.margin
+    )
+}
+
+/// `sweep`: a row per ratio, and what was found.
+pub(crate) fn sweep(report: &SweepReport) -> String {
+    let header = [
+        "ratio",
+        "sparsity, all",
+        "prunable",
+        "pointwise",
+        "top-1",
+        "test loss",
+        "points to dense [95 %]",
+        "within",
+        "images/s",
+    ];
+    let rows = report.points.iter().map(|point| {
+        vec![
+            format!("{:.4}", point.ratio),
+            percent(point.sparsity.all_parameters),
+            percent(point.sparsity.prunable),
+            percent(point.sparsity.pointwise),
+            percent(point.top1),
+            format!("{:.4}", point.loss),
+            points(&point.difference),
+            if report.allows(point.top1) { "yes" } else { "no" }.to_owned(),
+            format!("{:.0}", point.images_per_second),
+        ]
+    });
+    let table = table(&header, rows);
+    let dense = report.dense.as_ref().map_or(0.0, |dense| dense.top1);
+    let limit = 100.0 * report.loss;
+    let found = match report.best {
+        Some(ratio) => format!("highest ratio within {limit} points: {ratio:.4}"),
+        None => format!("no ratio tried is within {limit} points"),
+    };
+    format!("{table}\ndense: {}; {found}", percent(dense))
 }
 
 /// `bench train`: a row per sparsity, then for each where the time of a step goes.

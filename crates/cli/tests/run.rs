@@ -11,8 +11,8 @@ use serde_json::Value;
 use std::path::Path;
 
 /// The files and folders of a finished run.
-const OUTPUTS: [&str; 5] =
-    ["checkpoints", "config.toml", "metrics.jsonl", "summary.json", "weights.safetensors"];
+const OUTPUTS: [&str; 6] =
+    ["checkpoints", "config.toml", "metrics.jsonl", "predictions.csv", "summary.json", "weights.safetensors"];
 
 /// The objects of `metrics.jsonl` that are log periods, and those that are evaluations.
 fn logs_and_evaluations(metrics: &[Value]) -> (Vec<&Value>, Vec<&Value>) {

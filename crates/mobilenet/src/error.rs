@@ -49,6 +49,16 @@ pub enum Error {
         /// Images given.
         images: usize,
     },
+    /// The teacher's scores are not those of this batch and these classes.
+    #[error(
+        "the teacher's scores have shape {got:?}, expected {expected:?}; use a teacher with as many classes"
+    )]
+    Teacher {
+        /// Shape given.
+        got: Vec<usize>,
+        /// Images and classes.
+        expected: [usize; 2],
+    },
     /// Activations cannot be stored so.
     #[error(
         "a model of {dtype:?} cannot be trained with activations of {precision:?} precision; only f32 can with bf16"

@@ -34,4 +34,4 @@ pub use sparse_kernels::host::padding::Padding;
 pub use table::{
     ConvKind, ConvLayer, HEAD_BIAS, HEAD_WEIGHT, Initial, MobileNetConfig, Parameter, layers, parameters,
 };
-pub use train::{LayerPaths, LayerTimes, Loss, Masks, Precision, Times, TrainPass};
+pub use train::{LayerPaths, LayerTimes, Loss, Masks, Precision, SoftTargets, Targets, Times, TrainPass};

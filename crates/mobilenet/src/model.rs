@@ -74,6 +74,11 @@ impl MobileNet {
         })
     }
 
+    /// Changes the fraction of the old running statistics that batch norm keeps at each step.
+    pub fn set_bn_momentum(&mut self, momentum: f64) {
+        self.config.bn_momentum = momentum;
+    }
+
     /// What was built.
     pub fn config(&self) -> MobileNetConfig {
         self.config

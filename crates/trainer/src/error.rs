@@ -89,6 +89,13 @@ pub enum Error {
     )]
     NoCuda,
 
+    /// Soft targets are wanted and no weights are named to take them from.
+    #[error(
+        "train.distill is true but there is no dense network to learn from: give its weights with --pretrained_model, \
+         or with --teacher if the run starts from others"
+    )]
+    NoTeacher,
+
     /// A setting of a benchmark is out of its range.
     #[error("{setting} = {value} (--{setting}): it must be {rule}")]
     BenchSetting {
@@ -256,6 +263,57 @@ pub enum Error {
         source: serde_json::Error,
     },
 
+    /// A folder has no predictions.
+    #[error(
+        "{} is missing: give the folder of a finished run, or make the file with --phase test --model_path FOLDER",
+        .path.display()
+    )]
+    NoPredictions {
+        /// Where they were looked for.
+        path: PathBuf,
+    },
+
+    /// Two runs were tested on different images.
+    #[error(
+        "{run} was tested on other images than {reference}: compare runs of one data set, tested whole, in the same order"
+    )]
+    OtherImages {
+        /// The run folder.
+        run: String,
+        /// The run folder it is compared with.
+        reference: String,
+    },
+
+    /// A plot cannot be drawn.
+    #[error("cannot draw {}: {reason}", .path.display())]
+    Plot {
+        /// The file it was for.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
+    /// The folder holds a sweep with other settings.
+    #[error(
+        "{} holds a sweep with another {key}: give it a folder of its own (--model_path), or the settings it began with",
+        .folder.display()
+    )]
+    OtherSweep {
+        /// The folder.
+        folder: PathBuf,
+        /// The setting that differs.
+        key: String,
+    },
+
+    /// A file of predictions is malformed.
+    #[error("line {line} of {} is malformed: make the file anew with --phase test --model_path FOLDER", .path.display())]
+    BadPredictions {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+
     /// A checkpoint is missing, damaged or of another run.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -296,6 +354,7 @@ impl Error {
                 | Error::GmpTooShort { .. }
                 | Error::GmpPastEnd { .. }
                 | Error::NoCuda
+                | Error::NoTeacher
                 | Error::BenchSetting { .. }
                 | Error::OtherWidth { .. }
                 | Error::ConvertOntoInput { .. }

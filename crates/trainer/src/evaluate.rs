@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::metrics::Accuracy;
 use crate::observer::Observer;
+use crate::predictions::Prediction;
 use crate::stop::StopFlag;
 use candle_core::{DType, Device, Tensor};
 use sparse_data::{Batch, Dataset, Loader, LoaderConfig};
@@ -32,7 +33,8 @@ pub struct Feed {
     pub workers: usize,
 }
 
-/// Tests `model` on every image of `dataset`; images that cannot be used are left out.
+/// Tests `model` on every image of `dataset`; images that cannot be used are left out. What the model says of each is in
+/// the order of the data set, and numbered by it without those left out.
 ///
 /// # Errors
 /// What reading an image or an operation reports; [`Error::Stopped`] if a signal asked to stop.
@@ -42,11 +44,12 @@ pub fn evaluate(
     feed: Feed,
     stop: &StopFlag,
     observer: &mut dyn Observer,
-) -> Result<Evaluation> {
+) -> Result<(Evaluation, Vec<Prediction>)> {
     let mut loader = LoaderConfig::eval(feed.batch_size);
     loader.workers = feed.workers;
     let loader = Loader::new(dataset, loader)?;
     let (mut accuracy, mut loss, batches) = (Accuracy::default(), 0.0, loader.batches());
+    let mut predictions = Vec::new();
     for batch in loader {
         let batch = batch?;
         if batch.labels.is_empty() {
@@ -55,14 +58,19 @@ pub fn evaluate(
         let logits = model.forward(&images_of(&batch)?, Mode::Eval)?;
         let mean = cross_entropy(&logits, &batch.labels, 0.0)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         loss += mean * batch.labels.len() as f64;
-        accuracy.add(&scores_of(&logits)?, &batch.labels);
+        let scores = scores_of(&logits)?;
+        accuracy.add(&scores, &batch.labels);
+        for (row, &label) in scores.chunks_exact(logits.dims()[1]).zip(&batch.labels) {
+            predictions.push(Prediction::of(predictions.len() as u64, label, row));
+        }
         observer.evaluating(batch.number + 1, batches);
         if let Some(signal) = stop.signal() {
             return Err(Error::Stopped { signal });
         }
     }
     let images = accuracy.samples;
-    Ok(Evaluation { images, top1: accuracy.top1(), top5: accuracy.top5(), loss: loss / images.max(1) as f64 })
+    let (top1, top5) = (accuracy.top1(), accuracy.top5());
+    Ok((Evaluation { images, top1, top5, loss: loss / images.max(1) as f64 }, predictions))
 }
 
 /// The images of a batch as a tensor `[N, C, H, W]`.

@@ -1,8 +1,11 @@
 //! One training step: masks, forward, backward, optimizer, pruner, in the order of PaddleSlim's demo.
 
+use crate::config::TrainConfig;
 use crate::error::{Error, Result};
+use crate::recipe::Recipe;
+use crate::teacher::Teacher;
 use candle_core::{DType, Tensor};
-use sparse_mobilenet::{LayerPaths, Loss, Masks, MobileNet, Precision, Times, TrainPass};
+use sparse_mobilenet::{LayerPaths, Loss, Masks, MobileNet, Precision, Targets, Times, TrainPass};
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
 use sparse_prune::{GradientMode, Pruner, PrunerConfig, StepReport};
 use std::time::{Duration, Instant};
@@ -16,12 +19,15 @@ pub struct Learner {
     /// False in a dense run: the pruner then only measures.
     prunes: bool,
     label_smoothing: f64,
+    teacher: Option<Teacher>,
     times: StepTimes,
 }
 
 /// Where the time of steps goes, summed over them.
 #[derive(Clone, Debug, Default)]
 pub struct StepTimes {
+    /// The teacher's forward pass.
+    pub teacher: Duration,
     /// Forward and backward, layer by layer.
     pub passes: Times,
     /// Setting pruned weights to zero.
@@ -68,7 +74,24 @@ impl Learner {
         let pruner = Pruner::new(&model.var_map(), config.pruner.unwrap_or_else(measure_only))?;
         let pass = TrainPass::new(&model, config.precision)?;
         let times = StepTimes::default();
-        Ok(Self { model, optimizer, pruner, pass, prunes, label_smoothing: config.label_smoothing, times })
+        let label_smoothing = config.label_smoothing;
+        Ok(Self { model, optimizer, pruner, pass, prunes, label_smoothing, teacher: None, times })
+    }
+
+    /// The same learner, which learns from a teacher as well; `None` takes the teacher away.
+    #[must_use]
+    pub fn with_teacher(self, teacher: Option<Teacher>) -> Self {
+        Self { teacher, ..self }
+    }
+
+    /// What of a run with this learner decides the weights.
+    pub(crate) fn recipe(&self, config: &TrainConfig) -> Recipe {
+        Recipe::with_teacher(config, self.teacher.as_ref().map(Teacher::checksum))
+    }
+
+    /// The teacher, if there is one.
+    pub fn teacher(&self) -> Option<&Teacher> {
+        self.teacher.as_ref()
     }
 
     /// The model.
@@ -106,17 +129,18 @@ impl Learner {
         let start = Instant::now();
         self.enforce()?;
         self.times.enforce += start.elapsed();
-        let (pruner, hold_pruned) = (&self.pruner, !self.pruner.regrow());
-        let masked = self.prunes && (hold_pruned || pruner.gradient() == GradientMode::Masked);
-        if self.prunes {
-            let words = pruner.masks().iter().map(|(name, mask)| (name.as_str(), mask.words())).collect();
-            self.pass.set_masks(&self.model, &Masks { words, masked_gradient: masked });
-        }
-        let Loss { loss, logits } = self.pass.forward(&self.model, images, labels, self.label_smoothing)?;
+        let start = Instant::now();
+        let soft = self.teacher.as_mut().map(|teacher| teacher.targets(images)).transpose()?;
+        self.times.teacher += start.elapsed();
+        self.tell_masks();
+        let targets = Targets { labels, label_smoothing: self.label_smoothing, soft: soft.as_ref() };
+        let Loss { loss, logits } = self.pass.forward_to(&self.model, images, targets)?;
         if !loss.is_finite() {
             return Err(Error::LossNotFinite { loss });
         }
         let gradients = self.pass.backward(&self.model)?;
+        let (masked, hold_pruned) = (self.masks_gradient(), !self.pruner.regrow());
+        let pruner = &self.pruner;
         let start = Instant::now();
         self.optimizer.step(&gradients, learning_rate, |name| {
             let mask = if masked { pruner.masks().get(name) } else { None };
@@ -127,6 +151,39 @@ impl Learner {
         let pruned = if self.prunes { Some(self.pruner.step()?) } else { None };
         self.times.pruner += start.elapsed();
         Ok(Step { loss, logits, pruned })
+    }
+
+    /// Whether pruned weights get no gradient.
+    fn masks_gradient(&self) -> bool {
+        self.prunes && (!self.pruner.regrow() || self.pruner.gradient() == GradientMode::Masked)
+    }
+
+    /// Tells the passes which weights are zero.
+    fn tell_masks(&mut self) {
+        if self.prunes {
+            let masks = self.pruner.masks().iter();
+            let words = masks.map(|(name, mask)| (name.as_str(), mask.words())).collect();
+            let masked_gradient = self.masks_gradient();
+            self.pass.set_masks(&self.model, &Masks { words, masked_gradient });
+        }
+    }
+
+    /// Takes the batch statistics of one more batch into the averages that batch norm holds, as an exact mean over
+    /// `seen` batches before it and this one; no weight changes. With `seen` 0 what was there is forgotten.
+    ///
+    /// Shapes: `images: [N, C, H, W]`, `labels: [N]`.
+    ///
+    /// # Errors
+    /// What an operation reports.
+    pub fn average_statistics(&mut self, images: &Tensor, labels: &[u32], seen: usize) -> Result<()> {
+        self.enforce()?;
+        self.tell_masks();
+        let momentum = self.model.config().bn_momentum;
+        self.model.set_bn_momentum(seen as f64 / (seen + 1) as f64);
+        let passed = self.pass.forward(&self.model, images, labels, 0.0);
+        self.model.set_bn_momentum(momentum);
+        passed?;
+        Ok(())
     }
 
     /// Time by part since the last call.

@@ -42,7 +42,7 @@ impl Accuracy {
 }
 
 /// How many classes rank before `label`.
-fn rank_of(scores: &[f32], label: usize) -> usize {
+pub(crate) fn rank_of(scores: &[f32], label: usize) -> usize {
     let own = scores[label];
     if own.is_nan() {
         return scores.len();

@@ -4,7 +4,6 @@ use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::pretrained::architecture;
-use crate::recipe::Recipe;
 use crate::weights::to_tensors;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -78,7 +77,7 @@ pub(crate) fn write_weights(learner: &Learner, config: &TrainConfig, path: &Path
     let model = learner.model().config();
     let metadata = json!({
         "architecture": architecture(&model),
-        "recipe": Recipe::of(config),
+        "recipe": learner.recipe(config),
         "sparsity": learner.pruner().sparsity()?,
     });
     let text = serde_json::to_string(&metadata).map_err(|source| Error::Json { source })?;

@@ -13,7 +13,7 @@ use std::path::Path;
 pub struct Recipe(BTreeMap<String, Value>);
 
 /// Settings that do not change the weights.
-const NOT_IN_RECIPE: [&str; 14] = [
+const NOT_IN_RECIPE: [&str; 15] = [
     "data.path",
     "data.format",
     "data.train_files",
@@ -25,13 +25,14 @@ const NOT_IN_RECIPE: [&str; 14] = [
     "train.test_period",
     "train.model_path",
     "train.model_period",
+    "train.teacher",
     "train.use_gpu",
     "train.threads",
     "checkpoint",
 ];
 
 /// Settings without which a saved state makes no sense.
-const MUST_AGREE: [&str; 10] = [
+const MUST_AGREE: [&str; 11] = [
     "data.data",
     "data.classes",
     "model.model",
@@ -42,7 +43,10 @@ const MUST_AGREE: [&str; 10] = [
     "model.bn_epsilon",
     "train.batch_size",
     "train.seed",
+    TEACHER,
 ];
+/// The checksum of the weights that the run learns from; not there without a teacher.
+const TEACHER: &str = "train.teacher";
 
 impl Recipe {
     /// The recipe of a config.
@@ -56,6 +60,20 @@ impl Recipe {
         }
         settings.retain(|key, _| !NOT_IN_RECIPE.iter().any(|&left_out| key.starts_with(left_out)));
         Self(settings)
+    }
+
+    /// The recipe of a run with this config and a teacher with this checksum.
+    pub(crate) fn with_teacher(config: &TrainConfig, teacher: Option<u32>) -> Self {
+        let mut recipe = Self::of(config);
+        let checksum = teacher.map(|checksum| Value::String(format!("crc32 {checksum:08x}")));
+        recipe.0.extend(checksum.map(|checksum| (TEACHER.to_owned(), checksum)));
+        recipe
+    }
+
+    /// The first setting in which two recipes differ.
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        let mut keys = self.0.keys().chain(other.0.keys());
+        keys.find(|key| self.0.get(*key) != other.0.get(*key)).cloned()
     }
 
     /// The settings.
@@ -110,8 +128,20 @@ mod tests {
         assert_ne!(Recipe::of(&config), Recipe::of(&elsewhere));
         let mut config = TrainConfig::defaults(DataKind::Imagenet);
         config.data.classes = Some(vec![3, 5]);
-        for key in MUST_AGREE {
+        for key in MUST_AGREE.into_iter().filter(|&key| key != TEACHER) {
             assert!(Recipe::of(&config).settings().contains_key(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn another_teacher_is_refused() {
+        let config = TrainConfig::defaults(DataKind::Mnist);
+        let recipe = |checksum| Recipe::with_teacher(&config, checksum);
+        let folder = Path::new("step-00000001");
+        assert!(recipe(Some(1)).check_resume(&recipe(Some(1)), folder).is_ok());
+        for other in [None, Some(2)] {
+            let error = recipe(Some(1)).check_resume(&recipe(other), folder).unwrap_err().to_string();
+            assert!(error.contains("train.teacher = \"crc32 00000001\""), "{error}");
         }
     }
 

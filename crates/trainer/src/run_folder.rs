@@ -4,6 +4,7 @@ use crate::checkpoint::{CHECKPOINTS_FOLDER, Store};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::outcome::Summary;
+use crate::predictions::{OTHER_PREDICTIONS_FILE, PREDICTIONS_FILE, Prediction, to_csv};
 use crate::weights::WEIGHTS_FILE;
 use serde::{Deserialize, Serialize};
 use sparse_formats::atomic;
@@ -11,16 +12,28 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const CONFIG: &str = "config.toml";
+pub(crate) const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
-const SUMMARY: &str = "summary.json";
+pub(crate) const SUMMARY: &str = "summary.json";
 /// What `--phase test` writes.
 pub(crate) const TEST: &str = "test.json";
 /// Earlier runs in the same folder are moved below this one.
 const EARLIER: &str = "earlier";
 /// The images that cannot be used.
 pub(crate) const BAD_IMAGES: &str = "bad_images.txt";
-const OUTPUTS: [&str; 7] = [WEIGHTS_FILE, CHECKPOINTS_FOLDER, CONFIG, METRICS, SUMMARY, TEST, BAD_IMAGES];
+const OUTPUTS: [&str; 9] = [
+    WEIGHTS_FILE,
+    CHECKPOINTS_FOLDER,
+    CONFIG,
+    METRICS,
+    SUMMARY,
+    TEST,
+    BAD_IMAGES,
+    PREDICTIONS_FILE,
+    OTHER_PREDICTIONS_FILE,
+];
+/// What of them a finished run leaves at its end.
+const RESULTS: [&str; 5] = [SUMMARY, TEST, WEIGHTS_FILE, PREDICTIONS_FILE, OTHER_PREDICTIONS_FILE];
 
 /// The folder `train.model_path`.
 #[derive(Clone, Debug)]
@@ -74,7 +87,7 @@ impl RunFolder {
         let later = store.list()?.into_iter().filter(|found| found.step > step);
         let mut given_up: Vec<PathBuf> = later.map(|found| found.folder).collect();
         if self.path.join(SUMMARY).exists() {
-            given_up.extend([SUMMARY, TEST, WEIGHTS_FILE].map(|name| self.path.join(name)));
+            given_up.extend(RESULTS.map(|name| self.path.join(name)));
         }
         if let Some(target) = self.set_aside(&given_up)? {
             tracing::warn!("what lies after step {step} was moved to {}", target.display());
@@ -130,6 +143,14 @@ impl RunFolder {
         let mut json = serde_json::to_vec_pretty(value).map_err(|source| Error::Json { source })?;
         json.push(b'\n');
         Ok(atomic::write_file(self.path.join(name), &json)?)
+    }
+
+    /// Writes what a model says of each test image.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn write_predictions(&self, name: &str, predictions: &[Prediction]) -> Result<()> {
+        Ok(atomic::write_file(self.path.join(name), to_csv(predictions).as_bytes())?)
     }
 
     /// Appends one object to `metrics.jsonl`.

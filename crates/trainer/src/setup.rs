@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::learner::{Learner, LearnerConfig};
 use crate::plan::TrainPlan;
 use crate::pretrained::Pretrained;
-use crate::recipe::Recipe;
+use crate::teacher::Teacher;
 use candle_core::{DType, Device};
 use sparse_mobilenet::{MobileNet, Precision};
 use sparse_ops::SgdConfig;
@@ -45,9 +45,9 @@ pub(crate) struct Started {
 /// If a checkpoint or weights asked for are missing, damaged or of another run.
 pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<Started> {
     if let Some((folder, checkpoint)) = find_checkpoint(plan, start)? {
-        checkpoint.recipe.check_resume(&Recipe::of(&plan.config), &folder)?;
         let step = checkpoint.step;
         let mut learner = new_learner(plan, build_model(&plan.config, plan.data.image_shape[0])?, 0)?;
+        checkpoint.recipe.check_resume(&learner.recipe(&plan.config), &folder)?;
         checkpoint.restore(&mut learner, &folder)?;
         tracing::info!("resumed from {} ({step} of {} steps done)", folder.display(), plan.total_steps);
         return Ok(Started { learner, step, resumed: true });
@@ -99,7 +99,7 @@ fn new_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learne
         precision: storage(train.precision),
         pruner: pruner_config(plan, step),
     };
-    Learner::new(model, config)
+    Ok(Learner::new(model, config)?.with_teacher(Teacher::of_plan(plan)?))
 }
 
 /// How the passes of a model of f32 store activations.

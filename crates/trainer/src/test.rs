@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::evaluate;
 use crate::observer::Observer;
 use crate::outcome::TestReport;
+use crate::predictions::{OTHER_PREDICTIONS_FILE, PREDICTIONS_FILE};
 use crate::pretrained::{Head, Pretrained};
 use crate::run_folder::{RunFolder, TEST};
 use crate::setup::build_model;
@@ -16,7 +17,8 @@ use sparse_data::Split;
 use sparse_prune::{Mode, Pruner, PrunerConfig};
 use std::path::Path;
 
-/// Tests weights on the test images of the config's data set and writes `test.json` in `train.model_path`.
+/// Tests weights on the test images of the config's data set; writes `test.json` and `predictions.csv` in
+/// `train.model_path`, or `test-predictions.csv` if that is the folder of a run with other weights.
 ///
 /// # Errors
 /// If data or weights are missing or do not fit, or the report cannot be written.
@@ -38,7 +40,7 @@ pub fn test(
     let folder = RunFolder::open(&config.train.model_path)?;
     let evaluation = evaluate(&model, dataset.clone(), feed(config), stop, observer);
     bad_images::list_and_warn(&folder, "test", &*dataset, "left out")?;
-    let evaluation = evaluation?;
+    let (evaluation, predictions) = evaluation?;
     let pruner = Pruner::new(&model.var_map(), PrunerConfig::new(Mode::Threshold(0.0)))?;
     let report = TestReport {
         top1: evaluation.top1,
@@ -48,6 +50,14 @@ pub fn test(
         images: evaluation.images,
         weights: file.display().to_string(),
     };
+    folder.write_predictions(predictions_file(&folder, &file), &predictions)?;
     folder.write_json(TEST, &report)?;
     Ok(report)
+}
+
+/// Where the predictions of the weights in `tested` go: a finished run keeps those of its own weights.
+fn predictions_file(folder: &RunFolder, tested: &Path) -> &'static str {
+    let own =
+        folder.weights().canonicalize().is_ok_and(|own| tested.canonicalize().is_ok_and(|it| it == own));
+    if own || folder.finished_summary().is_none() { PREDICTIONS_FILE } else { OTHER_PREDICTIONS_FILE }
 }

@@ -11,6 +11,8 @@ use crate::metrics::Accuracy;
 use crate::observer::{EvaluationRecord, LogRecord, Observer};
 use crate::outcome::{Outcome, Summary, write_weights};
 use crate::plan::TrainPlan;
+use crate::predictions::{PREDICTIONS_FILE, Prediction};
+use crate::recalibrate::recalibrate;
 use crate::run_folder::RunFolder;
 use crate::setup::{Start, Started, start_learner};
 use crate::stop::StopFlag;
@@ -49,15 +51,29 @@ pub fn train(
         folder.go_back_to(step, &store)?;
     }
     let clock = Clock::default();
-    let mut run =
-        Run { plan, datasets, learner, folder, store, step, clock, stop, threshold: None, tested: None };
+    let mut run = Run {
+        plan,
+        datasets,
+        learner,
+        folder,
+        store,
+        step,
+        clock,
+        stop,
+        threshold: None,
+        tested: None,
+        recalibrated: false,
+    };
     let result = run.finish(resumed, observer);
     if result.is_err() {
         run.list_bad_images()?;
     }
     match result {
         Err(Error::Stopped { signal }) => {
-            run.save_checkpoint()?;
+            // Estimated anew, batch norm is no state to go on from; that of the last step was saved before.
+            if !run.recalibrated {
+                run.save_checkpoint()?;
+            }
             Ok(Outcome::Stopped { step: run.step, signal })
         }
         result => result.map(Outcome::Finished),
@@ -111,13 +127,25 @@ struct Run<'a> {
     stop: &'a StopFlag,
     /// The threshold of the last step.
     threshold: Option<f64>,
-    /// The last evaluation, and after how many updates it was made.
-    tested: Option<(usize, Evaluation)>,
+    /// The last evaluation.
+    tested: Option<Tested>,
+    /// Whether batch norm was estimated anew, at least in part.
+    recalibrated: bool,
+}
+
+/// An evaluation, and after how many updates it was made.
+struct Tested {
+    step: usize,
+    evaluation: Evaluation,
+    predictions: Vec<Prediction>,
 }
 
 impl Run<'_> {
     fn finish(&mut self, resumed: bool, observer: &mut dyn Observer) -> Result<Summary> {
         let begin = Instant::now();
+        if self.step == self.plan.total_steps {
+            self.recalibrate()?;
+        }
         if resumed && self.step.is_multiple_of(self.plan.steps_per_epoch) {
             // A kill may have come between the checkpoint of that epoch and its test.
             self.test_if_due(observer)?;
@@ -128,6 +156,9 @@ impl Run<'_> {
         }
         write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
         let tested = self.test(observer)?;
+        let predictions = self.tested.iter().flat_map(|tested| tested.predictions.as_slice());
+        let predictions: Vec<Prediction> = predictions.copied().collect();
+        self.folder.write_predictions(PREDICTIONS_FILE, &predictions)?;
         let summary = self.summary(tested, begin.elapsed())?;
         self.folder.write_summary(&summary)?;
         Ok(summary)
@@ -135,7 +166,7 @@ impl Run<'_> {
 
     /// Steps to the end of the epoch.
     fn epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        let mut loader = self.loader()?;
+        let mut loader = train_loader(self.plan, self.datasets, self.step)?;
         loop {
             let (begin, waited) = (Instant::now(), loader.waited());
             let Some(batch) = loader.next() else { return Ok(()) };
@@ -157,25 +188,15 @@ impl Run<'_> {
         }
     }
 
-    fn loader(&self) -> Result<Loader> {
-        let train = &self.plan.config.train;
-        let epoch = self.plan.epoch(self.step);
-        let mut config = LoaderConfig::train(train.batch_size, train.seed, epoch as u64);
-        config.first_batch = self.step % self.plan.steps_per_epoch;
-        config.workers = self.plan.config.data.worker_count();
-        config.prefetch = 2 * config.workers;
-        if train.ce_test {
-            config.order = Order::Sequential;
-        }
-        Ok(Loader::new(self.datasets.train.clone(), config)?)
-    }
-
     /// Saves and tests if the epoch that just ended is one to do so.
     fn end_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
         bad_images::list_and_warn(&self.folder, "training", &*self.datasets.train, "replaced by others")?;
         let (epoch, last) = (self.plan.epoch(self.step), self.step == self.plan.total_steps);
         if last || epoch.is_multiple_of(self.plan.config.train.model_period) {
             self.save_checkpoint()?;
+            if last {
+                self.recalibrate()?;
+            }
             write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
         }
         self.test_if_due(observer)
@@ -188,6 +209,15 @@ impl Run<'_> {
             self.test(observer)?;
         }
         Ok(())
+    }
+
+    /// Estimates batch norm anew if that is wanted and was not done.
+    fn recalibrate(&mut self) -> Result<()> {
+        if self.plan.config.train.bn_recal == 0 || self.recalibrated {
+            return Ok(());
+        }
+        self.recalibrated = true;
+        recalibrate(&mut self.learner, self.plan, self.datasets, self.stop)
     }
 
     /// What was found before a run ends early.
@@ -205,14 +235,12 @@ impl Run<'_> {
 
     /// Evaluates with the masks applied, unless that was done at this step already.
     fn test(&mut self, observer: &mut dyn Observer) -> Result<Evaluation> {
-        if let Some((step, evaluation)) = self.tested
-            && step == self.step
-        {
-            return Ok(evaluation);
+        if let Some(tested) = self.tested.as_ref().filter(|tested| tested.step == self.step) {
+            return Ok(tested.evaluation);
         }
         self.learner.enforce()?;
         let feed = feed(&self.plan.config);
-        let evaluation =
+        let (evaluation, predictions) =
             evaluate(self.learner.model(), self.datasets.test.clone(), feed, self.stop, observer)?;
         bad_images::list_and_warn(&self.folder, "test", &*self.datasets.test, "left out")?;
         let sparsity = self.learner.pruner().sparsity()?;
@@ -221,7 +249,7 @@ impl Run<'_> {
             self.folder.append_metrics(&record)?;
         }
         observer.evaluated(&record);
-        self.tested = Some((self.step, evaluation));
+        self.tested = Some(Tested { step: self.step, evaluation, predictions });
         Ok(evaluation)
     }
 
@@ -315,6 +343,22 @@ impl Run<'_> {
         let first = *thresholds.next()?;
         thresholds.all(|&other| other == first).then_some(first)
     }
+}
+
+/// The training batches from the one that comes after `step` updates to the end of its epoch.
+///
+/// # Errors
+/// What the loader reports.
+pub(crate) fn train_loader(plan: &TrainPlan, datasets: &Datasets, step: usize) -> Result<Loader> {
+    let train = &plan.config.train;
+    let mut config = LoaderConfig::train(train.batch_size, train.seed, plan.epoch(step) as u64);
+    config.first_batch = step % plan.steps_per_epoch;
+    config.workers = plan.config.data.worker_count();
+    config.prefetch = 2 * config.workers;
+    if train.ce_test {
+        config.order = Order::Sequential;
+    }
+    Ok(Loader::new(datasets.train.clone(), config)?)
 }
 
 /// How test images are fed.

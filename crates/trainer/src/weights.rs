@@ -42,6 +42,16 @@ pub(crate) fn to_tensors(variables: &BTreeMap<String, Var>) -> Result<Tensors> {
     variables.iter().map(tensor).collect()
 }
 
+/// CRC-32 of the names and values of tensors.
+pub(crate) fn checksum(tensors: &Tensors) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for (name, tensor) in tensors {
+        hasher.update(name.as_bytes());
+        hasher.update(&tensor.data);
+    }
+    hasher.finalize()
+}
+
 /// Sets every variable from the tensor of its name.
 ///
 /// # Errors

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bench::BenchArgs;
+use super::compare::CompareArgs;
 use super::sections::{DataFlags, ModelFlags, PruneFlags, TrainFlags};
+use super::sweep::SweepArgs;
+use sparse_trainer::config::{ConfigError, Layers};
 
 /// Train, prune and test MobileNetV1 image classifiers; without a subcommand, train or test.
 #[derive(Debug, Parser)]
@@ -27,6 +30,10 @@ pub(super) struct CommandLine {
 enum Command {
     /// Show the shape, the zeros and the magnitudes of every layer, and which threshold gives which sparsity
     Inspect(InspectArgs),
+    /// Compare runs with a dense one over the same test images: sparsity, top-1, difference with its 95 % interval
+    Compare(CompareArgs),
+    /// Find the highest sparsity whose accuracy stays within a given loss
+    Sweep(Box<SweepArgs>),
     /// Measure how fast this machine trains
     Bench(BenchArgs),
     /// Write weights of Paddle, PyTorch or TensorFlow as a file of this program
@@ -40,6 +47,10 @@ pub(crate) enum Action {
     Run(Box<Flags>),
     /// Show a weights file.
     Inspect(InspectArgs),
+    /// Compare runs.
+    Compare(CompareArgs),
+    /// Look for the highest sparsity.
+    Sweep(Box<SweepArgs>),
     /// Measure speed.
     Bench(BenchArgs),
     /// Convert weights.
@@ -51,6 +62,8 @@ impl CommandLine {
         match self.command {
             None => Action::Run(Box::new(self.flags)),
             Some(Command::Inspect(inspect)) => Action::Inspect(inspect),
+            Some(Command::Compare(compare)) => Action::Compare(compare),
+            Some(Command::Sweep(sweep)) => Action::Sweep(sweep),
             Some(Command::Bench(bench)) => Action::Bench(bench),
             Some(Command::Convert(convert)) => Action::Convert(convert),
         }
@@ -87,12 +100,6 @@ pub(crate) struct ConvertArgs {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub(crate) struct Flags {
-    /// Config file, TOML [default: none]
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
-    /// Set any config key, as in --set prune.ratio=0.75; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) set: Vec<String>,
     /// What to do [default: train, or test with --pruned_model]
     #[arg(long)]
     pub(super) phase: Option<PhaseFlag>,
@@ -102,13 +109,48 @@ pub(crate) struct Flags {
     #[command(flatten)]
     pub(super) resume: ResumeFlags,
     #[command(flatten)]
-    pub(super) data: DataFlags,
+    pub(super) config: ConfigFlags,
+}
+
+/// The flags that make up a config.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub(super) struct ConfigFlags {
+    /// Config file, TOML [default: none]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set any config key, as in --set prune.ratio=0.75; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     #[command(flatten)]
-    pub(super) model: ModelFlags,
+    data: DataFlags,
     #[command(flatten)]
-    pub(super) train: TrainFlags,
+    model: ModelFlags,
     #[command(flatten)]
-    pub(super) prune: PruneFlags,
+    train: TrainFlags,
+    #[command(flatten)]
+    prune: PruneFlags,
+}
+
+impl ConfigFlags {
+    /// Stacks flag over `--set` over config file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or an assignment is malformed.
+    pub(super) fn layers(self) -> Result<Layers, ConfigError> {
+        let mut layers = Layers::new();
+        if let Some(path) = &self.config {
+            layers.file(path)?;
+        }
+        for assignment in &self.set {
+            layers.set(assignment)?;
+        }
+        self.data.add_to(&mut layers);
+        self.model.add_to(&mut layers);
+        self.train.add_to(&mut layers);
+        self.prune.add_to(&mut layers);
+        Ok(layers)
+    }
 }
 
 /// The value of `--phase`.

@@ -4,17 +4,21 @@
 //! [`Flags::into_config`] stacks flag over `--set` over config file over default.
 
 mod bench;
+mod compare;
 mod error;
 mod flags;
 mod normalise;
 mod resolve;
 mod sections;
+mod sweep;
 mod values;
 
 pub(crate) use bench::{BenchArgs, BenchWhat};
+pub(crate) use compare::CompareArgs;
 pub(crate) use error::UsageError;
 pub(crate) use flags::{Action, ConvertArgs, Flags, InspectArgs};
 pub(crate) use resolve::Resolved;
+pub(crate) use sweep::SweepArgs;
 
 use std::ffi::OsString;
 

@@ -68,17 +68,7 @@ impl Flags {
         if checkpoint.is_some() && resume == Resume::Fresh {
             return Err(UsageError::CheckpointAlone);
         }
-        let mut layers = Layers::new();
-        if let Some(path) = &self.config {
-            layers.file(path)?;
-        }
-        for assignment in &self.set {
-            layers.set(assignment)?;
-        }
-        self.data.add_to(&mut layers);
-        self.model.add_to(&mut layers);
-        self.train.add_to(&mut layers);
-        self.prune.add_to(&mut layers);
+        let layers = self.config.layers()?;
         let config = layers.resolve()?;
         Ok(Resolved { config, layers, phase, resume, checkpoint, pruned_model, json: self.json })
     }
@@ -151,7 +141,7 @@ mod tests {
         let words = std::iter::once("sparse-train").chain(line.split_whitespace()).map(OsString::from);
         match parse(words).map_err(|error| error.to_string())? {
             Action::Run(flags) => flags.into_config().map_err(|error| error.to_string()),
-            Action::Inspect(_) | Action::Bench(_) | Action::Convert(_) => Err("a subcommand".to_owned()),
+            _ => Err("a subcommand".to_owned()),
         }
     }
 
@@ -244,7 +234,8 @@ mod tests {
         let flags = "num_workers 7, model MobileNet, num_classes 7, pretrained_model 7, batch_size 7, \
                      batch_size_for_validation 7, lr 7, lr_strategy cosine_decay, step_epochs 7, l2_decay 7, \
                      momentum_rate 0.7, num_epochs 7, log_period 7, test_period 7, model_path 7, model_period 7, \
-                     seed 7, use_gpu 1, threads 7, precision bf16, ce_test 1, pruning_mode ratio, threshold 7, \
+                     seed 7, use_gpu 1, threads 7, precision bf16, ce_test 1, distill 1, distill_temperature 7, distill_weight 0.5, \
+                     teacher dense, bn_recal 7, pruning_mode ratio, threshold 7, \
                      prune_params_type conv1x1_only, local_sparsity 1, sparse_block 7 7, stable_epochs 7, \
                      pruning_epochs 7, tunning_epochs 7, pruning_steps 7, initial_ratio 0.7";
         for flag in flags.split(", ") {

@@ -103,6 +103,21 @@ pub(super) struct TrainFlags {
     /// Read the images in the order of their files, true or false [default: false]
     #[arg(long, value_name = "BOOL", value_parser = boolean)]
     ce_test: Option<bool>,
+    /// Learn from the scores of the dense start, or of --teacher, as well [default: false]
+    #[arg(long, value_name = "BOOL", value_parser = boolean, num_args = 0..=1, default_missing_value = "true")]
+    distill: Option<bool>,
+    /// Temperature of these soft targets [default: 4]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    distill_temperature: Option<f64>,
+    /// Share of the soft targets in the loss, a fraction [default: 0.9]
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    distill_weight: Option<f64>,
+    /// Weights to learn from, a file or a run folder [default: those of --pretrained_model]
+    #[arg(long, value_name = "PATH")]
+    teacher: Option<String>,
+    /// Estimate batch norm anew over N training batches after the last step [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    bn_recal: Option<i64>,
 }
 
 impl TrainFlags {
@@ -124,7 +139,12 @@ impl TrainFlags {
             .flag("train.use_gpu", self.use_gpu)
             .flag("train.threads", self.threads)
             .flag("train.precision", self.precision)
-            .flag("train.ce_test", self.ce_test);
+            .flag("train.ce_test", self.ce_test)
+            .flag("train.distill", self.distill)
+            .flag("train.distill_temperature", self.distill_temperature)
+            .flag("train.distill_weight", self.distill_weight)
+            .flag("train.teacher", self.teacher)
+            .flag("train.bn_recal", self.bn_recal);
     }
 }
 

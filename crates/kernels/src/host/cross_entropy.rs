@@ -11,7 +11,7 @@ pub fn forward<T: Real>(logits: &[T], labels: &[u32], smoothing: f64) -> T {
     let classes = logits.len() / labels.len();
     let mut total = 0.0;
     for (row, &label) in logits.chunks_exact(classes).zip(labels) {
-        let (largest, normaliser) = log_normaliser(row);
+        let (largest, normaliser) = log_normaliser(row, 1.0);
         let log_probability = |value: T| (value - largest).widen() - normaliser;
         total -= (1.0 - smoothing) * log_probability(row[label as usize]);
         if smoothing > 0.0 {
@@ -30,7 +30,7 @@ pub fn input_gradient<T: Real>(logits: &[T], labels: &[u32], smoothing: f64, ups
     let share = upstream.widen() / labels.len() as f64;
     let rows = logits.chunks_exact(classes).zip(dlogits.chunks_exact_mut(classes)).zip(labels);
     for ((row, out), &label) in rows {
-        let (largest, normaliser) = log_normaliser(row);
+        let (largest, normaliser) = log_normaliser(row, 1.0);
         for (class, (out, &value)) in out.iter_mut().zip(row).enumerate() {
             let onehot = if class == label as usize { 1.0 - smoothing } else { 0.0 };
             let target = onehot + smoothing / classes as f64;
@@ -40,10 +40,10 @@ pub fn input_gradient<T: Real>(logits: &[T], labels: &[u32], smoothing: f64, ups
     }
 }
 
-/// The largest logit, and `ln Σ exp(logit − largest)`.
-fn log_normaliser<T: Real>(row: &[T]) -> (T, f64) {
+/// The largest logit, and `ln Σ exp((logit − largest) / temperature)`.
+pub(super) fn log_normaliser<T: Real>(row: &[T], temperature: f64) -> (T, f64) {
     let largest = row.iter().copied().fold(T::neg_infinity(), T::max);
-    let sum: f64 = row.iter().map(|&value| (value - largest).widen().exp()).sum();
+    let sum: f64 = row.iter().map(|&value| ((value - largest).widen() / temperature).exp()).sum();
     (largest, sum.ln())
 }
 

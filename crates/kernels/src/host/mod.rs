@@ -5,6 +5,7 @@ pub mod batch_norm;
 pub mod conv3x3;
 pub mod cross_entropy;
 pub mod depthwise;
+pub mod distillation;
 mod lanes;
 pub mod linear;
 pub mod matmul;

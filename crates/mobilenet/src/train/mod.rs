@@ -37,6 +37,30 @@ pub struct Loss {
     pub logits: Tensor,
 }
 
+/// A teacher's scores of a batch, to learn from beside the labels.
+///
+/// Source: Hinton et al. 2015, arXiv:1503.02531.
+#[derive(Clone, Debug)]
+pub struct SoftTargets {
+    /// `[N, classes]`, of the model's element type.
+    pub logits: Tensor,
+    /// What both sides' scores are divided by before the softmax, above 0.
+    pub temperature: f64,
+    /// Share of the soft targets in the loss, a fraction in [0, 1]; the rest is that of the labels.
+    pub weight: f64,
+}
+
+/// What a batch is to be learned as.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    /// One class per image.
+    pub labels: &'a [u32],
+    /// ε of label smoothing, fraction; 0 = off.
+    pub label_smoothing: f64,
+    /// A teacher's scores.
+    pub soft: Option<&'a SoftTargets>,
+}
+
 /// Forward and backward passes of one model, one after the other.
 pub struct TrainPass(Storage);
 
@@ -95,9 +119,37 @@ impl TrainPass {
         labels: &[u32],
         label_smoothing: f64,
     ) -> Result<Loss> {
+        self.forward_to(model, images, Targets { labels, label_smoothing, soft: None })
+    }
+
+    /// As [`TrainPass::forward`], for any targets: with soft ones of weight w and temperature T the loss is
+    /// `(1 − w)·cross-entropy + w·T²·KL(teacher ‖ model)`, both sides softened by T.
+    ///
+    /// # Errors
+    /// As [`TrainPass::forward`]; [`Error::Teacher`] if the teacher's scores do not fit.
+    pub fn forward_to(&mut self, model: &MobileNet, images: &Tensor, targets: Targets<'_>) -> Result<Loss> {
         model.check_images(images)?;
-        model.check_labels(images.dims()[0], labels)?;
-        each!(&mut self.0, tape => tape.forward(model, images, labels, label_smoothing))
+        let batch = images.dims()[0];
+        model.check_labels(batch, targets.labels)?;
+        if let Some(soft) = targets.soft
+            && soft.logits.dims() != [batch, model.config().classes]
+        {
+            let expected = [batch, model.config().classes];
+            return Err(Error::Teacher { got: soft.logits.dims().to_vec(), expected });
+        }
+        each!(&mut self.0, tape => tape.forward(model, images, targets))
+    }
+
+    /// Class scores with running statistics, as [`MobileNet::forward`] in [`crate::Mode::Eval`] gives them; nothing is updated,
+    /// and there is no way back.
+    ///
+    /// Shapes: `images: [N, C, H, W]` with H, W ≥ 16; result `[N, classes]`.
+    ///
+    /// # Errors
+    /// [`Error::Images`] if the images do not fit, [`Error::Memory`], or candle's.
+    pub fn scores(&mut self, model: &MobileNet, images: &Tensor) -> Result<Tensor> {
+        model.check_images(images)?;
+        each!(&mut self.0, tape => tape.scores(model, images))
     }
 
     /// Backward: the gradient of the last forward's loss to every trainable variable, by name.
@@ -122,7 +174,7 @@ impl TrainPass {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Activation, MobileNetConfig, Mode, Padding};
+    use crate::{Activation, HEAD_BIAS, MobileNetConfig, Mode, Padding};
     use candle_core::Device;
     use sparse_ops::cross_entropy;
 
@@ -181,6 +233,49 @@ mod tests {
                 assert!(error < 1e-7, "{name}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn soft_targets_have_the_loss_and_the_gradients_of_candles_autograd() {
+        let (labels, temperature, weight) = ([3, 1, 0], 3.0, 0.6);
+        let model = MobileNet::new(CONFIG, 1, DType::F64, &Device::Cpu).unwrap();
+        let mut pass = TrainPass::new(&model, Precision::Full).unwrap();
+        let images = Tensor::randn(0f64, 1.0, (3, 3, 20, 17), &Device::Cpu).unwrap();
+        let teacher = Tensor::randn(0f64, 2.0, (3, 5), &Device::Cpu).unwrap();
+        let logits = model.forward(&images, Mode::Train).unwrap();
+        let softened =
+            |scores: &Tensor| candle_nn::ops::log_softmax(&(scores / temperature).unwrap(), 1).unwrap();
+        let (log_student, log_teacher) = (softened(&logits), softened(&teacher));
+        let terms = (log_teacher.exp().unwrap() * (&log_teacher - &log_student).unwrap()).unwrap();
+        let divergence = (terms.sum_all().unwrap() * (temperature * temperature / 3.0 * weight)).unwrap();
+        let hard = (cross_entropy(&logits, &labels, 0.1).unwrap() * (1.0 - weight)).unwrap();
+        let loss = (divergence + hard).unwrap();
+        let expected = loss.backward().unwrap();
+        let soft = SoftTargets { logits: teacher, temperature, weight };
+        let targets = Targets { labels: &labels, label_smoothing: 0.1, soft: Some(&soft) };
+        let found = pass.forward_to(&model, &images, targets).unwrap();
+        assert!((found.loss - loss.to_scalar::<f64>().unwrap()).abs() < 1e-12);
+        for (name, gradient) in pass.backward(&model).unwrap() {
+            let error = error(&gradient, expected.get(model.variables()[&name].as_tensor()).unwrap());
+            assert!(error < 1e-9, "{name}: {error}");
+        }
+        let logits = soft.logits.narrow(1, 0, 4).unwrap();
+        let narrow = SoftTargets { logits, ..soft };
+        let targets = Targets { soft: Some(&narrow), ..targets };
+        assert!(matches!(pass.forward_to(&model, &images, targets), Err(Error::Teacher { .. })));
+    }
+
+    #[test]
+    fn scores_are_those_of_the_running_statistics_and_change_nothing() {
+        let model = MobileNet::new(CONFIG, 1, DType::F64, &Device::Cpu).unwrap();
+        let mut pass = TrainPass::new(&model, Precision::Full).unwrap();
+        let (images, labels) = batch(4, 20, DType::F64);
+        pass.forward(&model, &images, &labels, 0.0).unwrap();
+        let before: Vec<_> = model.variables().values().map(|v| values(v.as_tensor())).collect();
+        let scores = pass.scores(&model, &images).unwrap();
+        assert!(error(&scores, &model.forward(&images, Mode::Eval).unwrap()) < 1e-12);
+        assert!(model.variables().values().map(|v| values(v.as_tensor())).eq(before));
+        assert!(matches!(pass.backward(&model), Err(Error::NoForward)));
     }
 
     fn images(count: usize, height: usize, width: usize) -> Tensor {
@@ -272,7 +367,7 @@ mod tests {
             let short = run(Precision::Bf16, masked);
             assert_ne!(full.0, short.0);
             assert!((full.0 - short.0).abs() < 0.05, "{} {}", full.0, short.0);
-            let error = error(&short.1[crate::HEAD_BIAS], &full.1[crate::HEAD_BIAS]);
+            let error = error(&short.1[HEAD_BIAS], &full.1[HEAD_BIAS]);
             assert!(error < 0.05, "{error}");
             assert!(short.1.values().all(|gradient| values(gradient).iter().all(|value| value.is_finite())));
         }

@@ -1,19 +1,19 @@
 //! The chain of layers over raw buffers.
 
-use super::Loss;
 use super::buffer::Buffer;
 use super::layer::Layer;
 use super::paths::{LayerPaths, Masks, Sparse};
 use super::times::Times;
+use super::{Loss, Targets};
 use crate::model::Conv;
-use crate::{ConvKind, Error, HEAD_BIAS, HEAD_WEIGHT, MobileNet, Result};
+use crate::{ConvKind, Error, HEAD_BIAS, HEAD_WEIGHT, MobileNet, Mode, Result};
 use candle_core::{Tensor, Var};
 use rayon::prelude::*;
 use sparse_kernels::Real;
 use sparse_kernels::host::activation::Input;
 use sparse_kernels::host::pointwise::{self, Gradients};
 use sparse_kernels::host::vector::Stored;
-use sparse_kernels::host::{conv3x3, cross_entropy, depthwise, linear, pool, transpose};
+use sparse_kernels::host::{conv3x3, cross_entropy, depthwise, distillation, linear, pool, transpose};
 use sparse_ops::{Element, with_values};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -82,19 +82,32 @@ impl<E: Stored<Real: Element>> Tape<E> {
         &mut self,
         model: &MobileNet,
         images: &Tensor,
-        labels: &[u32],
-        label_smoothing: f64,
+        targets: Targets<'_>,
     ) -> Result<Loss> {
+        self.convolutions(model, images, Mode::Train)?;
+        let start = Instant::now();
+        let logits = self.classify(model)?;
+        let loss = self.loss(targets)?;
+        self.times.head.forward += start.elapsed();
+        Ok(Loss { loss, logits })
+    }
+
+    /// Class scores with running statistics; a backward pass cannot follow.
+    pub(super) fn scores(&mut self, model: &MobileNet, images: &Tensor) -> Result<Tensor> {
+        self.convolutions(model, images, Mode::Eval)?;
+        let logits = self.classify(model);
+        self.batch = 0;
+        logits
+    }
+
+    fn convolutions(&mut self, model: &MobileNet, images: &Tensor, mode: Mode) -> Result<()> {
         self.read_images(images)?;
         for (index, convolution) in model.convolutions.iter().enumerate() {
             let start = Instant::now();
-            self.convolve(model, convolution, index)?;
+            self.convolve(model, convolution, index, mode)?;
             self.times.convolution(index).forward += start.elapsed();
         }
-        let start = Instant::now();
-        let loss = self.classify(model, labels, label_smoothing)?;
-        self.times.head.forward += start.elapsed();
-        Ok(loss)
+        Ok(())
     }
 
     /// Takes a batch `[N, C, H, W]` and moves the images innermost.
@@ -112,7 +125,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
     }
 
     /// One convolution: raw output and the batch norm that follows from it.
-    fn convolve(&mut self, model: &MobileNet, convolution: &Conv, index: usize) -> Result<()> {
+    fn convolve(&mut self, model: &MobileNet, convolution: &Conv, index: usize, mode: Mode) -> Result<()> {
         let (layer, batch) = (&convolution.layer, self.batch);
         let (before, rest) = self.layers.split_at_mut(index);
         let this = &mut rest[0];
@@ -127,7 +140,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
         let [running_mean, running_variance] = running;
         let (mut running_mean, mut running_variance) = (running_mean?, running_variance?);
         let (y, statistics) = this.target(&running_mean);
-        let statistics = Some(statistics);
+        let statistics = (mode == Mode::Train).then_some(statistics);
         let sparse = self.sparse[index].forward();
         with_values([convolution.weight.as_tensor()], |[weight]: [&[E::Real]; 1]| match layer.kind {
             ConvKind::Stem => {
@@ -147,35 +160,54 @@ impl<E: Stored<Real: Element>> Tape<E> {
             }
         })?;
         let network = model.config();
-        blend(&mut running_mean, &this.mean, network.bn_momentum);
-        blend(&mut running_variance, &this.variance, network.bn_momentum);
-        set(&convolution.running_mean, running_mean)?;
-        set(&convolution.running_variance, running_variance)?;
+        if mode == Mode::Train {
+            blend(&mut running_mean, &this.mean, network.bn_momentum);
+            blend(&mut running_variance, &this.variance, network.bn_momentum);
+            set(&convolution.running_mean, running_mean)?;
+            set(&convolution.running_variance, running_variance)?;
+        } else {
+            (this.mean, this.variance) = (running_mean, running_variance);
+        }
         let (scale, offset) = (values::<E>(&convolution.scale)?, values::<E>(&convolution.offset)?);
         this.normalise([&scale, &offset], network.bn_epsilon, network.activation);
         Ok(())
     }
 
-    /// Global mean, head, loss, and the gradient of the loss to the scores.
-    fn classify(&mut self, model: &MobileNet, labels: &[u32], label_smoothing: f64) -> Result<Loss> {
+    /// Global mean and head: the scores.
+    fn classify(&mut self, model: &MobileNet) -> Result<Tensor> {
         let last = &self.layers[self.layers.len() - 1];
         let (batch, classes) = (self.batch, model.config().classes);
         let inputs = last.mean.len();
         let zero = E::Real::from_f64(0.0);
         self.features.resize(batch * inputs, zero);
         self.logits.resize(batch * classes, zero);
-        self.dlogits.resize(batch * classes, zero);
         pool::forward(last.output(), &mut self.features, last.size[0] * last.size[1], batch);
         let head = [model.head_weight.as_tensor(), model.head_bias.as_tensor()];
         with_values(head, |[weight, bias]: [&[E::Real]; 2]| {
             let dims = linear::Dims { batch, inputs, outputs: classes };
             linear::forward(&self.features, weight, bias, &mut self.logits, dims);
         })?;
-        let loss = cross_entropy::forward(&self.logits, labels, label_smoothing).widen();
-        let one = E::Real::from_f64(1.0);
-        cross_entropy::input_gradient(&self.logits, labels, label_smoothing, one, &mut self.dlogits);
-        let logits = Tensor::from_slice(&self.logits, (batch, classes), &candle_core::Device::Cpu)?;
-        Ok(Loss { loss, logits })
+        Ok(Tensor::from_slice(&self.logits, (batch, classes), &candle_core::Device::Cpu)?)
+    }
+
+    /// The loss, and its gradient to the scores.
+    fn loss(&mut self, targets: Targets<'_>) -> Result<f64> {
+        let Targets { labels, label_smoothing, soft } = targets;
+        let (logits, dlogits) = (&self.logits, &mut self.dlogits);
+        dlogits.resize(logits.len(), E::Real::from_f64(0.0));
+        let hard = soft.map_or(1.0, |soft| 1.0 - soft.weight);
+        let mut loss = hard * cross_entropy::forward(logits, labels, label_smoothing).widen();
+        cross_entropy::input_gradient(logits, labels, label_smoothing, E::Real::from_f64(hard), dlogits);
+        if let Some(soft) = soft {
+            let (classes, temperature) = (logits.len() / labels.len(), soft.temperature);
+            with_values([&soft.logits.contiguous()?], |[teacher]: [&[E::Real]; 1]| {
+                let divergence = distillation::forward(logits, teacher, classes, temperature).widen();
+                loss += soft.weight * divergence;
+                let weight = soft.weight;
+                distillation::add_input_gradient(logits, teacher, classes, temperature, weight, dlogits);
+            })?;
+        }
+        Ok(loss)
     }
 
     pub(super) fn backward(&mut self, model: &MobileNet) -> Result<BTreeMap<String, Tensor>> {

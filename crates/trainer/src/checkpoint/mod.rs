@@ -80,7 +80,7 @@ impl Checkpoint {
         let state = State {
             version: VERSION,
             step,
-            recipe: Recipe::of(config),
+            recipe: learner.recipe(config),
             pruner: learner.pruner().state(),
             mask_lengths: masks.iter().map(|(name, mask)| (name.clone(), mask.len())).collect(),
             crc32: files.iter().map(|(name, bytes)| (name.clone(), crc32fast::hash(bytes))).collect(),

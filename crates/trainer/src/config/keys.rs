@@ -106,6 +106,7 @@ mod tests {
         config.train.clip_norm = Some(1.0);
         config.train.use_gpu = Some(false);
         config.train.threads = Some(1);
+        config.train.teacher = Some("teacher".into());
         config.checkpoint.every_steps = Some(1);
         let fields: BTreeSet<String> = Table::try_from(&config)
             .unwrap()

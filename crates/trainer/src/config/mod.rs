@@ -129,6 +129,7 @@ mod tests {
         config.train.clip_norm = Some(1.0);
         config.train.use_gpu = Some(false);
         config.train.threads = Some(2);
+        config.train.teacher = Some("a teacher".into());
         config.train.seed = i64::MAX as u64;
         config.checkpoint.every_steps = Some(100);
         config.prune.include = vec!["^conv\\d".to_owned()];

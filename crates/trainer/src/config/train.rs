@@ -89,6 +89,17 @@ pub struct TrainSection {
     pub precision: Precision,
     /// Read the images in the order of their files, without shuffling.
     pub ce_test: bool,
+    /// Learn from the scores of a dense teacher as well.
+    pub distill: bool,
+    /// Temperature of the soft targets, above 0.
+    pub distill_temperature: f64,
+    /// Share of the soft targets in the loss, a fraction in [0, 1]; the rest is that of the labels.
+    pub distill_weight: f64,
+    /// The teacher's weights; `None` = those of `model.pretrained_model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
+    /// Training batches over which batch norm is estimated anew after the last step, 0 = none.
+    pub bn_recal: usize,
 }
 
 pub(super) const KEYS: SectionKeys = &[
@@ -112,6 +123,11 @@ pub(super) const KEYS: SectionKeys = &[
     ("threads", "a whole number, 1 or more (leave it out to use all cores)"),
     ("precision", "\"f32\" or \"bf16\""),
     ("ce_test", "true or false"),
+    ("distill", "true or false"),
+    ("distill_temperature", "a number above 0"),
+    ("distill_weight", "a fraction, at least 0 and at most 1"),
+    ("teacher", "a weights file or a run folder (leave it out for model.pretrained_model)"),
+    ("bn_recal", "a whole number of batches, 0 or more (0 = keep the running estimates)"),
 ];
 
 impl Default for TrainSection {
@@ -138,6 +154,11 @@ impl Default for TrainSection {
             threads: None,
             precision: Precision::F32,
             ce_test: false,
+            distill: false,
+            distill_temperature: 4.0,
+            distill_weight: 0.9,
+            teacher: None,
+            bn_recal: 0,
         }
     }
 }
@@ -167,6 +188,10 @@ impl TrainSection {
         require(!self.model_path.as_os_str().is_empty(), "train.model_path")?;
         require(self.model_period >= 1, "train.model_period")?;
         require(i64::try_from(self.seed).is_ok(), "train.seed")?;
+        require(positive(self.distill_temperature), "train.distill_temperature")?;
+        require((0.0..=1.0).contains(&self.distill_weight), "train.distill_weight")?;
+        let named = |path: &PathBuf| !path.as_os_str().is_empty();
+        require(self.teacher.as_ref().is_none_or(named), "train.teacher")?;
         require(self.threads.is_none_or(|threads| threads >= 1), "train.threads")
     }
 }
@@ -206,6 +231,7 @@ mod tests {
         for lr in [0.0, -0.1, f64::NAN, f64::INFINITY] {
             assert_eq!(key_at_fault(|section| section.lr = lr), "train.lr");
             assert_eq!(key_at_fault(|section| section.clip_norm = Some(lr)), "train.clip_norm");
+            assert_eq!(key_at_fault(|section| section.distill_temperature = lr), "train.distill_temperature");
         }
         for l2_decay in [-1e-9, f64::NAN, f64::INFINITY] {
             assert_eq!(key_at_fault(|section| section.l2_decay = l2_decay), "train.l2_decay");
@@ -213,6 +239,9 @@ mod tests {
         for fraction in [-0.1, 1.0, f64::NAN] {
             assert_eq!(key_at_fault(|section| section.momentum_rate = fraction), "train.momentum_rate");
             assert_eq!(key_at_fault(|section| section.label_smoothing = fraction), "train.label_smoothing");
+        }
+        for weight in [-0.1, 1.1, f64::NAN] {
+            assert_eq!(key_at_fault(|section| section.distill_weight = weight), "train.distill_weight");
         }
         for warmup in [-1.0, 120.5, f64::NAN] {
             assert_eq!(key_at_fault(|section| section.warmup_epochs = warmup), "train.warmup_epochs");

@@ -14,13 +14,23 @@ fn stand_in(data: DataKind) -> DataSize {
     DataSize { train_len, test_len, classes: data.classes(), image_shape: [data.channels(), side, side] }
 }
 
-fn files() -> Vec<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../configs");
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+/// The configs of runs, by their paths in `configs/`; what `configs/results` holds are tables of runs.
+fn files() -> Vec<(String, PathBuf)> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    let mut files = Vec::new();
+    for folder in ["", "fashion/", "photos/"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.path().is_file() {
+                files.push((format!("{folder}{}", entry.file_name().to_str().unwrap()), entry.path()));
+            }
+        }
+    }
+    files
 }
 
 fn config(name: &str, sets: &[&str]) -> TrainConfig {
-    let path = files().into_iter().find(|path| path.ends_with(name)).unwrap();
+    let (_, path) = files().into_iter().find(|(file, _)| file == name).unwrap();
     let mut layers = Layers::new();
     layers.file(&path).unwrap();
     for assignment in sets {
@@ -32,10 +42,9 @@ fn config(name: &str, sets: &[&str]) -> TrainConfig {
 #[test]
 fn every_config_has_a_plan_and_opens_with_its_command() {
     let files = files();
-    assert!(files.len() >= 8, "{files:?}");
-    for path in files {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let config = config(name, &[]);
+    assert!(files.len() >= 18, "{files:?}");
+    for (name, path) in files {
+        let config = config(&name, &[]);
         let plan = TrainPlan::resolve(&config, &stand_in(config.data.data)).unwrap();
         assert!(plan.total_steps > 0, "{name}");
         let text = fs::read_to_string(&path).unwrap();

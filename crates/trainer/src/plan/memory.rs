@@ -67,7 +67,12 @@ impl ModelSize {
         };
         let state = F32 * (parameters * (1 + WORK) + 2 * trainable) + trainable / 8;
         let per_image = stored * (activations + GRADIENTS * largest + image) + F32 * BATCHES_LOADED * image;
-        state.saturating_add(batch_size.saturating_mul(per_image))
+        // A teacher keeps its weights and every raw output of its forward pass.
+        let teacher = match config.train.distill {
+            true => F32 * (parameters * 2 + batch_size.saturating_mul(activations + image)),
+            false => 0,
+        };
+        state.saturating_add(batch_size.saturating_mul(per_image)).saturating_add(teacher)
     }
 }
 

@@ -20,6 +20,7 @@ use sparse_sparsity::schedule::GmpConfig;
 use crate::{
     config::TrainConfig,
     error::{Error, Result},
+    teacher::teacher_path,
 };
 
 /// The facts of a data set that a plan depends on.
@@ -65,8 +66,8 @@ impl TrainPlan {
     ///
     /// # Errors
     /// [`Error::Config`] for a config that breaks its own rules, [`Error::TooFewOutputs`],
-    /// [`Error::BatchTooLarge`], [`Error::GmpTooShort`], [`Error::GmpPastEnd`], [`Error::NoCuda`], and
-    /// [`Error::Model`] when there is no network of this width.
+    /// [`Error::BatchTooLarge`], [`Error::GmpTooShort`], [`Error::GmpPastEnd`], [`Error::NoCuda`], [`Error::NoTeacher`],
+    /// and [`Error::Model`] when there is no network of this width.
     pub fn resolve(config: &TrainConfig, data: &DataSize) -> Result<Self> {
         config.validate()?;
         let (classes, num_classes) = (data.classes, config.model.num_classes);
@@ -77,6 +78,7 @@ impl TrainPlan {
         if batch_size > train_len {
             return Err(Error::BatchTooLarge { batch_size, train_len });
         }
+        teacher_path(config)?;
         let steps_per_epoch = train_len / batch_size;
         let model = ModelSize::of(config, data)?;
         let device = DeviceChoice::for_config(&config.train)?;
@@ -139,6 +141,20 @@ pub(crate) mod tests {
         assert!(plan(|config| config.model.num_classes = 1000).is_ok());
         let error = plan(|config| config.model.num_classes = 9).unwrap_err();
         assert!(matches!(error, Error::TooFewOutputs { classes: 10, num_classes: 9 }));
+    }
+
+    #[test]
+    fn a_teacher_is_named_and_counted_in() {
+        assert!(matches!(plan(|config| config.train.distill = true), Err(Error::NoTeacher)));
+        let named = |distill| {
+            plan(|config| {
+                config.train.distill = distill;
+                config.train.teacher = Some("dense".into());
+            })
+        };
+        let (with, without) = (named(true).unwrap(), named(false).unwrap());
+        assert!(with.memory_bytes > without.memory_bytes);
+        assert!(with.to_string().contains("soft targets of dense (temperature 4, weight 0.9)"), "{with}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::config::{LrStrategy, ParamsType, PruningMode, TrainConfig};
 
 use super::{DeviceChoice, TrainPlan};
+use crate::teacher::teacher_path;
 
 impl fmt::Display for TrainPlan {
     /// One line per fact: a name, padded, and a value.
@@ -86,7 +87,16 @@ fn lr_row(config: &TrainConfig) -> String {
         epochs if epochs > 0.0 => format!(", {epochs} epochs of warm-up"),
         _ => String::new(),
     };
-    format!("{}, {decay}{warmup}", train.lr)
+    let teacher = match teacher_path(config) {
+        Ok(Some(path)) => format!(
+            ", soft targets of {} (temperature {}, weight {})",
+            path.display(),
+            train.distill_temperature,
+            train.distill_weight
+        ),
+        _ => String::new(),
+    };
+    format!("{}, {decay}{warmup}{teacher}", train.lr)
 }
 
 fn pruning_row(config: &TrainConfig) -> String {

@@ -106,7 +106,7 @@ impl Pretrained {
     }
 
     /// The tensors as ours, without the background class.
-    fn to_tensors(&self) -> Tensors {
+    pub(crate) fn to_tensors(&self) -> Tensors {
         let mut kept = self.clone();
         kept.drop_background();
         let tensor =

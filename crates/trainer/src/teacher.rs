@@ -1,0 +1,80 @@
+//! The dense network a run learns from beside the labels.
+
+use crate::config::TrainConfig;
+use crate::error::{Error, Result};
+use crate::plan::TrainPlan;
+use crate::pretrained::{Head, Pretrained};
+use crate::weights::{checksum, to_tensors};
+use candle_core::{DType, Device, Tensor};
+use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision, SoftTargets, TrainPass};
+use std::path::Path;
+
+/// A network whose scores are soft targets.
+///
+/// Source: Hinton et al. 2015, arXiv:1503.02531.
+pub struct Teacher {
+    model: MobileNet,
+    pass: TrainPass,
+    temperature: f64,
+    weight: f64,
+    checksum: u32,
+}
+
+impl Teacher {
+    /// The teacher of a plan; `None` if there is none to learn from.
+    ///
+    /// # Errors
+    /// [`Error::NoTeacher`] if none is named; if its weights are missing, or its head has other classes.
+    pub(crate) fn of_plan(plan: &TrainPlan) -> Result<Option<Self>> {
+        let Some(path) = teacher_path(&plan.config)? else { return Ok(None) };
+        let pretrained = Pretrained::read(path)?;
+        // Its width, activation and padding are its own.
+        let (channels, classes) = (plan.data.image_shape[0], plan.config.model.num_classes);
+        let network = MobileNetConfig { channels, classes, ..pretrained.network };
+        let model = MobileNet::new(network, 0, DType::F32, &Device::Cpu)?;
+        let path = pretrained.path.clone();
+        let head = pretrained.load(&model, plan.config.data.classes.as_deref())?;
+        if let Head::New { classes, of } = head {
+            return Err(Error::OtherHead { path, classes: of, num_classes: classes });
+        }
+        tracing::info!("learning from the scores of {}, {head}", path.display());
+        let checksum = checksum(&to_tensors(model.variables())?);
+        let train = &plan.config.train;
+        Ok(Some(Self {
+            pass: TrainPass::new(&model, Precision::Full)?,
+            model,
+            temperature: train.distill_temperature,
+            weight: train.distill_weight,
+            checksum,
+        }))
+    }
+
+    /// CRC-32 of its names and weights.
+    pub fn checksum(&self) -> u32 {
+        self.checksum
+    }
+
+    /// What it says of a batch, with its running statistics.
+    ///
+    /// Shapes: `images: [N, C, H, W]`.
+    ///
+    /// # Errors
+    /// If the images do not fit or there is no room for its activations.
+    pub fn targets(&mut self, images: &Tensor) -> Result<SoftTargets> {
+        let logits = self.pass.scores(&self.model, images)?;
+        Ok(SoftTargets { logits, temperature: self.temperature, weight: self.weight })
+    }
+}
+
+/// Where the weights of the teacher lie; `None` if there is to be none.
+///
+/// # Errors
+/// [`Error::NoTeacher`] if one is wanted and none is named.
+pub(crate) fn teacher_path(config: &TrainConfig) -> Result<Option<&Path>> {
+    let named = config.train.teacher.as_deref().or(config.model.pretrained_model.as_deref());
+    match (config.train.distill, named) {
+        (false, _) => Ok(None),
+        (true, Some(path)) => Ok(Some(path)),
+        (true, None) => Err(Error::NoTeacher),
+    }
+}
