@@ -8,7 +8,7 @@ use crate::{Error, Result, decode, geometry, sample_rng};
 #[derive(Clone, Debug, PartialEq)]
 pub struct TransformConfig {
     /// Side of the square images that come out, in pixels.
-    pub image_size: usize,
+    pub size: usize,
     /// Short side, in pixels, to which an image is resized before its centre is cut out for evaluation.
     pub resize_short: usize,
     /// Normalisation of red, green and blue.
@@ -16,11 +16,11 @@ pub struct TransformConfig {
 }
 
 impl TransformConfig {
-    /// The ImageNet recipe for `image_size`: `resize_short` = `image_size` / 0.875 rounded (256 for 224), ImageNet's
+    /// The ImageNet recipe for `size`: `resize_short` = `size` / 0.875 rounded (256 for 224), ImageNet's
     /// mean and deviation.
-    pub fn imagenet(image_size: usize) -> Self {
-        let resize_short = (image_size as f64 / 0.875).round_ties_even() as usize;
-        Self { image_size, resize_short, normalise: Normalise::imagenet() }
+    pub fn imagenet(size: usize) -> Self {
+        let resize_short = (size as f64 / 0.875).round_ties_even() as usize;
+        Self { size, resize_short, normalise: Normalise::imagenet() }
     }
 }
 
@@ -90,7 +90,7 @@ impl Transform {
 /// Checks that the central window fits into the resized image.
 fn checked_sizes(config: &TransformConfig) -> Result<(u32, u32)> {
     const LIMIT: usize = 1 << 13;
-    let TransformConfig { image_size, resize_short, .. } = *config;
+    let TransformConfig { size: image_size, resize_short, .. } = *config;
     if (1..=LIMIT).contains(&image_size) && (image_size..=LIMIT).contains(&resize_short) {
         return Ok((image_size as u32, resize_short as u32));
     }

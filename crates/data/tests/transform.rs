@@ -76,7 +76,7 @@ fn training_crops_and_flips_by_seed_epoch_and_index() {
 #[test]
 fn imagenet_defaults_are_the_recipe() {
     let config = TransformConfig::imagenet(224);
-    assert_eq!((config.image_size, config.resize_short), (224, 256));
+    assert_eq!((config.size, config.resize_short), (224, 256));
     assert_eq!(config.normalise, Normalise::imagenet());
     assert_eq!(TransformConfig::imagenet(128).resize_short, 146);
 }

@@ -81,7 +81,7 @@ fn open_images(config: &TrainConfig, split: Split, transform: &TransformConfig) 
     }
     let settings = ImageSetConfig {
         classes: outputs,
-        image_size: transform.image_size,
+        image_size: transform.size,
         bad_images: match data.bad_images {
             BadImagePolicy::Error => BadImages::Refuse,
             BadImagePolicy::Skip => BadImages::Skip { limit: data.bad_images_limit },

@@ -54,7 +54,7 @@ pub(crate) fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
 /// Pixels are fractions of 255.
 pub(crate) fn transform() -> Transform {
     let normalise = Normalise::new(vec![0.0], vec![1.0]).unwrap();
-    Transform::new(&TransformConfig { image_size: SIZE, resize_short: 18, normalise }).unwrap()
+    Transform::new(&TransformConfig { size: SIZE, resize_short: 18, normalise }).unwrap()
 }
 
 pub(crate) fn image_set(
