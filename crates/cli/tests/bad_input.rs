@@ -293,15 +293,15 @@ fn a_full_disk_is_named_wherever_it_strikes() {
     bench.train("");
     let weights = bench.bytes("run/weights.safetensors");
     let test = bench.small("--phase test --pretrained_model run");
-    fail(with_little_room(&test, 0), 1, &["run/test.json", "space"]);
+    fail(with_little_room(&test, 0), 1, &["run/predictions.csv", "space"]);
     assert!(!bench.path("run/test.json").exists());
     fail(with_little_room(&bench.small("--resume auto --num_epochs 3"), 0), 1, &["run/", "space"]);
     assert!(bench.bytes("run/weights.safetensors") == weights);
-    assert_eq!(names(&bench.path("run")).len(), 5, "{:?}", names(&bench.path("run")));
+    assert_eq!(names(&bench.path("run")).len(), 6, "{:?}", names(&bench.path("run")));
     fail(with_little_room(&bench.small(""), 0), 1, &["run/config.toml", "space"]);
     assert!(bench.bytes("run/earlier/1/weights.safetensors") == weights);
     fail(
-        with_little_room(&bench.small("--model_path second"), 2),
+        with_little_room(&bench.small("--model_path second"), 4),
         1,
         &["cannot write second/metrics.jsonl", "room"],
     );
