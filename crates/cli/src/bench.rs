@@ -1,8 +1,8 @@
-//! `sparse-train bench train`.
+//! `sparse-train bench`.
 
-use crate::args::{BenchArgs, BenchWhat};
+use crate::args::{BenchArgs, BenchTrainArgs, BenchWhat};
 use crate::{run, tables};
-use sparse_trainer::bench::bench_train;
+use sparse_trainer::bench::{bench_data, bench_train};
 use sparse_trainer::config::TrainSection;
 use sparse_trainer::plan::DeviceChoice;
 
@@ -11,7 +11,16 @@ use sparse_trainer::plan::DeviceChoice;
 /// # Errors
 /// If a setting is out of its range, or a step fails.
 pub(crate) fn bench(arguments: &BenchArgs) -> anyhow::Result<()> {
-    let BenchWhat::Train(arguments) = &arguments.what;
+    match &arguments.what {
+        BenchWhat::Train(arguments) => bench_steps(arguments),
+        BenchWhat::Data(arguments) => {
+            let report = bench_data(&arguments.config())?;
+            run::print(&report, arguments.json, tables::bench_data)
+        }
+    }
+}
+
+fn bench_steps(arguments: &BenchTrainArgs) -> anyhow::Result<()> {
     let device = TrainSection { use_gpu: Some(false), threads: arguments.threads, ..TrainSection::default() };
     let DeviceChoice::Cpu { threads } = DeviceChoice::for_config(&device)?;
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;

@@ -1,7 +1,7 @@
 //! Results as tables for people.
 
 use comfy_table::{CellAlignment, Table, presets};
-use sparse_trainer::bench::{BenchReport, LayerBench, Split};
+use sparse_trainer::bench::{BenchReport, DataBenchReport, LayerBench, Split};
 use sparse_trainer::compare::{Comparison, Difference, Row};
 use sparse_trainer::sweep::SweepReport;
 use sparse_trainer::{Converted, EvaluationRecord, Inspection, Sparsity, Summary, TestReport};
@@ -303,6 +303,28 @@ fn bench_layers(layers: &[LayerBench]) -> String {
     });
     let header = ["layer", "forward ms", "backward ms", "GFLOP/s", "GB/s", "sparsity", "zeros left out"];
     table(&header, rows)
+}
+
+/// `bench data`: a row for each way to an image.
+pub(crate) fn bench_data(report: &DataBenchReport) -> String {
+    let rate = |images_per_second: f64| format!("{images_per_second:.1}");
+    let rows = [
+        ("training view", report.images_per_second_per_thread),
+        ("training view, from the cache", report.cached_images_per_second_per_thread),
+        ("test view", report.eval_images_per_second_per_thread),
+        ("decoding alone, the whole image", report.decode_images_per_second_per_thread),
+    ];
+    let rows = rows.map(|(name, images)| vec![name.to_owned(), rate(images), rate(1e6 / images.max(1e-9))]);
+    format!(
+        "{} files of {:.0} kB ({} that cannot be used left out) to {}×{}, threads: {}\n{}",
+        report.images,
+        report.mean_file_bytes / 1e3,
+        report.unusable,
+        report.size,
+        report.size,
+        report.threads,
+        table(&["work", "images/s per thread", "µs per image"], rows),
+    )
 }
 
 /// A number with so many decimals, or a dash.

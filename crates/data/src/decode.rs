@@ -1,99 +1,206 @@
-//! From an image file to resized 8-bit pixels.
+//! From the bytes of a file to pixels, within bounds.
 
+use crate::cache::Slot;
 use crate::geometry::Rectangle;
-use crate::normalise::Table;
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageFormat, RgbImage};
+use crate::jpeg;
+use crate::lines::Lines;
+use crate::worker::panic_message;
+use crate::{ImageFault, Mode, Picture, png_file};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
 
-/// Largest resized image, in bytes.
-const RESIZED_LIMIT: u64 = 1 << 29;
+/// Most pixels of an image, 2^26 (8192 × 8192). The decoders take at most 16 bytes a pixel, so 1 GiB at a time.
+pub const PIXEL_LIMIT: usize = 1 << 26;
+/// Most pixels that a byte of a JPEG file can stand for: each block of 64 takes a bit at the very least.
+const PIXELS_PER_JPEG_BYTE: usize = 512;
 
-/// Decodes a JPEG or PNG file, told apart by content, to 8-bit RGB: grey is repeated, transparency dropped.
-///
-/// For grey and RGB images this equals converting after the resize, as the filter treats channels alike.
-pub(crate) fn decode(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
-    Ok(decode_bytes(bytes)?.into_rgb8())
+/// An image whose size is known; a JPEG of the usual kind is decoded where it is needed only.
+pub(crate) enum Source<'data> {
+    Jpeg { header: Box<jpeg::Header<'data>>, bytes: &'data [u8] },
+    Picture(Picture),
+    Cached(Slot<'data>),
 }
 
-/// Decodes within the decoder's own limit of 512 MiB for the pixels.
-///
-/// The call for bytes in memory is used because it is compiled once in the decoder's crate; its generic reader
-/// would be compiled again in this one.
-fn decode_bytes(bytes: &[u8]) -> std::result::Result<DynamicImage, String> {
-    let format = image::guess_format(bytes).map_err(|error| error.to_string())?;
-    if format == ImageFormat::Jpeg && !jpeg_has_end(bytes) {
-        return Err("the file is cut short (no end-of-image marker)".to_owned());
+impl<'data> Source<'data> {
+    /// Tells the format by content and reads the header, or where that does not suffice everything.
+    pub(crate) fn open(bytes: &'data [u8]) -> Result<Self, ImageFault> {
+        match bytes {
+            [] => Err(ImageFault::Empty),
+            [0xff, 0xd8, ..] => match jpeg::Header::read(bytes) {
+                Some(header) => {
+                    check_jpeg(header.width, header.height, bytes.len())?;
+                    Ok(Self::Jpeg { header: Box::new(header), bytes })
+                }
+                None => any_jpeg(bytes).map(Self::Picture),
+            },
+            [0x89, b'P', b'N', b'G', ..] => guarded(|| png_file::decode(bytes)).map(Self::Picture),
+            _ => Err(ImageFault::Format),
+        }
     }
-    image::load_from_memory(bytes).map_err(|error| error.to_string())
-}
 
-/// Whether an end-of-image marker follows the first start of scan.
-///
-/// The decoder fills what a cut file lacks with grey, so the cut has to be found here. Segments before the scan
-/// are skipped by their length, since a thumbnail in one has an end marker too. A file without a scan passes:
-/// the decoder refuses it.
-fn jpeg_has_end(bytes: &[u8]) -> bool {
-    let mut rest = bytes.get(2..).unwrap_or_default();
-    loop {
-        rest = match rest {
-            [0xff, 0xff, ..] => &rest[1..],
-            [0xff, 0xda, scan @ ..] => return scan.windows(2).any(|pair| pair == [0xff, 0xd9]),
-            [0xff, _, high, low, ..] => {
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                rest.get(2 + length..).unwrap_or_default()
+    /// Width and height.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        match self {
+            Self::Jpeg { header, .. } => (header.width, header.height),
+            Self::Picture(picture) => (picture.width, picture.height),
+            Self::Cached(slot) => slot.size(),
+        }
+    }
+
+    /// Decodes an area; afterwards the source may hold everything.
+    pub(crate) fn columns(
+        &mut self,
+        area: Rectangle,
+        scratch: &mut jpeg::Scratch,
+        columns: &mut Lines,
+    ) -> Result<Mode, ImageFault> {
+        if let Self::Jpeg { header, bytes } = self {
+            if jpeg::decode(header, area, scratch, columns).is_some() {
+                return Ok(if columns.channels() == 1 { Mode::Grey } else { Mode::Rgb });
             }
-            _ => return true,
-        };
-    }
-}
-
-/// Resizes with the Lanczos filter of three lobes, widened when shrinking as Pillow's is.
-pub(crate) fn resize(image: &RgbImage, width: u32, height: u32) -> std::result::Result<RgbImage, String> {
-    if u64::from(width) * u64::from(height) * 3 > RESIZED_LIMIT {
-        return Err(format!("its sides of {}x{} pixels differ too much", image.width(), image.height()));
-    }
-    // The typed views compile the filter for this one pixel type; the untyped ones compile thirteen.
-    let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw());
-    let source = source.map_err(|error| error.to_string())?;
-    let mut resized = RgbImage::new(width, height);
-    let mut target =
-        TypedImage::<U8x3>::from_buffer(width, height, &mut resized).map_err(|error| error.to_string())?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
-    Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| error.to_string())?;
-    Ok(resized)
-}
-
-/// Cuts a rectangle out first, so that the filter sees nothing outside it, then resizes to a square.
-pub(crate) fn crop_and_resize(
-    image: &RgbImage,
-    crop: Rectangle,
-    size: u32,
-) -> std::result::Result<RgbImage, String> {
-    let Rectangle { left, top, width, height } = crop;
-    resize(&image::imageops::crop_imm(image, left, top, width, height).to_image(), size, size)
-}
-
-/// Writes the square window at (`left`, `top`) that fills `target: [3, size, size]`, each channel through its
-/// table, mirrored left to right if asked.
-pub(crate) fn write_window(
-    image: &RgbImage,
-    (left, top): (u32, u32),
-    flip: bool,
-    tables: &[Table],
-    target: &mut [f32],
-) {
-    let (size, width) = ((target.len() / 3).isqrt(), image.width() as usize);
-    for (channel, (plane, table)) in target.chunks_exact_mut(size * size).zip(tables).enumerate() {
-        for (y, row) in plane.chunks_exact_mut(size).enumerate() {
-            let start = ((top as usize + y) * width + left as usize) * 3;
-            for (value, pixel) in row.iter_mut().zip(image.as_raw()[start..].chunks_exact(3)) {
-                *value = table[usize::from(pixel[channel])];
+            *self = Self::Picture(any_jpeg(bytes)?);
+        }
+        match self {
+            Self::Picture(picture) => {
+                picture.columns(area, columns);
+                Ok(picture.mode)
             }
-            if flip {
-                row.reverse();
+            Self::Cached(slot) => slot.columns(area, columns).map(|()| Mode::Rgb),
+            Self::Jpeg { .. } => Err(ImageFault::Format),
+        }
+    }
+
+    /// Decodes everything, so that the source is a picture.
+    pub(crate) fn decode(&mut self, scratch: &mut jpeg::Scratch) -> Result<(), ImageFault> {
+        let (width, height) = self.size();
+        let area = Rectangle { left: 0, top: 0, width: width as u32, height: height as u32 };
+        let (mut columns, mut rows) = (Lines::default(), Lines::default());
+        if matches!(self, Self::Picture(_)) {
+            return Ok(());
+        }
+        let mode = self.columns(area, scratch, &mut columns)?;
+        if matches!(self, Self::Picture(_)) {
+            return Ok(());
+        }
+        columns.transpose_into(&mut rows);
+        let pixels = interleaved(&rows);
+        *self = Self::Picture(Picture { mode, width, height, pixels, palette: Vec::new() });
+        Ok(())
+    }
+
+    /// The colours of a palette.
+    pub(crate) fn palette(&self) -> &[[u8; 3]] {
+        match self {
+            Self::Jpeg { .. } | Self::Cached(_) => &[],
+            Self::Picture(picture) => &picture.palette,
+        }
+    }
+}
+
+/// Rows of one channel or three as pixels `[height, width, channels]`.
+fn interleaved(rows: &Lines) -> Vec<u8> {
+    let (count, width, stride) = (rows.count(), rows.length(), rows.stride());
+    let row = |channel: usize, y: usize| &rows.channel(channel)[y * stride..][..width];
+    let mut pixels = vec![0; count * width * rows.channels()];
+    for (y, line) in pixels.chunks_exact_mut(width * rows.channels()).enumerate() {
+        if rows.channels() == 1 {
+            line.copy_from_slice(row(0, y));
+        } else {
+            let (red, green, blue) = (row(0, y), row(1, y), row(2, y));
+            for (x, pixel) in line.as_chunks_mut().0.iter_mut().enumerate() {
+                *pixel = [red[x], green[x], blue[x]];
             }
         }
     }
+    pixels
+}
+
+/// Decodes a whole file; for what needs no part of it.
+///
+/// # Errors
+///
+/// When the bytes are no image that can be used.
+pub fn decode_image(bytes: &[u8]) -> Result<Picture, ImageFault> {
+    guarded(|| {
+        let mut source = Source::open(bytes)?;
+        source.decode(&mut jpeg::Scratch::default())?;
+        match source {
+            Source::Picture(picture) => Ok(picture),
+            Source::Jpeg { .. } | Source::Cached(_) => Err(ImageFault::Format),
+        }
+    })
+}
+
+/// Refuses a size before memory is taken for it.
+pub(crate) fn check_size(width: usize, height: usize, bytes: usize, limit: usize) -> Result<(), ImageFault> {
+    if width == 0 || height == 0 {
+        return Err(ImageFault::Sides { width, height, reason: "an image has a pixel at least" });
+    }
+    if width.saturating_mul(height) > limit {
+        return Err(ImageFault::TooLarge { width, height, bytes, limit });
+    }
+    Ok(())
+}
+
+fn check_jpeg(width: usize, height: usize, bytes: usize) -> Result<(), ImageFault> {
+    check_size(width, height, bytes, PIXEL_LIMIT.min(PIXELS_PER_JPEG_BYTE.saturating_mul(bytes)))
+}
+
+/// Any JPEG file that `zune-jpeg` reads, whole.
+fn any_jpeg(bytes: &[u8]) -> Result<Picture, ImageFault> {
+    if !jpeg::has_end(bytes) {
+        return Err(ImageFault::Cut);
+    }
+    guarded(|| {
+        let fault = |error: zune_jpeg::errors::DecodeErrors| ImageFault::Decoder(error.to_string());
+        let limit = usize::from(u16::MAX);
+        let options = DecoderOptions::default().set_max_width(limit).set_max_height(limit);
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+        decoder.decode_headers().map_err(fault)?;
+        let (width, height) = decoder.dimensions().ok_or(ImageFault::Format)?;
+        check_jpeg(width, height, bytes.len())?;
+        let input = decoder.input_colorspace().ok_or(ImageFault::Format)?;
+        let (output, mode) = match input {
+            ColorSpace::Luma => (ColorSpace::Luma, Mode::Grey),
+            ColorSpace::CMYK | ColorSpace::YCCK => (input, Mode::Cmyk),
+            _ => (ColorSpace::RGB, Mode::Rgb),
+        };
+        decoder.set_options(options.jpeg_set_out_colorspace(output));
+        let mut pixels = decoder.decode().map_err(fault)?;
+        if pixels.len() != width * height * mode.channels() {
+            return Err(ImageFault::Decoder("it has fewer pixels than its header claims".to_owned()));
+        }
+        if mode == Mode::Cmyk {
+            inks(&mut pixels, input == ColorSpace::YCCK);
+        }
+        Ok(Picture { mode, width, height, pixels, palette: Vec::new() })
+    })
+}
+
+/// What is stored of four inks, as Adobe's programs do it: inverted, and perhaps with the equations of YCbCr.
+fn inks(pixels: &mut [u8], equations: bool) {
+    for pixel in pixels.as_chunks_mut::<4>().0 {
+        if equations {
+            let [y, cb, cr, _] = pixel.map(i32::from);
+            let (cb, cr) = (cb - 128, cr - 128);
+            let colours = [
+                y + ((91_881 * cr + 32_768) >> 16),
+                y + ((32_768 - 22_554 * cb - 46_802 * cr) >> 16),
+                y + ((116_130 * cb + 32_768) >> 16),
+            ];
+            let [cyan, magenta, yellow] = colours.map(|value| value.clamp(0, 255) as u8);
+            *pixel = [cyan, magenta, yellow, 255 - pixel[3]];
+        } else {
+            *pixel = pixel.map(|value| 255 - value);
+        }
+    }
+}
+
+/// Runs a decoder; its panic becomes a fault.
+pub(crate) fn guarded<T>(decode: impl FnOnce() -> Result<T, ImageFault>) -> Result<T, ImageFault> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|payload| Err(ImageFault::Panicked(panic_message(&*payload))))
 }

@@ -6,7 +6,24 @@ use crate::SampleRng;
 const AREA: (f64, f64) = (0.08, 1.0);
 /// Width over height of a training crop.
 const ASPECT: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
-const TRIES: usize = 10;
+
+/// Where the random numbers of an augmentation come from; a [`SampleRng`], or a list of a test.
+pub trait Draws {
+    /// A number from `low` up to `high`.
+    fn uniform(&mut self, low: f64, high: f64) -> f64;
+    /// A whole number from 0 to `bound - 1`.
+    fn below(&mut self, bound: u64) -> u64;
+}
+
+impl Draws for SampleRng {
+    fn uniform(&mut self, low: f64, high: f64) -> f64 {
+        Self::uniform(self, low, high)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        Self::below(self, bound)
+    }
+}
 
 /// A rectangle of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,36 +34,22 @@ pub(crate) struct Rectangle {
     pub(crate) height: u32,
 }
 
-/// The crop of random resized cropping (Szegedy et al. 2015, "Going deeper with convolutions", section 6): area
-/// uniform, aspect ratio uniform in its logarithm, and after ten misses the largest central crop of an allowed
-/// aspect.
-pub(crate) fn random_crop(rng: &mut SampleRng, width: u32, height: u32) -> Rectangle {
-    let area = f64::from(width) * f64::from(height);
-    for _ in 0..TRIES {
-        let target = area * rng.uniform(AREA.0, AREA.1);
-        let aspect = rng.uniform(ASPECT.0.ln(), ASPECT.1.ln()).exp();
-        let crop_width = (target * aspect).sqrt().round_ties_even() as u32;
-        let crop_height = (target / aspect).sqrt().round_ties_even() as u32;
-        if (1..=width).contains(&crop_width) && (1..=height).contains(&crop_height) {
-            let top = rng.below(u64::from(height - crop_height) + 1) as u32;
-            let left = rng.below(u64::from(width - crop_width) + 1) as u32;
-            return Rectangle { left, top, width: crop_width, height: crop_height };
-        }
-    }
-    central_crop(width, height)
-}
-
-/// The largest central crop whose aspect ratio lies within the allowed range.
-fn central_crop(width: u32, height: u32) -> Rectangle {
-    let scaled = |side: u32, ratio: f64| ((f64::from(side) * ratio).round_ties_even() as u32).max(1);
-    let crop_width = width.min(scaled(height, ASPECT.1));
-    let crop_height = height.min(scaled(width, 1.0 / ASPECT.0));
-    Rectangle {
-        left: (width - crop_width) / 2,
-        top: (height - crop_height) / 2,
-        width: crop_width,
-        height: crop_height,
-    }
+/// The crop of PaddleSlim's reader (`random_crop` of its ImageNet reader), draw for draw: the aspect ratio uniform
+/// (not its logarithm, as in torchvision), the area uniform between the bounds that fit into the image, sides cut to
+/// whole numbers, then left and top. The only departure: a side is at least one pixel.
+pub(crate) fn random_crop(draws: &mut dyn Draws, width: u32, height: u32) -> Rectangle {
+    let (image_width, image_height) = (f64::from(width), f64::from(height));
+    let across = draws.uniform(ASPECT.0, ASPECT.1).sqrt();
+    let down = 1.0 / across;
+    let bound =
+        (image_width / image_height / (across * across)).min(image_height / image_width / (down * down));
+    let share = draws.uniform(AREA.0.min(bound), AREA.1.min(bound));
+    let size = (image_width * image_height * share).sqrt();
+    let side = |factor: f64, limit: u32| ((size * factor) as u32).clamp(1, limit);
+    let (crop_width, crop_height) = (side(across, width), side(down, height));
+    let left = draws.below(u64::from(width - crop_width) + 1) as u32;
+    let top = draws.below(u64::from(height - crop_height) + 1) as u32;
+    Rectangle { left, top, width: crop_width, height: crop_height }
 }
 
 /// The size `(width, height)` of an image whose short side becomes `short`; the long side is rounded to the
@@ -57,10 +60,9 @@ pub(crate) fn resize_short(width: u32, height: u32, short: u32) -> (u32, u32) {
     (scaled(width), scaled(height))
 }
 
-/// Where a central window of `window` pixels starts in `side` pixels; halves round to even, as in PaddleSlim's
-/// reader.
+/// Where a central window of `window` pixels starts in `side` pixels; halves are cut off, as in PaddleSlim's reader.
 pub(crate) fn centre(side: u32, window: u32) -> u32 {
-    (f64::from(side.saturating_sub(window)) / 2.0).round_ties_even() as u32
+    side.saturating_sub(window) / 2
 }
 
 #[cfg(test)]
@@ -88,29 +90,26 @@ mod tests {
     #[test]
     fn crops_keep_to_area_and_aspect() {
         let (mut smallest, mut largest) = (1.0f64, 0.0f64);
+        let mut aspects = 0.0;
         for index in 0..5000 {
             let crop = random_crop(&mut sample_rng(0, 0, index), 1000, 1000);
             let (width, height) = (f64::from(crop.width), f64::from(crop.height));
             assert!((0.745..1.34).contains(&(width / height)), "{crop:?}");
             smallest = smallest.min(width * height / 1e6);
             largest = largest.max(width * height / 1e6);
+            aspects += width / height / 5000.0;
         }
         assert!((0.079..0.09).contains(&smallest) && largest > 0.95, "{smallest} {largest}");
+        // Uniform has its mean at 1.0417; uniform in the logarithm it would be 1.0139.
+        assert!((aspects - 1.0417).abs() < 0.008, "{aspects}");
     }
 
     #[test]
-    fn fallback_is_central_and_within_aspect() {
-        assert_eq!(central_crop(1000, 10), Rectangle { left: 493, top: 0, width: 13, height: 10 });
-        assert_eq!(central_crop(9, 1000), Rectangle { left: 0, top: 494, width: 9, height: 12 });
-        assert_eq!(central_crop(50, 50), Rectangle { left: 0, top: 0, width: 50, height: 50 });
-    }
-
-    #[test]
-    fn halves_round_to_even() {
+    fn sizes_round_halves_to_even_and_corners_down() {
         assert_eq!(resize_short(500, 375, 256), (341, 256));
         assert_eq!(resize_short(512, 1285, 256), (256, 642));
         assert_eq!(resize_short(512, 1287, 256), (256, 644));
         assert_eq!(centre(341, 224), 58);
-        assert_eq!(centre(343, 224), 60);
+        assert_eq!(centre(343, 224), 59);
     }
 }

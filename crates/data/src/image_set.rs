@@ -5,16 +5,15 @@ use crate::dataset::{Dataset, View, check_request};
 use crate::source::Source;
 use crate::transform::Transform;
 use crate::worker::panic_message;
-use crate::{Error, Result};
+use crate::{Error, PixelCache, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 /// Settings of an [`ImageSet`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImageSetConfig {
     /// Number of classes; labels are below it.
     pub classes: usize,
-    /// Side of the square images that the transform writes, in pixels.
-    pub image_size: usize,
     /// What to do with images that cannot be used.
     pub bad_images: BadImages,
 }
@@ -31,6 +30,7 @@ pub struct ImageSet {
     transform: Transform,
     config: ImageSetConfig,
     bad: BadList,
+    cache: Option<PixelCache>,
 }
 
 impl ImageSet {
@@ -50,7 +50,29 @@ impl ImageSet {
             return Err(Error::Label { place, label, classes });
         }
         let bad = BadList::new(config.bad_images, len)?;
-        Ok(Self { source, transform, config, bad })
+        Ok(Self { source, transform, config, bad, cache: None })
+    }
+
+    /// Reads from decoded images in `file` from now on, which are made on so many threads unless they are there; the
+    /// reason why they were made anew, if they were. See [`PixelCache`].
+    ///
+    /// # Errors
+    ///
+    /// When `file` is something else, or cannot be read or written.
+    pub fn keep(&mut self, file: &Path, threads: usize) -> Result<Option<&'static str>> {
+        let mut list = flate2::Crc::new();
+        for index in 0..self.source.len() {
+            list.update(self.source.place(index).as_bytes());
+            list.update(b"\n");
+        }
+        let read = |index: usize| {
+            let mut bytes = Vec::new();
+            self.source.read(index, &mut bytes).ok().map(|_| bytes)
+        };
+        let (cache, reason) =
+            PixelCache::open_or_build(file, &self.transform, list.sum(), self.source.len(), threads, &read)?;
+        self.cache = Some(cache);
+        Ok(reason)
     }
 
     /// Where the bytes of image `index` lie.
@@ -67,6 +89,14 @@ impl ImageSet {
         image: &mut [f32],
     ) -> std::result::Result<(), String> {
         guarded(|| {
+            if let Some(cache) = &self.cache
+                && self
+                    .transform
+                    .write_cached(cache, at, view, index, image)
+                    .map_err(|fault| fault.to_string())?
+            {
+                return Ok(());
+            }
             let mut bytes = Vec::new();
             self.source.read(at, &mut bytes).map_err(|error| error.to_string())?;
             if bytes.is_empty() {
@@ -93,7 +123,7 @@ impl Dataset for ImageSet {
     }
 
     fn image_shape(&self) -> [usize; 3] {
-        [3, self.config.image_size, self.config.image_size]
+        [3, self.transform.config().size, self.transform.config().size]
     }
 
     fn read(&self, index: usize, view: View, image: &mut [f32]) -> Result<u32> {

@@ -27,37 +27,51 @@
 //! # Ok::<(), sparse_data::Error>(())
 //! ```
 
+mod augment;
 mod bad_images;
+mod cache;
 mod cifar10;
 mod crop_flip;
 mod dataset;
 mod decode;
 mod error;
+mod fault;
 mod files;
 mod geometry;
 pub mod idx;
 mod image_set;
+mod jpeg;
+mod lines;
 mod loader;
 mod memory;
 mod mnist;
 mod normalise;
+mod picture;
+mod png_file;
 mod random;
+mod resample;
 mod sampler;
 pub mod source;
 mod transform;
 mod worker;
 
 pub use bad_images::{BadImage, BadImages};
+pub use cache::{PixelCache, ReadImage};
 pub use cifar10::Cifar10;
 pub use crop_flip::CropFlip;
 pub use dataset::{Batch, Dataset, Split, View};
+pub use decode::{PIXEL_LIMIT, decode_image};
 pub use error::{Error, Result};
+pub use fault::ImageFault;
+pub use geometry::Draws;
 pub use image_set::{ImageSet, ImageSetConfig};
 pub use loader::{Loader, LoaderConfig, Order};
 pub use memory::InMemory;
 pub use mnist::Mnist;
 pub use normalise::Normalise;
+pub use picture::{Mode, Picture};
 pub use random::{SampleRng, sample_rng};
+pub use resample::Interpolation;
 pub use sampler::permutation;
 pub use source::{Format, Source, SourceConfig, check_layout, open_source};
-pub use transform::{ImageFault, Transform, TransformConfig};
+pub use transform::{Transform, TransformConfig};

@@ -1,11 +1,11 @@
 //! Opens the data set that a config names.
 
-use crate::config::{BadImagePolicy, DataFormat, DataKind, DataSection, TrainConfig};
+use crate::config::{BadImagePolicy, DataFormat, DataKind, DataSection, InterpolationKind, TrainConfig};
 use crate::error::Result;
 use crate::plan::DataSize;
 use sparse_data::{
-    BadImages, Cifar10, Dataset, Format, ImageSet, ImageSetConfig, Mnist, Normalise, SourceConfig, Split,
-    Transform, TransformConfig, open_source,
+    BadImages, Cifar10, Dataset, Format, ImageSet, ImageSetConfig, Interpolation, Mnist, Normalise,
+    SourceConfig, Split, Transform, TransformConfig, open_source,
 };
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Datasets {
 /// # Errors
 /// What [`sparse_data`] reports of missing, damaged or malformed files.
 pub fn open_split(config: &TrainConfig, split: Split) -> Result<Arc<dyn Dataset>> {
-    let DataSection { data, path, mean, std, image_size, augment, .. } = &config.data;
+    let DataSection { data, path, mean, std, augment, .. } = &config.data;
     let normalise = normalisation(*data, mean, std)?;
     Ok(match data {
         DataKind::Mnist => {
@@ -61,7 +61,7 @@ pub fn open_split(config: &TrainConfig, split: Split) -> Result<Arc<dyn Dataset>
         }
         DataKind::Cifar10 => Arc::new(Cifar10::open(path, split, &normalise, *augment)?),
         DataKind::Imagenet => {
-            let transform = TransformConfig { normalise, ..TransformConfig::imagenet(*image_size) };
+            let transform = transform_config(&config.data, normalise);
             Arc::new(open_images(config, split, &transform)?)
         }
     })
@@ -81,13 +81,19 @@ fn open_images(config: &TrainConfig, split: Split, transform: &TransformConfig) 
     }
     let settings = ImageSetConfig {
         classes: outputs,
-        image_size: transform.size,
         bad_images: match data.bad_images {
             BadImagePolicy::Error => BadImages::Refuse,
             BadImagePolicy::Skip => BadImages::Skip { limit: data.bad_images_limit },
         },
     };
-    Ok(ImageSet::new(source, Transform::new(transform)?, settings)?)
+    let mut images = ImageSet::new(source, Transform::new(transform)?, settings)?;
+    if let (Split::Train, Some(file)) = (split, data.cache_file()) {
+        tracing::info!("decoded images: {}", file.display());
+        if let Some(reason) = images.keep(&file, data.worker_count())? {
+            tracing::info!("they were decoded anew: {reason}");
+        }
+    }
+    Ok(images)
 }
 
 /// Where the encoded images of a config lie.
@@ -104,6 +110,25 @@ pub(crate) fn source_config(data: &DataSection) -> SourceConfig {
         train_files: data.train_files.clone(),
         val_files: data.val_files.clone(),
         classes: data.classes.clone(),
+    }
+}
+
+/// How image files become network input.
+fn transform_config(data: &DataSection, normalise: Normalise) -> TransformConfig {
+    let defaults = TransformConfig::imagenet(data.side());
+    TransformConfig {
+        resize_short: data.resize.unwrap_or(defaults.resize_short),
+        interpolation: match data.interpolation {
+            InterpolationKind::Lanczos => Interpolation::Lanczos,
+            InterpolationKind::Bicubic => Interpolation::Bicubic,
+            InterpolationKind::Bilinear => Interpolation::Bilinear,
+        },
+        normalise,
+        augment: data.augment,
+        color_jitter: data.color_jitter,
+        rotate: data.rotate,
+        rand_augment: data.rand_augment,
+        ..defaults
     }
 }
 

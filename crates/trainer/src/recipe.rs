@@ -59,6 +59,8 @@ impl Recipe {
             }
         }
         settings.retain(|key, _| !NOT_IN_RECIPE.iter().any(|&left_out| key.starts_with(left_out)));
+        // Decoded images are seen a little otherwise, wherever they lie.
+        settings.entry("data.cache".to_owned()).and_modify(|value| *value = Value::Bool(true));
         Self(settings)
     }
 

@@ -1,8 +1,9 @@
 //! The flags of `sparse-train bench`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use sparse_trainer::bench::BenchConfig;
+use sparse_trainer::bench::{BenchConfig, DataBenchConfig};
 use sparse_trainer::config::Precision;
+use std::path::PathBuf;
 
 /// `sparse-train bench`.
 #[derive(Debug, Args)]
@@ -17,6 +18,37 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchWhat {
     /// Time training steps on random images at several sparsities, and show where the time goes
     Train(BenchTrainArgs),
+    /// Time how image files become network input: decode, crop, resize, flip, normalise
+    Data(BenchDataArgs),
+}
+
+/// `sparse-train bench data`.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case", args_override_self = true)]
+pub(crate) struct BenchDataArgs {
+    /// A folder; all JPEG and PNG files below it are read
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Height and width of the network's input
+    #[arg(long, value_name = "PIXELS", default_value = "224", value_parser = whole, allow_negative_numbers = true)]
+    size: usize,
+    /// Threads that read images
+    #[arg(long, value_name = "N", default_value = "1", value_parser = whole, allow_negative_numbers = true)]
+    threads: usize,
+    /// Files to read at most, spread over the folder
+    #[arg(long, value_name = "N", default_value = "600", value_parser = whole, allow_negative_numbers = true)]
+    limit: usize,
+    /// Print a JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl BenchDataArgs {
+    /// What to measure.
+    pub(crate) fn config(&self) -> DataBenchConfig {
+        let Self { path, size, threads, limit, .. } = self;
+        DataBenchConfig { path: path.clone(), size: *size, threads: *threads, limit: *limit }
+    }
 }
 
 /// `sparse-train bench train`.

@@ -13,7 +13,7 @@ mod sections;
 mod sweep;
 mod values;
 
-pub(crate) use bench::{BenchArgs, BenchWhat};
+pub(crate) use bench::{BenchArgs, BenchTrainArgs, BenchWhat};
 pub(crate) use compare::CompareArgs;
 pub(crate) use error::UsageError;
 pub(crate) use flags::{Action, ConvertArgs, Flags, InspectArgs};

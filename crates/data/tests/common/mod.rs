@@ -54,7 +54,8 @@ pub(crate) fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
 /// Pixels are fractions of 255.
 pub(crate) fn transform() -> Transform {
     let normalise = Normalise::new(vec![0.0], vec![1.0]).unwrap();
-    Transform::new(&TransformConfig { size: SIZE, resize_short: 18, normalise }).unwrap()
+    Transform::new(&TransformConfig { resize_short: 18, normalise, ..TransformConfig::imagenet(SIZE) })
+        .unwrap()
 }
 
 pub(crate) fn image_set(
@@ -62,7 +63,7 @@ pub(crate) fn image_set(
     classes: usize,
     bad_images: BadImages,
 ) -> sparse_data::Result<ImageSet> {
-    ImageSet::new(Box::new(source), transform(), ImageSetConfig { classes, image_size: SIZE, bad_images })
+    ImageSet::new(Box::new(source), transform(), ImageSetConfig { classes, bad_images })
 }
 
 /// Label and red of the first pixel, as a byte.

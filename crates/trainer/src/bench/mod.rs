@@ -2,14 +2,17 @@
 //!
 //! [`bench_train`] makes a fresh network for each sparsity and times [`Learner::step`], the step of a real run, on
 //! random images. The pruned weights are random ones, the same share of each pointwise layer, and the masks stay as
-//! they are, as in the last phase of gradual pruning; making masks anew is timed on its own.
+//! they are, as in the last phase of gradual pruning; making masks anew is timed on its own. [`bench_data`] times how
+//! image files become network input.
 
+mod data;
 mod masks;
 mod measure;
 mod report;
 mod rss;
 mod work;
 
+pub use data::{DataBenchConfig, DataBenchReport, bench_data};
 pub use report::{BenchReport, LayerBench, Peak, SparsePaths, Split};
 
 use crate::config::Precision;

@@ -92,6 +92,35 @@ pub enum BadImagePolicy {
     Skip,
 }
 
+/// The filters of a resize.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InterpolationKind {
+    /// A sinc of three lobes, as in PaddleSlim.
+    #[default]
+    Lanczos,
+    /// A cubic, as in timm.
+    Bicubic,
+    /// A triangle, as in torchvision.
+    Bilinear,
+}
+
+/// Where decoded training images are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CacheSetting {
+    /// Not at all, or in `train.cache` in the folder of the data.
+    On(bool),
+    /// In a file.
+    File(PathBuf),
+}
+
+impl Default for CacheSetting {
+    fn default() -> Self {
+        Self::On(false)
+    }
+}
+
 /// Section `data`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +138,16 @@ pub struct DataSection {
     pub std: Vec<f64>,
     /// Height and width of the network's input in pixels; free for ImageNet only.
     pub image_size: usize,
+    /// Short side, in pixels, to which an image is resized before its centre is cut out for a test; 0: not resized.
+    /// `None`: `image_size` / 0.875. For ImageNet only, as are the settings down to `cache`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<usize>,
+    /// Side of the crop, which is the network's input; `None`: `image_size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop: Option<usize>,
+    /// Filter of each resize.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub interpolation: InterpolationKind,
     /// Random crops and flips while training.
     pub augment: bool,
     /// How the files lie in the folder. ImageNet only.
@@ -128,6 +167,18 @@ pub struct DataSection {
     /// becomes `i`. `None`: all, as they are. ImageNet only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<u32>>,
+    /// Random brightness, contrast and saturation while training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub color_jitter: bool,
+    /// Random turns by up to 10 degrees while training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rotate: bool,
+    /// Strength, 1 to 10, of two random colour operations while training; 0: none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rand_augment: u32,
+    /// Whether and where training images are kept decoded, with a short side of 256 pixels.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cache: CacheSetting,
     /// Loader threads; `None`: as many as there are cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_workers: Option<usize>,
@@ -139,6 +190,9 @@ pub(super) const KEYS: SectionKeys = &[
     ("mean", "a list of finite numbers, one or one per channel, such as [127.5]"),
     ("std", "a list of numbers above 0, one or one per channel, such as [127.5]"),
     ("image_size", "a whole number of pixels, 16 or more"),
+    ("resize", "a whole number of pixels, at least image_size, or 0 for none"),
+    ("crop", "a whole number of pixels, 16 or more"),
+    ("interpolation", "\"lanczos\", \"bicubic\" or \"bilinear\""),
     ("augment", "true or false"),
     ("format", "\"auto\", \"list\", \"folders\", \"ilsvrc\", \"webdataset\" or \"parquet\""),
     ("train_files", "a file name below data.path, such as train-{000..146}.tar or *train*.parquet"),
@@ -146,6 +200,10 @@ pub(super) const KEYS: SectionKeys = &[
     ("bad_images", "\"error\" or \"skip\""),
     ("bad_images_limit", "a fraction of the images, from 0 to 1"),
     ("classes", "a list of different labels, 0 or more each, such as [0, 217, 482]"),
+    ("color_jitter", "true or false"),
+    ("rotate", "true or false"),
+    ("rand_augment", "a whole number from 0 (none) to 10"),
+    ("cache", "true, false or a file"),
     ("num_workers", "a whole number, 0 or more"),
 ];
 
@@ -164,6 +222,9 @@ impl DataSection {
             mean,
             std,
             image_size: data.image_size(),
+            resize: None,
+            crop: None,
+            interpolation: InterpolationKind::Lanczos,
             augment: data == DataKind::Imagenet,
             format: DataFormat::Auto,
             train_files: None,
@@ -171,6 +232,10 @@ impl DataSection {
             bad_images: BadImagePolicy::Skip,
             bad_images_limit: 0.01,
             classes: None,
+            color_jitter: false,
+            rotate: false,
+            rand_augment: 0,
+            cache: CacheSetting::default(),
             num_workers: None,
         }
     }
@@ -179,6 +244,22 @@ impl DataSection {
     #[must_use]
     pub fn worker_count(&self) -> usize {
         self.num_workers.map_or_else(core_count, |workers| workers.max(1))
+    }
+
+    /// Height and width of the network's input in pixels.
+    #[must_use]
+    pub fn side(&self) -> usize {
+        self.crop.unwrap_or(self.image_size)
+    }
+
+    /// The file of decoded training images, if they are kept.
+    #[must_use]
+    pub fn cache_file(&self) -> Option<PathBuf> {
+        match &self.cache {
+            CacheSetting::On(false) => None,
+            CacheSetting::On(true) => Some(self.path.join("train.cache")),
+            CacheSetting::File(file) => Some(file.clone()),
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), Problem> {
@@ -207,7 +288,25 @@ impl DataSection {
             let rule = format!("{} images are {own_size} pixels: leave image_size out", self.data.name());
             return Err(Problem::new("data.image_size", rule));
         }
-        Ok(())
+        self.check_transform()
+    }
+
+    /// The settings of how image files are seen.
+    fn check_transform(&self) -> Result<(), Problem> {
+        require(self.crop.is_none_or(|crop| crop >= 16), "data.crop")?;
+        require(self.resize.is_none_or(|resize| resize == 0 || resize >= self.side()), "data.resize")?;
+        require(self.rand_augment <= 10, "data.rand_augment")?;
+        let own = |given, key| {
+            let rule = format!("is for imagenet only, and the data are {}: leave it out", self.data.name());
+            if given && self.data != DataKind::Imagenet { Err(Problem::new(key, rule)) } else { Ok(()) }
+        };
+        own(self.crop.is_some(), "data.crop")?;
+        own(self.resize.is_some(), "data.resize")?;
+        own(self.interpolation != InterpolationKind::default(), "data.interpolation")?;
+        own(self.color_jitter, "data.color_jitter")?;
+        own(self.rotate, "data.rotate")?;
+        own(self.rand_augment > 0, "data.rand_augment")?;
+        own(self.cache != CacheSetting::default(), "data.cache")
     }
 
     /// MNIST and CIFAR-10 have one layout and all their classes.
@@ -241,6 +340,10 @@ fn all_differ(labels: &[u32]) -> bool {
 /// The number of cores this process may use.
 pub(super) fn core_count() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
@@ -333,6 +436,36 @@ mod tests {
             let change = |section: &mut DataSection| section.bad_images_limit = limit;
             assert_eq!(rule(DataKind::Imagenet, change).0, "data.bad_images_limit");
         }
+    }
+
+    #[test]
+    fn how_images_are_seen_is_checked_and_for_imagenet_only() {
+        let changes: [(fn(&mut DataSection), &str); 7] = [
+            (|section| section.crop = Some(32), "data.crop"),
+            (|section| section.resize = Some(32), "data.resize"),
+            (|section| section.interpolation = InterpolationKind::Bicubic, "data.interpolation"),
+            (|section| section.color_jitter = true, "data.color_jitter"),
+            (|section| section.rotate = true, "data.rotate"),
+            (|section| section.rand_augment = 9, "data.rand_augment"),
+            (|section| section.cache = CacheSetting::On(true), "data.cache"),
+        ];
+        for (change, expected) in changes {
+            let (key, text) = rule(DataKind::Mnist, change);
+            assert_eq!(key, expected);
+            assert!(text.contains("imagenet only"), "{text}");
+        }
+        assert_eq!(rule(DataKind::Imagenet, |section| section.crop = Some(15)).0, "data.crop");
+        assert_eq!(rule(DataKind::Imagenet, |section| section.resize = Some(223)).0, "data.resize");
+        assert_eq!(rule(DataKind::Imagenet, |section| section.rand_augment = 11).0, "data.rand_augment");
+        let mut section = DataSection::defaults(DataKind::Imagenet);
+        (section.crop, section.resize, section.rotate) = (Some(192), Some(0), true);
+        assert!(section.check().is_ok());
+        assert_eq!(section.side(), 192);
+        assert_eq!(section.cache_file(), None);
+        section.cache = CacheSetting::On(true);
+        assert_eq!(section.cache_file(), Some("data/ILSVRC2012/train.cache".into()));
+        section.cache = CacheSetting::File("a".into());
+        assert_eq!(section.cache_file(), Some("a".into()));
     }
 
     #[test]

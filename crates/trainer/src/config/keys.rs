@@ -93,7 +93,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::config::{DataKind, TrainConfig};
+    use crate::config::{CacheSetting, DataKind, InterpolationKind, TrainConfig};
 
     #[test]
     fn the_key_table_lists_exactly_the_fields_of_the_config() {
@@ -102,6 +102,10 @@ mod tests {
         config.data.train_files = Some("train-{00..99}.tar".to_owned());
         config.data.val_files = Some("*val*.tar".to_owned());
         config.data.classes = Some(vec![1]);
+        (config.data.resize, config.data.crop) = (Some(1), Some(1));
+        config.data.interpolation = InterpolationKind::Bicubic;
+        (config.data.color_jitter, config.data.rotate, config.data.rand_augment) = (true, true, 1);
+        config.data.cache = CacheSetting::On(true);
         config.model.pretrained_model = Some("weights".into());
         config.train.clip_norm = Some(1.0);
         config.train.use_gpu = Some(false);

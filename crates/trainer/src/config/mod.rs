@@ -19,7 +19,7 @@ mod train;
 mod validate;
 
 pub use checkpoint::CheckpointSection;
-pub use data::{BadImagePolicy, DataFormat, DataKind, DataSection};
+pub use data::{BadImagePolicy, CacheSetting, DataFormat, DataKind, DataSection, InterpolationKind};
 pub use error::{ConfigError, Origin};
 pub use keys::{Key, known_keys};
 pub use layers::Layers;

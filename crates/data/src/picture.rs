@@ -1,0 +1,148 @@
+//! A decoded image in one of the modes of Pillow, and its conversion to RGB.
+
+use crate::geometry::Rectangle;
+use crate::lines::Lines;
+
+/// What the bytes of a pixel mean; the names and the conversions to RGB are Pillow's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One byte, 0 or 255 (`1`). It is resized to the nearest pixel.
+    Bit,
+    /// Grey (`L`).
+    Grey,
+    /// Grey and opacity (`LA`). It is resized with the opacity multiplied in, which is dropped in the end.
+    GreyAlpha,
+    /// A number of a colour (`P`). It is resized to the nearest pixel.
+    Palette,
+    /// Red, green, blue.
+    Rgb,
+    /// Red, green, blue and opacity, treated as [`Mode::GreyAlpha`] is.
+    Rgba,
+    /// Cyan, magenta, yellow, black.
+    Cmyk,
+}
+
+impl Mode {
+    /// Bytes of a pixel.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Bit | Self::Grey | Self::Palette => 1,
+            Self::GreyAlpha => 2,
+            Self::Rgb => 3,
+            Self::Rgba | Self::Cmyk => 4,
+        }
+    }
+
+    fn alpha(self) -> bool {
+        matches!(self, Self::GreyAlpha | Self::Rgba)
+    }
+
+    /// Before a resize: multiplies the opacity in.
+    pub(crate) fn before(self, lines: &mut Lines) {
+        if self.alpha() {
+            with_alpha(lines, |value, alpha| multiplied(value, alpha));
+        }
+    }
+
+    /// After a resize: takes the opacity out again and makes the lines red, green and blue.
+    pub(crate) fn into_rgb(self, palette: &[[u8; 3]], lines: &mut Lines, rgb: &mut Lines) {
+        if self.alpha() {
+            with_alpha(lines, |value, alpha| match alpha {
+                0 | 255 => value,
+                _ => (255 * u32::from(value) / u32::from(alpha)).min(255) as u8,
+            });
+        }
+        rgb.reshape(3, lines.count(), lines.length());
+        let size = lines.count() * lines.stride();
+        let (source, target) = (lines.data(), rgb.data_mut());
+        for (channel, target) in target.chunks_exact_mut(size).enumerate() {
+            match self {
+                Self::Rgb | Self::Rgba => target.copy_from_slice(&source[channel * size..][..size]),
+                Self::Bit | Self::Grey | Self::GreyAlpha => target.copy_from_slice(&source[..size]),
+                Self::Palette => {
+                    for (value, &number) in target.iter_mut().zip(source) {
+                        // Numbers past the palette are grey, as in Pillow.
+                        *value = palette.get(usize::from(number)).map_or(number, |colour| colour[channel]);
+                    }
+                }
+                Self::Cmyk => {
+                    let ink = source[channel * size..][..size].iter().zip(&source[3 * size..]);
+                    for (value, (&ink, &black)) in target.iter_mut().zip(ink) {
+                        let light = 255 - black;
+                        *value = light.saturating_sub(multiplied(ink, light));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The product of two fractions of 255, rounded.
+fn multiplied(a: u8, b: u8) -> u8 {
+    let product = u32::from(a) * u32::from(b) + 128;
+    (((product >> 8) + product) >> 8) as u8
+}
+
+/// Changes every channel but the last by the last, the opacity.
+fn with_alpha(lines: &mut Lines, change: impl Fn(u8, u8) -> u8) {
+    let size = lines.count() * lines.stride();
+    let channels = lines.channels();
+    let (colours, alpha) = lines.data_mut().split_at_mut((channels - 1) * size);
+    for colour in colours.chunks_exact_mut(size) {
+        for (value, &alpha) in colour.iter_mut().zip(&*alpha) {
+            *value = change(*value, alpha);
+        }
+    }
+}
+
+/// Decoded pixels.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// What the bytes mean.
+    pub mode: Mode,
+    /// Pixels across, 1 or more.
+    pub width: usize,
+    /// Pixels down, 1 or more.
+    pub height: usize,
+    /// `[height, width, channels of the mode]`.
+    pub pixels: Vec<u8>,
+    /// Red, green and blue of each number, for [`Mode::Palette`].
+    pub palette: Vec<[u8; 3]>,
+}
+
+impl Picture {
+    /// Writes the columns of an area.
+    pub(crate) fn columns(&self, area: Rectangle, columns: &mut Lines) {
+        columns.fill_columns(&self.pixels, self.width, self.mode.channels(), area);
+    }
+
+    /// Turned by so many degrees against the clock around its centre, the corners black (number 0), the size kept:
+    /// Pillow's `rotate` with its default filter, the nearest pixel, in its fixed-point numbers (`affine_fixed`).
+    pub(crate) fn rotated(&self, degrees: i32) -> Self {
+        let radians = -f64::from(degrees).to_radians();
+        let round = |value: f64| (value * 1e15).round() / 1e15;
+        let (cos, sin) = (round(radians.cos()), round(radians.sin()));
+        let (x, y) = (self.width as f64 / 2.0, self.height as f64 / 2.0);
+        let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i64;
+        let (across, down) = (-cos * x - sin * y + x, sin * x - cos * y + y);
+        let mut start = (fixed(across + cos * 0.5 + sin * 0.5), fixed(down - sin * 0.5 + cos * 0.5));
+        let (cos, sin) = (fixed(cos), (fixed(sin), fixed(-sin)));
+        let channels = self.mode.channels();
+        let mut pixels = vec![0; self.pixels.len()];
+        for row in pixels.chunks_exact_mut(self.width * channels) {
+            let mut at = start;
+            for pixel in row.chunks_exact_mut(channels) {
+                let (x, y) = (usize::try_from(at.0 >> 16), usize::try_from(at.1 >> 16));
+                if let (Ok(x), Ok(y)) = (x, y)
+                    && x < self.width
+                    && y < self.height
+                {
+                    pixel.copy_from_slice(&self.pixels[(y * self.width + x) * channels..][..channels]);
+                }
+                at = (at.0 + cos, at.1 + sin.1);
+            }
+            start = (start.0 + sin.0, start.1 + cos);
+        }
+        Self { pixels, palette: self.palette.clone(), ..*self }
+    }
+}
