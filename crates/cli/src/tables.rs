@@ -173,7 +173,7 @@ pub(crate) fn comparison(comparison: &Comparison) -> String {
         ]
     };
     format!(
-        "{}\n{} test images; \"no loss\": the interval reaches 0 and ends above -{:.2} points",
+        "{}\n\n{} test images; \"no loss\": the interval reaches 0 and ends above -{:.2} points",
         table(&header, comparison.rows.iter().map(row)),
         comparison.images,
         100.0 * comparison.margin
