@@ -11,8 +11,10 @@ use sparse_trainer::plot;
 /// If a run is missing or malformed, or was tested on other images.
 pub(crate) fn print(arguments: &CompareArgs) -> anyhow::Result<()> {
     let dense = RunGroup::named(&arguments.dense)?;
-    let others: Vec<RunGroup> =
-        arguments.runs.iter().map(|text| RunGroup::named(text)).collect::<Result<_, _>>()?;
+    let mut others = Vec::new();
+    for text in &arguments.runs {
+        others.push(RunGroup::named(text)?);
+    }
     let comparison = compare(&dense, &others, arguments.margin)?;
     if let Some(path) = &arguments.svg {
         plot::accuracy_over_sparsity(path, &comparison.plot())?;
