@@ -40,7 +40,7 @@ impl Mode {
     /// Before a resize: multiplies the opacity in.
     pub(crate) fn before(self, lines: &mut Lines) {
         if self.alpha() {
-            with_alpha(lines, |value, alpha| multiplied(value, alpha));
+            with_alpha(lines, multiplied);
         }
     }
 

@@ -440,7 +440,8 @@ mod tests {
 
     #[test]
     fn how_images_are_seen_is_checked_and_for_imagenet_only() {
-        let changes: [(fn(&mut DataSection), &str); 7] = [
+        type Change = fn(&mut DataSection);
+        let changes: [(Change, &str); 7] = [
             (|section| section.crop = Some(32), "data.crop"),
             (|section| section.resize = Some(32), "data.resize"),
             (|section| section.interpolation = InterpolationKind::Bicubic, "data.interpolation"),
