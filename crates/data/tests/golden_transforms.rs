@@ -1,7 +1,7 @@
 //! The transforms against PaddleSlim's `process_image` on Pillow, draw for draw.
 //!
 //! `GOLDEN_DIR` names another folder with a folder `transforms` of the same form.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use safetensors::SafeTensors;
 use serde_json::Value;

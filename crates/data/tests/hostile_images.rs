@@ -1,5 +1,5 @@
 //! Damaged and lying image files: an error or an image, never a crash, a hang, or much memory.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use sparse_data::{ImageFault, SampleRng, Transform, TransformConfig, View, decode_image, sample_rng};
@@ -15,7 +15,7 @@ fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
 
 /// Whole small files: made here, and of each kind of JPEG.
 fn corpus() -> Vec<Vec<u8>> {
-    let noise = |x: u32, y: u32| (x * 37 ^ y * 91).wrapping_mul(2_654_435_761) as u8;
+    let noise = |x: u32, y: u32| ((x * 37) ^ (y * 91)).wrapping_mul(2_654_435_761) as u8;
     let rgb = RgbImage::from_fn(33, 21, |x, y| Rgb([noise(x, y), noise(y, x), (x * 7) as u8]));
     let grey = GrayImage::from_fn(20, 30, |x, y| Luma([noise(x, y)]));
     let rgba = RgbaImage::from_fn(9, 9, |x, y| Rgba([noise(x, y), 1, 2, noise(y, x)]));
