@@ -9,11 +9,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Images in each stand-in: a few batches of the largest batch size.
-const IMAGES: usize = 2048;
+const IMAGES: usize = 4096;
 
 fn configs() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    // `configs/results` holds tables of runs, not configs.
+    let folders = ["", "fashion", "photos"].map(|folder| fs::read_dir(root.join(folder)).unwrap());
+    folders.into_iter().flatten().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
 }
 
 fn config(path: &Path, data: &Path) -> TrainConfig {
@@ -30,9 +32,9 @@ fn idx(dimensions: &[usize]) -> Vec<u8> {
     bytes
 }
 
-fn write_stand_in(kind: DataKind, folder: &Path) {
+fn write_stand_in(config: &TrainConfig, folder: &Path) {
     let write = |name: &str, bytes: Vec<u8>| fs::write(folder.join(name), bytes).unwrap();
-    match kind {
+    match config.data.data {
         DataKind::Mnist => {
             for split in ["train", "t10k"] {
                 write(&format!("{split}-images-idx3-ubyte"), idx(&[IMAGES, 28, 28]));
@@ -48,8 +50,10 @@ fn write_stand_in(kind: DataKind, folder: &Path) {
         }
         DataKind::Imagenet => {
             for name in ["train_list.txt", "val_list.txt"] {
-                let lines: String =
-                    (0..IMAGES).map(|i| format!("n01440764/{i}.JPEG {}\n", i % 1000)).collect();
+                let classes = config.data.classes.clone().unwrap_or_else(|| (0..1000).collect());
+                let lines: String = (0..IMAGES)
+                    .map(|i| format!("n01440764/{i}.JPEG {}\n", classes[i % classes.len()]))
+                    .collect();
                 write(name, lines.into_bytes());
             }
         }
@@ -59,11 +63,11 @@ fn write_stand_in(kind: DataKind, folder: &Path) {
 #[test]
 fn every_config_plans_against_a_stand_in_folder() {
     let configs = configs();
-    assert!(configs.len() >= 8, "{configs:?}");
+    assert!(configs.len() >= 18, "{configs:?}");
     for path in configs {
         let folder = tempfile::tempdir().unwrap();
         let config = config(&path, folder.path());
-        write_stand_in(config.data.data, folder.path());
+        write_stand_in(&config, folder.path());
         data_path_check(&config.data, Phase::Train).unwrap();
         let datasets = Datasets::open(&config).unwrap();
         let plan = TrainPlan::resolve(&config, &datasets.size()).unwrap();
