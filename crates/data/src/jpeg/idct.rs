@@ -1,96 +1,73 @@
 //! The inverse transform of one block: 8 columns of samples from 64 coefficients.
 //!
 //! It is the accurate integer method of libjpeg (`jidctint.c`, after Loeffler, Ligtenberg and Moschytz 1989), with
-//! the same constants and roundings, so that the samples are the same. A vector holds one number for each of 8 lanes.
-
-use std::ops::{Add, Mul, Sub};
+//! the same constants and roundings, so that the samples are the same.
 
 /// Bits of fraction of the constants.
 const FRACTION: u32 = 13;
 /// Bits of fraction kept between the passes.
 const BETWEEN: u32 = 2;
 
-/// Eight lanes, in plain loops, which are inlined wherever vectors are wide; what overflows wraps, which only coefficients that no encoder writes can cause.
-#[derive(Clone, Copy)]
-struct Lanes([i32; 8]);
+/// Eight numbers side by side.
+type Lanes = [i32; 8];
 
-impl Lanes {
-    #[inline(always)]
-    fn map(self, change: impl Fn(i32) -> i32) -> Self {
-        let mut lanes = self.0;
-        for lane in &mut lanes {
-            *lane = change(*lane);
-        }
-        Self(lanes)
-    }
-
-    /// Divides by a power of two, rounding to the nearest.
-    #[inline(always)]
-    fn descale(self, bits: u32) -> Self {
-        self.map(|value| value.wrapping_add(1 << (bits - 1)) >> bits)
-    }
-}
-
-impl Add for Lanes {
-    type Output = Self;
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        let mut lanes = self.0;
-        for (lane, other) in lanes.iter_mut().zip(other.0) {
-            *lane = lane.wrapping_add(other);
-        }
-        Self(lanes)
-    }
-}
-
-impl Sub for Lanes {
-    type Output = Self;
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        let mut lanes = self.0;
-        for (lane, other) in lanes.iter_mut().zip(other.0) {
-            *lane = lane.wrapping_sub(other);
-        }
-        Self(lanes)
-    }
-}
-
-impl Mul<i32> for Lanes {
-    type Output = Self;
-    #[inline(always)]
-    fn mul(self, factor: i32) -> Self {
-        self.map(|value| value.wrapping_mul(factor))
-    }
-}
-
-/// One pass over eight vectors; the results carry `FRACTION` more bits.
+/// One pass along the first dimension; `bits` bits are taken away, rounding to the nearest.
+///
+/// The turns of the loop become the lanes of vectors. What overflows wraps, which only coefficients that no encoder writes
+/// can cause.
 #[inline(always)]
-fn pass(x: [Lanes; 8], descale: u32) -> [Lanes; 8] {
-    let common = (x[2] + x[6]) * 4433;
-    let (even2, even3) = (common - x[6] * 15137, common + x[2] * 6270);
-    let even0 = (x[0] + x[4]).map(|value| value << FRACTION);
-    let even1 = (x[0] - x[4]).map(|value| value << FRACTION);
-    let even = [even0 + even3, even1 + even2, even1 - even2, even0 - even3];
+fn pass(x: &[Lanes; 8], y: &mut [Lanes; 8], bits: u32) {
+    let half = 1 << (bits - 1);
+    for lane in 0..8 {
+        let [x0, x1, x2, x3] = [x[0][lane], x[1][lane], x[2][lane], x[3][lane]];
+        let [x4, x5, x6, x7] = [x[4][lane], x[5][lane], x[6][lane], x[7][lane]];
+        let common = times(add(x2, x6), 4433);
+        let (even2, even3) = (add(common, times(x6, -15137)), add(common, times(x2, 6270)));
+        let (even0, even1) = (add(x0, x4) << FRACTION, sub(x0, x4) << FRACTION);
+        let (e0, e1, e2, e3) = (add(even0, even3), add(even1, even2), sub(even1, even2), sub(even0, even3));
 
-    let (z1, z2, z3, z4) = (x[7] + x[1], x[5] + x[3], x[7] + x[3], x[5] + x[1]);
-    let z5 = (z3 + z4) * 9633;
-    let (z1, z2) = (z1 * -7373, z2 * -20995);
-    let (z3, z4) = (z5 - z3 * 16069, z5 - z4 * 3196);
-    let odd = [x[1] * 12299 + z1 + z4, x[3] * 25172 + z2 + z3, x[5] * 16819 + z2 + z4, x[7] * 2446 + z1 + z3];
-    let sum = |at: usize| (even[at] + odd[at]).descale(descale);
-    let difference = |at: usize| (even[at] - odd[at]).descale(descale);
-    [sum(0), sum(1), sum(2), sum(3), difference(3), difference(2), difference(1), difference(0)]
+        let (z1, z2, z3, z4) = (add(x7, x1), add(x5, x3), add(x7, x3), add(x5, x1));
+        let z5 = times(add(z3, z4), 9633);
+        let (z1, z2) = (times(z1, -7373), times(z2, -20995));
+        let (z3, z4) = (add(times(z3, -16069), z5), add(times(z4, -3196), z5));
+        let o0 = add(add(times(x1, 12299), z1), z4);
+        let o1 = add(add(times(x3, 25172), z2), z3);
+        let o2 = add(add(times(x5, 16819), z2), z4);
+        let o3 = add(add(times(x7, 2446), z1), z3);
+
+        y[0][lane] = add(add(e0, o0), half) >> bits;
+        y[1][lane] = add(add(e1, o1), half) >> bits;
+        y[2][lane] = add(add(e2, o2), half) >> bits;
+        y[3][lane] = add(add(e3, o3), half) >> bits;
+        y[4][lane] = add(sub(e3, o3), half) >> bits;
+        y[5][lane] = add(sub(e2, o2), half) >> bits;
+        y[6][lane] = add(sub(e1, o1), half) >> bits;
+        y[7][lane] = add(sub(e0, o0), half) >> bits;
+    }
 }
 
 #[inline(always)]
-fn transpose(rows: [Lanes; 8]) -> [Lanes; 8] {
-    let mut columns = [Lanes([0; 8]); 8];
+fn add(a: i32, b: i32) -> i32 {
+    a.wrapping_add(b)
+}
+
+#[inline(always)]
+fn sub(a: i32, b: i32) -> i32 {
+    a.wrapping_sub(b)
+}
+
+#[inline(always)]
+fn times(a: i32, constant: i32) -> i32 {
+    a.wrapping_mul(constant)
+}
+
+#[inline(always)]
+fn transpose(rows: &[Lanes; 8], columns: &mut [Lanes; 8]) {
     for (row, lanes) in rows.iter().enumerate() {
-        for (column, &value) in columns.iter_mut().zip(&lanes.0) {
-            column.0[row] = value;
+        for (column, &value) in columns.iter_mut().zip(lanes) {
+            column[row] = value;
         }
     }
-    columns
 }
 
 /// Samples of a block, as columns from left to right, each from top to bottom.
@@ -98,17 +75,19 @@ fn transpose(rows: [Lanes; 8]) -> [Lanes; 8] {
 /// `coefficients` and `quantisation` lie in rows, not in zigzag.
 #[inline(always)]
 pub(super) fn inverse(coefficients: &[i16; 64], quantisation: &[i32; 64]) -> [[u8; 8]; 8] {
-    let mut rows = [Lanes([0; 8]); 8];
+    let (mut rows, mut between) = ([[0; 8]; 8], [[0; 8]; 8]);
     for (row, lanes) in rows.iter_mut().enumerate() {
-        for (column, lane) in lanes.0.iter_mut().enumerate() {
+        for (column, lane) in lanes.iter_mut().enumerate() {
             let at = row * 8 + column;
             *lane = i32::from(coefficients[at]).wrapping_mul(quantisation[at]);
         }
     }
-    let columns = pass(transpose(pass(rows, FRACTION - BETWEEN)), FRACTION + BETWEEN + 3);
+    pass(&rows, &mut between, FRACTION - BETWEEN);
+    transpose(&between, &mut rows);
+    pass(&rows, &mut between, FRACTION + BETWEEN + 3);
     let mut samples = [[0; 8]; 8];
-    for (samples, column) in samples.iter_mut().zip(&columns) {
-        for (value, &lane) in samples.iter_mut().zip(&column.0) {
+    for (samples, column) in samples.iter_mut().zip(&between) {
+        for (value, &lane) in samples.iter_mut().zip(column) {
             *value = sample(lane);
         }
     }
