@@ -2,8 +2,6 @@
 
 use crate::SampleRng;
 
-/// Share of the image's area that a training crop covers.
-const AREA: (f64, f64) = (0.08, 1.0);
 /// Width over height of a training crop.
 const ASPECT: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
 
@@ -35,15 +33,15 @@ pub(crate) struct Rectangle {
 }
 
 /// The crop of PaddleSlim's reader (`random_crop` of its ImageNet reader), draw for draw: the aspect ratio uniform
-/// (not its logarithm, as in torchvision), the area uniform between the bounds that fit into the image, sides cut to
-/// whole numbers, then left and top. The only departure: a side is at least one pixel.
-pub(crate) fn random_crop(draws: &mut dyn Draws, width: u32, height: u32) -> Rectangle {
+/// (not its logarithm, as in torchvision), the area uniform between `least` and all of the image's, as far as they fit
+/// into it, sides cut to whole numbers, then left and top. The only departure: a side is at least one pixel.
+pub(crate) fn random_crop(draws: &mut dyn Draws, least: f64, width: u32, height: u32) -> Rectangle {
     let (image_width, image_height) = (f64::from(width), f64::from(height));
     let across = draws.uniform(ASPECT.0, ASPECT.1).sqrt();
     let down = 1.0 / across;
     let bound =
         (image_width / image_height / (across * across)).min(image_height / image_width / (down * down));
-    let share = draws.uniform(AREA.0.min(bound), AREA.1.min(bound));
+    let share = draws.uniform(least.min(bound), bound.min(1.0));
     let size = (image_width * image_height * share).sqrt();
     let side = |factor: f64, limit: u32| ((size * factor) as u32).clamp(1, limit);
     let (crop_width, crop_height) = (side(across, width), side(down, height));
@@ -74,7 +72,7 @@ mod tests {
     proptest! {
         #[test]
         fn crops_lie_inside(seed: u64, width in 1u32..3000, height in 1u32..3000) {
-            let crop = random_crop(&mut sample_rng(seed, 0, 0), width, height);
+            let crop = random_crop(&mut sample_rng(seed, 0, 0), 0.08, width, height);
             prop_assert!(crop.width >= 1 && crop.height >= 1);
             prop_assert!(crop.left + crop.width <= width && crop.top + crop.height <= height);
         }
@@ -92,7 +90,7 @@ mod tests {
         let (mut smallest, mut largest) = (1.0f64, 0.0f64);
         let mut aspects = 0.0;
         for index in 0..5000 {
-            let crop = random_crop(&mut sample_rng(0, 0, index), 1000, 1000);
+            let crop = random_crop(&mut sample_rng(0, 0, index), 0.08, 1000, 1000);
             let (width, height) = (f64::from(crop.width), f64::from(crop.height));
             assert!((0.745..1.34).contains(&(width / height)), "{crop:?}");
             smallest = smallest.min(width * height / 1e6);

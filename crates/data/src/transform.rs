@@ -24,6 +24,8 @@ pub struct TransformConfig {
     pub normalise: Normalise,
     /// Whether the training view is a random crop, flipped half of the time; else it is the evaluation view.
     pub augment: bool,
+    /// Least share of the image's area that a training crop covers, above 0, at most 1.
+    pub crop_area: f64,
     /// Whether a training image is first turned by up to 10 degrees (PaddleSlim's `rotate`).
     pub rotate: bool,
     /// Whether brightness, contrast and saturation of a training image are each changed by up to a half, in a random
@@ -44,6 +46,7 @@ impl TransformConfig {
             interpolation: Interpolation::Lanczos,
             normalise: Normalise::imagenet(),
             augment: true,
+            crop_area: 0.08,
             rotate: false,
             color_jitter: false,
             rand_augment: 0,
@@ -53,7 +56,7 @@ impl TransformConfig {
 
 /// Makes network inputs out of image files, on any thread; buffers are kept per thread.
 ///
-/// The training view takes a random crop (area 0.08 to 1, aspect 3/4 to 4/3) and resizes it; the evaluation view
+/// The training view takes a random crop (area `crop_area` to 1, aspect 3/4 to 4/3) and resizes it; the evaluation view
 /// resizes the short side and takes the centre. It is PaddleSlim's `process_image` (`imagenet_reader.py`) on Pillow:
 /// the same draws, crops and filters, pixels converted to RGB after the resize, and for JPEG files of the usual kind the
 /// same decoded pixels. An orientation in the EXIF data is not obeyed, as Pillow's `convert` does not. Colour
@@ -125,6 +128,12 @@ impl Transform {
                  choose 1 <= image_size <= resize <= {LIMIT}, or resize 0 for none"
             );
             return Err(Error::Setting { setting: "data.resize", reason });
+        }
+        let area = config.crop_area;
+        if !(area > 0.0 && area <= 1.0) {
+            let reason =
+                format!("{area} cannot be used; choose a share of the image's area above 0, at most 1");
+            return Err(Error::Setting { setting: "data.crop_area", reason });
         }
         if rand_augment > 10 {
             let reason =
@@ -262,13 +271,13 @@ impl Transform {
         scratch: &mut Scratch,
         image: &mut [f32],
     ) -> std::result::Result<(), ImageFault> {
-        let TransformConfig { size, rotate, color_jitter, rand_augment, .. } = self.config;
+        let TransformConfig { size, crop_area, rotate, color_jitter, rand_augment, .. } = self.config;
         if rotate {
             let degrees = draws.below(21) as i32 - 10;
             source.rotate(degrees, &mut scratch.jpeg)?;
         }
         let (width, height) = source.size();
-        let area = geometry::random_crop(draws, width as u32, height as u32);
+        let area = geometry::random_crop(draws, crop_area, width as u32, height as u32);
         let plan = Plan { area, resized: (size, size), columns: 0..size, rows: 0..size };
         self.see(source, &plan, scratch)?;
         if color_jitter {

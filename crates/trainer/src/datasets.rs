@@ -125,6 +125,7 @@ fn transform_config(data: &DataSection, normalise: Normalise) -> TransformConfig
         },
         normalise,
         augment: data.augment,
+        crop_area: data.crop_area,
         color_jitter: data.color_jitter,
         rotate: data.rotate,
         rand_augment: data.rand_augment,

@@ -167,6 +167,9 @@ pub struct DataSection {
     /// becomes `i`. `None`: all, as they are. ImageNet only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<u32>>,
+    /// Least share of the image's area that a training crop covers, above 0, at most 1.
+    #[serde(default = "least_area", skip_serializing_if = "is_least_area")]
+    pub crop_area: f64,
     /// Random brightness, contrast and saturation while training.
     #[serde(default, skip_serializing_if = "is_default")]
     pub color_jitter: bool,
@@ -200,6 +203,7 @@ pub(super) const KEYS: SectionKeys = &[
     ("bad_images", "\"error\" or \"skip\""),
     ("bad_images_limit", "a fraction of the images, from 0 to 1"),
     ("classes", "a list of different labels, 0 or more each, such as [0, 217, 482]"),
+    ("crop_area", "a fraction above 0, at most 1"),
     ("color_jitter", "true or false"),
     ("rotate", "true or false"),
     ("rand_augment", "a whole number from 0 (none) to 10"),
@@ -232,6 +236,7 @@ impl DataSection {
             bad_images: BadImagePolicy::Skip,
             bad_images_limit: 0.01,
             classes: None,
+            crop_area: least_area(),
             color_jitter: false,
             rotate: false,
             rand_augment: 0,
@@ -295,6 +300,7 @@ impl DataSection {
     fn check_transform(&self) -> Result<(), Problem> {
         require(self.crop.is_none_or(|crop| crop >= 16), "data.crop")?;
         require(self.resize.is_none_or(|resize| resize == 0 || resize >= self.side()), "data.resize")?;
+        require(self.crop_area > 0.0 && self.crop_area <= 1.0, "data.crop_area")?;
         require(self.rand_augment <= 10, "data.rand_augment")?;
         let own = |given, key| {
             let rule = format!("is for imagenet only, and the data are {}: leave it out", self.data.name());
@@ -303,6 +309,7 @@ impl DataSection {
         own(self.crop.is_some(), "data.crop")?;
         own(self.resize.is_some(), "data.resize")?;
         own(self.interpolation != InterpolationKind::default(), "data.interpolation")?;
+        own(!is_least_area(&self.crop_area), "data.crop_area")?;
         own(self.color_jitter, "data.color_jitter")?;
         own(self.rotate, "data.rotate")?;
         own(self.rand_augment > 0, "data.rand_augment")?;
@@ -329,6 +336,15 @@ impl DataSection {
         let Some(classes) = &self.classes else { return Ok(()) };
         require(!classes.is_empty() && all_differ(classes), "data.classes")
     }
+}
+
+/// The original's share.
+fn least_area() -> f64 {
+    0.08
+}
+
+fn is_least_area(area: &f64) -> bool {
+    *area == least_area()
 }
 
 /// Whether no label comes twice.
@@ -441,10 +457,11 @@ mod tests {
     #[test]
     fn how_images_are_seen_is_checked_and_for_imagenet_only() {
         type Change = fn(&mut DataSection);
-        let changes: [(Change, &str); 7] = [
+        let changes: [(Change, &str); 8] = [
             (|section| section.crop = Some(32), "data.crop"),
             (|section| section.resize = Some(32), "data.resize"),
             (|section| section.interpolation = InterpolationKind::Bicubic, "data.interpolation"),
+            (|section| section.crop_area = 0.5, "data.crop_area"),
             (|section| section.color_jitter = true, "data.color_jitter"),
             (|section| section.rotate = true, "data.rotate"),
             (|section| section.rand_augment = 9, "data.rand_augment"),
@@ -456,6 +473,7 @@ mod tests {
             assert!(text.contains("imagenet only"), "{text}");
         }
         assert_eq!(rule(DataKind::Imagenet, |section| section.crop = Some(15)).0, "data.crop");
+        assert_eq!(rule(DataKind::Imagenet, |section| section.crop_area = f64::NAN).0, "data.crop_area");
         assert_eq!(rule(DataKind::Imagenet, |section| section.resize = Some(223)).0, "data.resize");
         assert_eq!(rule(DataKind::Imagenet, |section| section.rand_augment = 11).0, "data.rand_augment");
         let mut section = DataSection::defaults(DataKind::Imagenet);

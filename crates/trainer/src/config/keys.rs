@@ -105,7 +105,7 @@ mod tests {
         (config.data.resize, config.data.crop) = (Some(1), Some(1));
         config.data.interpolation = InterpolationKind::Bicubic;
         (config.data.color_jitter, config.data.rotate, config.data.rand_augment) = (true, true, 1);
-        config.data.cache = CacheSetting::On(true);
+        (config.data.crop_area, config.data.cache) = (0.5, CacheSetting::On(true));
         config.model.pretrained_model = Some("weights".into());
         config.train.clip_norm = Some(1.0);
         config.train.use_gpu = Some(false);
