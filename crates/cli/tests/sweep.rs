@@ -89,7 +89,6 @@ fn kills_do_not_change_what_a_sweep_finds() {
     for run in names(&bench.path("whole")).iter().filter(|name| name.starts_with("ratio-")) {
         let weights = |sweep: &str| bench.bytes(&format!("{sweep}/{run}/weights.safetensors"));
         assert!(weights("sweep") == weights("whole"), "{run}");
-        assert!(!bench.path("sweep").join(run).join("earlier").exists(), "{run}");
     }
 }
 
