@@ -20,6 +20,7 @@
 //! assert_eq!(y, [41.0, 52.0, 63.0]);
 //! ```
 
+pub mod cuda;
 pub mod host;
 pub mod peak;
 mod real;

@@ -41,7 +41,12 @@ impl Dims {
         self.width.div_ceil(self.stride)
     }
 
-    fn out_plane(&self) -> usize {
+    /// Zeros above the first row and before the first column: 1, or 0 with stride 2.
+    pub(crate) fn before(&self) -> [usize; 2] {
+        [self.height, self.width].map(|side| self.padding.before(side, self.stride))
+    }
+
+    pub(crate) fn out_plane(&self) -> usize {
         self.out_height() * self.out_width() * self.batch
     }
 

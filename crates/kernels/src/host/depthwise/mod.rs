@@ -53,7 +53,7 @@ impl Dims {
 
     /// Zeros above the first row and before the first column: 1, or 0 with stride 2.
     #[inline(always)]
-    fn before(&self) -> [usize; 2] {
+    pub(crate) fn before(&self) -> [usize; 2] {
         [self.height, self.width].map(|side| self.padding.before(side, self.stride))
     }
 
@@ -67,11 +67,11 @@ impl Dims {
         self.out_width() * self.batch
     }
 
-    fn plane(&self) -> usize {
+    pub(crate) fn plane(&self) -> usize {
         self.height * self.row()
     }
 
-    fn out_plane(&self) -> usize {
+    pub(crate) fn out_plane(&self) -> usize {
         self.out_height() * self.out_row()
     }
 

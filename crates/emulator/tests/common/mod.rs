@@ -1,0 +1,100 @@
+//! What the tests of the kernels share: numbers, element types, and comparison.
+
+#![allow(dead_code, unreachable_pub)]
+
+use half::{bf16, f16};
+use sparse_emulator::{Emulator, download, upload};
+use sparse_kernels::cuda::{Coefficients, Element, Memory, Queue, Reading, Slice};
+use sparse_kernels::host::activation::{Activation, Input, Norm};
+
+/// Orders of threads and blocks: forwards, backwards, shuffled.
+pub const ORDERS: [u64; 4] = [0, 1, 2, 7919];
+/// Storage, and the relative error that its rounding allows.
+pub const ELEMENTS: [(Element, f64); 3] = [(Element::F32, 2e-5), (Element::Bf16, 1.0 / 100.0), (Element::F16, 1.0 / 800.0)];
+
+/// Says why a test does nothing, if there is nothing to run on.
+pub fn available() -> bool {
+    if !sparse_emulator::AVAILABLE {
+        eprintln!("SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU");
+    }
+    sparse_emulator::AVAILABLE
+}
+
+/// Numbers in (−1, 1) that bf16 and f16 hold exactly, so that gates close for all types alike.
+pub fn values(len: usize, seed: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 7919 + seed * 104_729) % 127) as f32 / 64.0 - 1.0).collect()
+}
+
+/// Numbers as activations of a type.
+pub fn activations(queue: &Emulator, values: &[f32], element: Element) -> <Emulator as Queue>::Memory {
+    let stored = match element {
+        Element::F32 => upload(queue, values),
+        Element::Bf16 => upload(queue, &values.iter().map(|&value| bf16::from_f32(value)).collect::<Vec<_>>()),
+        Element::F16 => upload(queue, &values.iter().map(|&value| f16::from_f32(value)).collect::<Vec<_>>()),
+    };
+    stored.unwrap()
+}
+
+/// Activations of a type as numbers.
+pub fn numbers(queue: &Emulator, slice: Slice<'_>, element: Element) -> Vec<f32> {
+    match element {
+        Element::F32 => download(queue, slice).unwrap(),
+        Element::Bf16 => download::<_, bf16>(queue, slice).unwrap().into_iter().map(bf16::to_f32).collect(),
+        Element::F16 => download::<_, f16>(queue, slice).unwrap().into_iter().map(f16::to_f32).collect(),
+    }
+}
+
+/// Panics unless `max|a − b| ≤ tolerance · max(|b|, 1)`.
+#[track_caller]
+pub fn close(found: &[f32], expected: &[f32], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(1.0f64, |scale, value| scale.max(f64::from(value.abs())));
+    for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        let error = f64::from(found) - f64::from(expected);
+        assert!(error.abs() <= tolerance * scale, "{what}, at {i}: {found} for {expected}");
+    }
+}
+
+/// A batch norm as the host and as the device knows it.
+pub struct BatchNorm {
+    pub mean: Vec<f32>,
+    pub gain: Vec<f32>,
+    pub offset: Vec<f32>,
+    pub constant: Vec<f32>,
+    pub slope: Vec<f32>,
+    rows: <Emulator as Queue>::Memory,
+}
+
+/// Below many of the values, so that the gate shuts at both ends.
+pub const ACTIVATION: Activation = Activation::Relu6;
+
+impl BatchNorm {
+    /// Coefficients of so many channels; gains up to 8 let some values reach the ceiling of 6.
+    pub fn new(queue: &Emulator, channels: usize) -> Self {
+        let some = |seed: usize, scale: f32| -> Vec<f32> { values(channels, seed).iter().map(|v| v * scale).collect() };
+        let (mean, gain, offset) = (some(11, 0.5), some(12, 8.0), some(13, 1.0));
+        let (constant, slope) = (some(14, 0.5), some(15, 0.5));
+        let ones = vec![1.0f32; channels];
+        let rows = [&mean, &ones, &ones, &gain, &offset, &constant, &slope].map(Vec::as_slice).concat();
+        let rows = upload(queue, &rows).unwrap();
+        Self { mean, gain, offset, constant, slope, rows }
+    }
+
+    pub fn coefficients(&self) -> Coefficients<'_> {
+        Coefficients::new(self.rows.slice(), self.mean.len())
+    }
+
+    pub fn reading<'a>(&'a self, y: Slice<'a>) -> Reading<'a> {
+        Reading { y, coefficients: Some(self.coefficients()), activation: ACTIVATION }
+    }
+
+    pub fn input<'a>(&'a self, y: &'a [f32]) -> Input<'a, f32> {
+        let ceiling = ACTIVATION.ceiling();
+        Input::Normalised(y, Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset, ceiling })
+    }
+}
+
+/// Values read as they are.
+pub fn plain(y: Slice<'_>) -> Reading<'_> {
+    Reading { y, coefficients: None, activation: Activation::Relu }
+}

@@ -1,0 +1,276 @@
+//! Batch norm and ReLU in training: statistics, normalising, and the way of a gradient back.
+
+use super::queue::{self, count};
+use super::{Argument, Element, Launch, Queue, Result, Slice};
+use crate::host::activation::Activation;
+
+const FILE: &str = "batch_norm";
+const THREADS: usize = 256;
+/// Vectors of a thread, at least; and chunks of a channel, at most.
+const EACH: usize = 8;
+const MOST_CHUNKS: usize = 64;
+/// Rows of the coefficients of a layer.
+const ROWS: usize = 7;
+
+/// The coefficients of the batch norm behind a convolution, `[ROWS, C]` f32: what `kernels/common.cuh` lists.
+#[derive(Clone, Copy, Debug)]
+pub struct Coefficients<'a> {
+    slice: Slice<'a>,
+    channels: usize,
+}
+
+impl<'a> Coefficients<'a> {
+    /// Bytes for so many channels.
+    pub fn bytes(channels: usize) -> usize {
+        ROWS * channels * size_of::<f32>()
+    }
+
+    /// Those that lie in `slice`.
+    ///
+    /// # Panics
+    /// If it is too short: a fault of the caller.
+    pub fn new(slice: Slice<'a>, channels: usize) -> Self {
+        slice.holds::<f32>(ROWS * channels);
+        Self { slice, channels }
+    }
+
+    /// All rows.
+    pub fn slice(&self) -> Slice<'a> {
+        self.slice
+    }
+}
+
+/// A layer's raw output, read as what follows its batch norm.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// Raw output, `[C, pixels]`.
+    pub y: Slice<'a>,
+    /// Of its batch norm; `None` reads values as they are.
+    pub coefficients: Option<Coefficients<'a>>,
+    /// What follows.
+    pub activation: Activation,
+}
+
+impl Reading<'_> {
+    pub(crate) fn ceiling(&self) -> f32 {
+        self.activation.ceiling()
+    }
+}
+
+/// A layer's channels and how they are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dims {
+    /// Channels.
+    pub channels: usize,
+    /// Pixels of a channel, H·W·N.
+    pub pixels: usize,
+    /// Storage.
+    pub element: Element,
+}
+
+impl Dims {
+    fn elements(&self) -> usize {
+        self.channels * self.pixels
+    }
+
+    /// Pixels of a block: a function of the shape alone, so that sums repeat.
+    fn chunk(&self) -> usize {
+        let step = THREADS * self.element.vector(self.pixels);
+        self.pixels.div_ceil(MOST_CHUNKS).max(step * EACH).next_multiple_of(step)
+    }
+
+    fn chunks(&self) -> usize {
+        self.pixels.div_ceil(self.chunk())
+    }
+
+    /// Partial sums that a kernel over these channels leaves.
+    pub fn partial(&self) -> PartialSums {
+        PartialSums { chunks: self.chunks(), stride: 2, first: 0 }
+    }
+}
+
+/// How partial sums lie: `[C, chunks, stride]`, with the two that matter at `first`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartialSums {
+    /// Sums of each channel.
+    pub chunks: usize,
+    /// Numbers of a chunk.
+    pub stride: usize,
+    /// Where the two sums lie in a chunk.
+    pub first: usize,
+}
+
+impl PartialSums {
+    /// Bytes for so many channels.
+    pub fn bytes(&self, channels: usize) -> usize {
+        channels * self.chunks * self.stride * size_of::<f32>()
+    }
+}
+
+/// Partial sums of `y − shift` and its square.
+///
+/// Shapes: `y: [C, pixels]`, `shift: [C]`, `partial: [C, chunks, 2]`.
+///
+/// # Errors
+/// The queue's.
+pub fn statistics<Q: Queue>(queue: &Q, y: Slice<'_>, shift: Slice<'_>, partial: Slice<'_>, dims: Dims) -> Result<()> {
+    y.holds_elements(dims.elements(), dims.element);
+    shift.holds::<f32>(dims.channels);
+    partial.holds::<f32>(dims.channels * dims.chunks() * 2);
+    launch_chunks(queue, "statistics", dims, &[y.into(), shift.into(), partial.into()])
+}
+
+/// `z` of a layer's raw output, for a product that cannot normalise while it reads.
+///
+/// Shapes: `x.y, z: [C, pixels]`.
+///
+/// # Errors
+/// The queue's.
+///
+/// # Panics
+/// If `x` has no coefficients: a fault of the caller.
+pub fn normalise<Q: Queue>(queue: &Q, x: Reading<'_>, z: Slice<'_>, dims: Dims) -> Result<()> {
+    let coefficients = of_layer(x.coefficients, dims);
+    [x.y, z].iter().for_each(|slice| slice.holds_elements(dims.elements(), dims.element));
+    launch_chunks(queue, "normalise", dims, &[x.y.into(), coefficients.into(), x.ceiling().into(), z.into()])
+}
+
+/// The gradient to a layer's raw output from the gated gradient `g`.
+///
+/// Shapes: `g, y, dy: [C, pixels]`.
+///
+/// # Errors
+/// The queue's.
+pub fn output_gradient<Q: Queue>(
+    queue: &Q,
+    [g, y]: [Slice<'_>; 2],
+    coefficients: Coefficients<'_>,
+    dy: Slice<'_>,
+    dims: Dims,
+) -> Result<()> {
+    [g, y, dy].iter().for_each(|slice| slice.holds_elements(dims.elements(), dims.element));
+    let coefficients = of_layer(Some(coefficients), dims);
+    launch_chunks(queue, "output_gradient", dims, &[g.into(), y.into(), coefficients.into(), dy.into()])
+}
+
+/// Sets a gradient to zero, in place, where the ReLU of `x` was shut, and leaves partial sums of `g` and `g·(y − mean)`.
+///
+/// Shapes: `g, x.y: [C, pixels]`, `partial: [C, chunks, 2]`.
+///
+/// # Errors
+/// The queue's.
+///
+/// # Panics
+/// If `x` has no coefficients: a fault of the caller.
+pub fn gate<Q: Queue>(queue: &Q, g: Slice<'_>, x: Reading<'_>, partial: Slice<'_>, dims: Dims) -> Result<()> {
+    let coefficients = of_layer(x.coefficients, dims);
+    [x.y, g].iter().for_each(|slice| slice.holds_elements(dims.elements(), dims.element));
+    partial.holds::<f32>(dims.channels * dims.chunks() * 2);
+    let arguments = [g.into(), x.y.into(), coefficients.into(), x.ceiling().into(), partial.into()];
+    launch_chunks(queue, "gate", dims, &arguments)
+}
+
+/// What batch norm keeps and learns, `[C]` each.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameters<'a> {
+    /// Running mean.
+    pub running_mean: Slice<'a>,
+    /// Running variance.
+    pub running_variance: Slice<'a>,
+    /// Scale γ.
+    pub scale: Slice<'a>,
+    /// Offset β.
+    pub offset: Slice<'a>,
+}
+
+/// The constants of batch norm.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// Fraction of the running statistics that is kept.
+    pub momentum: f64,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// Coefficients from partial sums over `pixels` of each channel, whose shift was the running mean; running statistics are blended.
+/// Without sums the running statistics count.
+///
+/// # Errors
+/// The queue's.
+pub fn close_statistics<Q: Queue>(
+    queue: &Q,
+    sums: Option<(Slice<'_>, PartialSums)>,
+    pixels: usize,
+    parameters: Parameters<'_>,
+    form: Form,
+    into: Coefficients<'_>,
+) -> Result<()> {
+    let channels = into.channels;
+    let Parameters { running_mean, running_variance, scale, offset } = parameters;
+    [running_mean, running_variance, scale, offset].iter().for_each(|slice| slice.holds::<f32>(channels));
+    if let Some((partial, sums)) = sums {
+        assert!(sums.stride == 2 && sums.first == 0 && sums.bytes(channels) <= partial.bytes(), "{sums:?}");
+    }
+    let arguments = [
+        sums.map(|(partial, _)| partial).into(),
+        count(sums.map_or(0, |(_, sums)| sums.chunks)).into(),
+        count(pixels).into(),
+        running_mean.into(),
+        running_variance.into(),
+        scale.into(),
+        offset.into(),
+        (form.momentum as f32).into(),
+        (form.epsilon as f32).into(),
+        u32::from(sums.is_some()).into(),
+        into.slice.into(),
+    ];
+    launch(queue, "close_statistics", [channels, 1], &arguments)
+}
+
+/// From partial sums of the gated gradient: the gradients to scale and offset, and the coefficients of its way back.
+///
+/// # Errors
+/// The queue's.
+pub fn close_gradient<Q: Queue>(
+    queue: &Q,
+    (partial, sums): (Slice<'_>, PartialSums),
+    pixels: usize,
+    coefficients: Coefficients<'_>,
+    [dscale, doffset]: [Slice<'_>; 2],
+) -> Result<()> {
+    let channels = coefficients.channels;
+    [dscale, doffset].iter().for_each(|slice| slice.holds::<f32>(channels));
+    assert!(sums.first + 2 <= sums.stride && sums.bytes(channels) <= partial.bytes(), "{sums:?}");
+    let arguments = [
+        partial.into(),
+        count(sums.chunks).into(),
+        count(sums.stride).into(),
+        count(sums.first).into(),
+        count(pixels).into(),
+        coefficients.slice.into(),
+        dscale.into(),
+        doffset.into(),
+    ];
+    launch(queue, "close_gradient", [channels, 1], &arguments)
+}
+
+#[track_caller]
+fn of_layer<'a>(coefficients: Option<Coefficients<'a>>, dims: Dims) -> Slice<'a> {
+    match coefficients {
+        Some(coefficients) if coefficients.channels == dims.channels => coefficients.slice,
+        _ => panic!("no coefficients of {dims:?}"),
+    }
+}
+
+/// A kernel over the chunks of each channel; the sizes follow the arguments.
+fn launch_chunks<Q: Queue>(queue: &Q, name: &str, dims: Dims, arguments: &[Argument]) -> Result<()> {
+    let mut arguments = arguments.to_vec();
+    arguments.extend([dims.pixels, dims.chunk()].map(|size| Argument::from(count(size))));
+    let kernel = dims.element.kernel(name, dims.pixels);
+    launch(queue, &kernel, [dims.chunks(), dims.channels], &arguments)
+}
+
+fn launch<Q: Queue>(queue: &Q, kernel: &str, [x, y]: [usize; 2], arguments: &[Argument]) -> Result<()> {
+    let blocks = [count(x), count(y), 1];
+    queue::launch(queue, &Launch { file: FILE, kernel, blocks, threads: THREADS as u32, arguments })
+}

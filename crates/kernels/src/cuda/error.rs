@@ -1,0 +1,54 @@
+//! What can go wrong on a device.
+
+/// An error of a device.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no driver, or no device of this number.
+    #[error("no CUDA device {ordinal}: {reason}")]
+    NoDevice {
+        /// Number of the device.
+        ordinal: usize,
+        /// What the driver says, or that there is none.
+        reason: String,
+    },
+    /// The device is older than the kernels.
+    #[error("CUDA device {ordinal} has compute capability {major}.{minor}, the kernels need 7.0 (Volta) or above")]
+    TooOld {
+        /// Number of the device.
+        ordinal: usize,
+        /// Compute capability, first number.
+        major: i32,
+        /// Compute capability, second number.
+        minor: i32,
+    },
+    /// There is no room.
+    #[error("the device has no room for {bytes} bytes more: {reason}; a smaller batch_size needs less")]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// What the driver says.
+        reason: String,
+    },
+    /// A kernel could not be loaded or launched.
+    #[error("kernel {kernel}: {reason}")]
+    Kernel {
+        /// Its entry point.
+        kernel: String,
+        /// What the driver says.
+        reason: String,
+    },
+    /// A copy, a matrix product or a wait failed.
+    #[error("{what} on the device: {reason}")]
+    Device {
+        /// What was being done.
+        what: &'static str,
+        /// What the driver says.
+        reason: String,
+    },
+    /// A weight is NaN.
+    #[error("a weight is NaN, so there is no order of magnitudes")]
+    NotANumber,
+}
+
+/// A result of this module.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,32 @@
+//! The kernels on a CUDA device: which one is launched over which blocks, for each operation of [`crate::host`].
+//!
+//! The sources are `kernels/*.cu`, an operation each. What is here decides on grids and arguments and sends them to a [`Queue`]: a stream of
+//! a device (`Stream`, feature `cuda`), or, in tests, the same sources run on the CPU. Activations are `[C, H, W, N]` as on the host.
+
+pub mod batch_norm;
+#[cfg(feature = "cuda")]
+mod blas;
+pub mod chunks;
+pub mod depthwise;
+#[cfg(feature = "cuda")]
+mod device;
+mod element;
+mod error;
+pub mod head;
+pub mod layout;
+pub mod masks;
+pub mod partial_sums;
+#[cfg(feature = "cuda")]
+mod ptx;
+mod queue;
+pub mod select;
+pub mod sgd;
+pub mod sparse_pointwise;
+pub mod stem;
+
+pub use batch_norm::{Coefficients, Reading};
+#[cfg(feature = "cuda")]
+pub use device::Stream;
+pub use element::Element;
+pub use error::{Error, Result};
+pub use queue::{Argument, Launch, Memory, Operand, Product, Queue, Slice};

@@ -1,0 +1,152 @@
+//! Pointwise convolution with a sparse weight.
+
+use super::queue::{self, count};
+use super::{Argument, Element, Launch, Memory, Queue, Result, Slice};
+use bytemuck::{Pod, Zeroable};
+
+const THREADS: usize = 128;
+const WARPS: usize = 4;
+const LANES: usize = 32;
+/// Pixels that a block of the gradient keeps, and blocks of a row at most.
+const SPAN: usize = 1024;
+const MOST_BLOCKS: usize = 32;
+
+/// `Walk` of `kernels/sparse_pointwise.cu`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+struct Walk {
+    rows: u32,
+    inner: u32,
+    by_row: u32,
+    by_inner: u32,
+}
+
+/// The kept positions of a matrix `[rows, inner]`, row by row, on the device; made there from a mask.
+#[derive(Debug)]
+pub struct Pattern<M> {
+    walk: Walk,
+    starts: M,
+    indices: M,
+    positions: M,
+}
+
+impl<M: Memory> Pattern<M> {
+    /// Room for the pattern of a weight `[outputs, inputs]`, or of its transpose.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub fn new<Q: Queue<Memory = M>>(queue: &Q, [outputs, inputs]: [usize; 2], transposed: bool) -> Result<Self> {
+        let [rows, inner] = if transposed { [inputs, outputs] } else { [outputs, inputs] };
+        let [by_row, by_inner] = if transposed { [1, inputs] } else { [inputs, 1] };
+        let [rows, inner, by_row, by_inner] = [rows, inner, by_row, by_inner].map(count);
+        let bytes = outputs * inputs * size_of::<u32>();
+        Ok(Self {
+            starts: queue.allocate((rows as usize + 1) * size_of::<u32>())?,
+            indices: queue.allocate(bytes)?,
+            positions: queue.allocate(bytes)?,
+            walk: Walk { rows, inner, by_row, by_inner },
+        })
+    }
+
+    fn rows(&self) -> usize {
+        self.walk.rows as usize
+    }
+
+    fn weights(&self) -> usize {
+        self.rows() * self.walk.inner as usize
+    }
+
+    /// Takes the positions that a mask keeps.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub fn take<Q: Queue<Memory = M>>(&self, queue: &Q, words: Slice<'_>) -> Result<()> {
+        words.holds::<u32>(self.weights().div_ceil(32));
+        let (walk, starts) = (Argument::of(self.walk), self.starts.slice());
+        let blocks = [self.rows().div_ceil(WARPS), 1];
+        launch(queue, "count_kept", blocks, &[words.into(), walk, starts.into()])?;
+        launch(queue, "add_up_starts", [1, 1], &[starts.into(), self.walk.rows.into()])?;
+        let [indices, positions] = [&self.indices, &self.positions].map(Memory::slice);
+        launch(queue, "fill_kept", blocks, &[words.into(), walk, starts.into(), indices.into(), positions.into()])
+    }
+
+    /// `y = matrix · x` over the kept positions. Shapes: `weight` as stored, f32; `x: [inner, pixels]`, `y: [rows, pixels]`.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub fn multiply<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        [weight, x, y]: [Slice<'_>; 3],
+        pixels: usize,
+        element: Element,
+    ) -> Result<()> {
+        weight.holds::<f32>(self.weights());
+        x.holds_elements(self.walk.inner as usize * pixels, element);
+        y.holds_elements(self.rows() * pixels, element);
+        let [starts, indices, positions] = [&self.starts, &self.indices, &self.positions].map(Memory::slice);
+        let arguments = [
+            weight.into(),
+            starts.into(),
+            indices.into(),
+            positions.into(),
+            x.into(),
+            y.into(),
+            self.walk.rows.into(),
+            count(pixels).into(),
+        ];
+        let columns = pixels.div_ceil(LANES * element.vector(pixels));
+        let kernel = element.kernel("sparse_product", pixels);
+        launch(queue, &kernel, [columns, self.rows().div_ceil(WARPS)], &arguments)
+    }
+
+    /// Bytes of partial sums that [`Pattern::gradient`] needs: as if all were kept.
+    pub fn partial_bytes(&self, pixels: usize) -> usize {
+        self.weights() * blocks(pixels) * size_of::<f32>()
+    }
+
+    /// `dw = dy · xᵀ` at kept positions, 0 elsewhere. Shapes: `dy: [rows, pixels]`, `x: [inner, pixels]`, `dw: [rows, inner]` f32.
+    ///
+    /// # Errors
+    /// The queue's.
+    ///
+    /// # Panics
+    /// If it is the pattern of a transpose: a fault of the caller.
+    pub fn gradient<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        [dy, x, partial, dw]: [Slice<'_>; 4],
+        pixels: usize,
+        element: Element,
+    ) -> Result<()> {
+        assert_eq!(self.walk.by_inner, 1, "a gradient by the pattern of a transpose");
+        dy.holds_elements(self.rows() * pixels, element);
+        x.holds_elements(self.walk.inner as usize * pixels, element);
+        partial.holds::<u8>(self.partial_bytes(pixels));
+        dw.holds::<f32>(self.weights());
+        let [starts, indices, positions] = [&self.starts, &self.indices, &self.positions].map(Memory::slice);
+        let arguments = [
+            starts.into(),
+            indices.into(),
+            dy.into(),
+            x.into(),
+            partial.into(),
+            count(pixels).into(),
+        ];
+        launch(queue, &element.kernel("sparse_gradient", pixels), [blocks(pixels), self.rows()], &arguments)?;
+        queue.clear(dw.part(0, self.weights() * size_of::<f32>()))?;
+        let arguments =
+            [starts.into(), positions.into(), partial.into(), count(blocks(pixels)).into(), dw.into()];
+        launch(queue, "close_sparse_gradient", [self.rows(), 1], &arguments)
+    }
+}
+
+/// Blocks that share the pixels of a row.
+fn blocks(pixels: usize) -> usize {
+    pixels.div_ceil(SPAN).clamp(1, MOST_BLOCKS)
+}
+
+fn launch<Q: Queue>(queue: &Q, kernel: &str, [x, y]: [usize; 2], arguments: &[Argument]) -> Result<()> {
+    let blocks = [count(x), count(y), 1];
+    queue::launch(queue, &Launch { file: "sparse_pointwise", kernel, blocks, threads: THREADS as u32, arguments })
+}
