@@ -1,0 +1,82 @@
+//! The stem's kernels against the host's.
+
+mod common;
+
+use common::*;
+use sparse_emulator::{Emulator, download, upload};
+use sparse_kernels::cuda::depthwise::OutputGradient;
+use sparse_kernels::cuda::{Element, Memory, Queue, partial_sums, stem as device};
+use sparse_kernels::host::activation::{self, NormGradient};
+use sparse_kernels::host::conv3x3::{self as host, Dims};
+use sparse_kernels::host::padding::Padding;
+
+/// Channels that are no whole group, odd sizes, runs that are no whole vectors.
+fn cases() -> Vec<Dims> {
+    let sizes = [(1, 1, 1, 1, 1), (9, 3, 5, 4, 3), (8, 2, 7, 6, 8), (17, 1, 12, 9, 16)];
+    let mut cases = Vec::new();
+    for (outputs, inputs, height, width, batch) in sizes {
+        for stride in [1, 2] {
+            for padding in [Padding::Symmetric, Padding::Same] {
+                cases.push(Dims { outputs, inputs, height, width, batch, stride, padding });
+            }
+        }
+    }
+    cases
+}
+
+fn both_ways(order: u64, dims: Dims, (element, tolerance): (Element, f64)) {
+    let queue = Emulator::new(order);
+    let outputs = dims.outputs * dims.out_height() * dims.out_width() * dims.batch;
+    let x = values(dims.inputs * dims.height * dims.width * dims.batch, 1);
+    let weight = values(dims.outputs * dims.inputs * 9, 2);
+    let (shift, g, raw) = (values(dims.outputs, 3), values(outputs, 4), values(outputs, 5));
+    let norm = BatchNorm::new(&queue, dims.outputs);
+    let what = format!("{dims:?} {element:?} order {order}");
+
+    let mut expected = vec![0.0; outputs];
+    host::forward(&x, &weight, &mut expected, None, dims);
+    let [x_stored, g_stored, raw_stored] = [&x, &g, &raw].map(|values| activations(&queue, values, element));
+    let [weight_memory, shift_memory] = [&weight, &shift].map(|values| upload(&queue, values).unwrap());
+    let y = queue.allocate(outputs * element.size()).unwrap();
+    let sums = device::forward_partial(dims, element);
+    let partial = queue.allocate(sums.bytes(dims.outputs)).unwrap();
+    let operands = [x_stored.slice(), weight_memory.slice(), y.slice()];
+    let statistics = Some((shift_memory.slice(), partial.slice()));
+    device::forward(&queue, operands, statistics, dims, element).unwrap();
+    close(&numbers(&queue, y.slice(), element), &expected, tolerance, &what);
+    let totals = queue.allocate(dims.outputs * 8).unwrap();
+    partial_sums::fold(&queue, (partial.slice(), sums), 2, dims.outputs, totals.slice()).unwrap();
+    let totals: Vec<f32> = download(&queue, totals.slice()).unwrap();
+    for (c, channel) in expected.chunks(outputs / dims.outputs).enumerate() {
+        let centred = || channel.iter().map(|&value| f64::from(value - shift[c]));
+        let expected = [centred().sum::<f64>() as f32, centred().map(|value| value * value).sum::<f64>() as f32];
+        close(&totals[2 * c..2 * c + 2], &expected, 2e-5, &what);
+    }
+
+    for through_norm in [false, true] {
+        let through = NormGradient { mean: &norm.mean, gain: &norm.gain, constant: &norm.constant, slope: &norm.slope };
+        let dy = match through_norm {
+            true => activation::OutputGradient::ThroughNorm(&g, &raw, through),
+            false => activation::OutputGradient::Plain(&g),
+        };
+        let mut expected = vec![0.0; weight.len()];
+        host::weight_gradient(&x, dy, &mut expected, dims);
+        let pairs = dims.inputs * dims.outputs;
+        let partial = queue.allocate(device::gradient_partial(dims, element).bytes(pairs)).unwrap();
+        let dw = queue.allocate(weight.len() * 4).unwrap();
+        let behind = through_norm.then(|| (raw_stored.slice(), norm.coefficients()));
+        let dy = OutputGradient { g: g_stored.slice(), behind };
+        let into = [partial.slice(), dw.slice()];
+        device::weight_gradient(&queue, x_stored.slice(), dy, into, dims, element).unwrap();
+        let dw: Vec<f32> = download(&queue, dw.slice()).unwrap();
+        close(&dw, &expected, 2e-5, &format!("{what} through norm {through_norm}"));
+    }
+}
+
+#[test]
+fn forward_statistics_and_weight_gradient_are_the_hosts() {
+    for dims in cases().into_iter().filter(|_| available()) {
+        ELEMENTS.into_iter().for_each(|element| both_ways(2, dims, element));
+        ORDERS.into_iter().for_each(|order| both_ways(order, dims, ELEMENTS[0]));
+    }
+}
