@@ -2,15 +2,15 @@
 //
 // Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1; variance is biased, as PaddlePaddle keeps it.
 //
-// Shapes: activations [C, pixels] with pixels = H·W·N; coefficients [ROWS, C]; partial [C, chunks, 2].
+// Shapes: activations [C, pixels] with pixels = H·W·N; coefficients [ROWS, C]; partial [C, chunks, 2]. `coefficients.cu` makes coefficients of
+// partial sums.
 //
 //   statistics           reads y                     4 bytes an element (f32), 0.75 flop a byte
 //   normalise            reads y, writes z           8 bytes
 //   output_gradient      reads g, y, writes dy      12 bytes
 //   gate                 reads dx, y, writes g      12 bytes
 //
-// All are far below the ridge of any GPU (about 20 flop a byte in f32), so the roofline is the memory bandwidth. The `close` kernels
-// read C numbers and cost a launch.
+// All are far below the ridge of any GPU (about 20 flop a byte in f32), so the roofline is the memory bandwidth.
 #include "common.cuh"
 
 const u32 THREADS = 256;
@@ -104,49 +104,3 @@ static __device__ __forceinline__ void gate(E* g, const E* y, const float* coeff
     gate<E, V>(g, y, coefficients, ceiling, partial, pixels, chunk);                                                      \
   }
 FOR_EACH_ELEMENT(ENTRY)
-
-// From partial sums to coefficients; running statistics are blended. Grid (C), one warp does the work. Without `training` the running
-// statistics count and `partial` is not read.
-KERNEL(close_statistics, (const float* partial, u32 chunks, u32 pixels, float* running_mean, float* running_variance, const float* scale,
-                          const float* offset, float momentum, float epsilon, u32 training, float* coefficients)) {
-  const u32 channel = blockIdx.x, channels = gridDim.x;
-  double sum = 0.0, squares = 0.0;
-  if (threadIdx.x >= WARP) return;
-  if (training) {
-    sum = fold(partial + (size_t)channel * chunks * 2, chunks, 2);
-    squares = fold(partial + (size_t)channel * chunks * 2 + 1, chunks, 2);
-  }
-  if (threadIdx.x != 0) return;
-  float mean = running_mean[channel], variance = running_variance[channel];
-  if (training) {
-    const double shifted = sum / pixels;
-    const float old_mean = mean, old_variance = variance;
-    mean = (float)(old_mean + shifted);
-    variance = (float)fmax(squares / pixels - shifted * shifted, 0.0);
-    running_mean[channel] = old_mean * momentum + mean * (1.0f - momentum);
-    running_variance[channel] = old_variance * momentum + variance * (1.0f - momentum);
-  }
-  const double inverse = 1.0 / sqrt((double)variance + epsilon);
-  coefficients[MEAN * channels + channel] = mean;
-  coefficients[VARIANCE * channels + channel] = variance;
-  coefficients[INVERSE * channels + channel] = (float)inverse;
-  coefficients[GAIN * channels + channel] = (float)(inverse * scale[channel]);
-  coefficients[OFFSET * channels + channel] = offset[channel];
-}
-
-// From Σ g and Σ g·(y − mean) to the gradients of scale and offset, and the way of g back. Grid (C), one warp does the work.
-// partial [C, chunks, stride] has the two sums at `first` and behind it.
-KERNEL(close_gradient, (const float* partial, u32 chunks, u32 stride, u32 first, u32 pixels, float* coefficients, float* dscale,
-                        float* doffset)) {
-  const u32 channel = blockIdx.x, channels = gridDim.x;
-  if (threadIdx.x >= WARP) return;
-  const float* own = partial + (size_t)channel * chunks * stride + first;
-  const double sum = fold(own, chunks, stride);
-  const float product = (float)fold(own + 1, chunks, stride);
-  if (threadIdx.x != 0) return;
-  const double inverse = coefficients[INVERSE * channels + channel];
-  coefficients[CONSTANT * channels + channel] = (float)(sum / pixels);
-  coefficients[SLOPE * channels + channel] = (float)(product * inverse * inverse / pixels);
-  dscale[channel] = (float)(product * inverse);
-  doffset[channel] = (float)sum;
-}

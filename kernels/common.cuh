@@ -140,11 +140,21 @@ static __device__ __forceinline__ double fold(const float* partial, u32 count, u
 #endif
 
 // One definition for each way to store activations and to read them: as vectors of 128 bits, or (_x) one element at a time, for runs
-// that are no whole number of vectors.
-#define FOR_EACH_ELEMENT(DEFINE)  \
-  DEFINE(f32, float, 4)           \
-  DEFINE(f32_x, float, 1)         \
-  DEFINE(bf16, __nv_bfloat16, 8)  \
-  DEFINE(bf16_x, __nv_bfloat16, 1) \
-  DEFINE(f16, __half, 8)          \
-  DEFINE(f16_x, __half, 1)
+// that are no whole number of vectors. bf16 needs compute capability 8.0, as its products do, so it is compiled apart (BF16 is defined then),
+// without the kernels that know no element type.
+#define WITH_BF16(DEFINE) DEFINE(bf16, __nv_bfloat16, 8) DEFINE(bf16_x, __nv_bfloat16, 1)
+#define WITH_OTHERS(DEFINE) DEFINE(f32, float, 4) DEFINE(f32_x, float, 1) DEFINE(f16, __half, 8) DEFINE(f16_x, __half, 1)
+// The same for kernels that move elements one by one.
+#define SCALAR_BF16(DEFINE) DEFINE(bf16, __nv_bfloat16)
+#define SCALAR_OTHERS(DEFINE) DEFINE(f32, float) DEFINE(f16, __half)
+
+#if defined(CUDA_EMULATOR)
+#define FOR_EACH_ELEMENT(DEFINE) WITH_OTHERS(DEFINE) WITH_BF16(DEFINE)
+#define FOR_EACH_SCALAR(DEFINE) SCALAR_OTHERS(DEFINE) SCALAR_BF16(DEFINE)
+#elif defined(BF16)
+#define FOR_EACH_ELEMENT(DEFINE) WITH_BF16(DEFINE)
+#define FOR_EACH_SCALAR(DEFINE) SCALAR_BF16(DEFINE)
+#else
+#define FOR_EACH_ELEMENT(DEFINE) WITH_OTHERS(DEFINE)
+#define FOR_EACH_SCALAR(DEFINE) SCALAR_OTHERS(DEFINE)
+#endif

@@ -64,34 +64,35 @@ static __device__ __forceinline__ void forward(const E* x, const float* coeffici
         }
       }
     };
+    const u32 kept = 3 - S;
 #pragma unroll
+    for (u32 r = 0; r < kept; r++) read_row(window[r], place.row * S + r - p.above);
+#pragma unroll 1
     for (u32 step = 0; step < ROWS_EACH; step++) {
       const u32 row = place.row + step;
-      if (row < p.out_height) {
-        const u32 kept = step == 0 ? 0 : 3 - S;
+      if (row >= p.out_height) break;
 #pragma unroll
-        for (u32 r = 0; r < kept; r++) {
+      for (u32 r = kept; r < 3; r++) read_row(window[r], row * S + r - p.above);
+      float value[V];
+      fill<V>(value, 0.0f);
 #pragma unroll
-          for (u32 q = 0; q < 3; q++) {
+      for (u32 tap = 0; tap < 9; tap++) {
 #pragma unroll
-            for (u32 v = 0; v < V; v++) window[r][q][v] = window[r + S][q][v];
-          }
-        }
+        for (u32 v = 0; v < V; v++) value[v] = fmaf(kernel[tap], window[tap / 3][tap % 3][v], value[v]);
+      }
+      store<E, V>(out + ((size_t)row * p.out_width + place.column) * p.batch, value);
 #pragma unroll
-        for (u32 r = kept; r < 3; r++) read_row(window[r], row * S + r - p.above);
-        float value[V];
-        fill<V>(value, 0.0f);
+      for (u32 v = 0; v < V; v++) {
+        const float centred = value[v] - centre;
+        sums[0] += centred;
+        sums[1] = fmaf(centred, centred, sums[1]);
+      }
 #pragma unroll
-        for (u32 tap = 0; tap < 9; tap++) {
+      for (u32 r = 0; r < kept; r++) {
 #pragma unroll
-          for (u32 v = 0; v < V; v++) value[v] = fmaf(kernel[tap], window[tap / 3][tap % 3][v], value[v]);
-        }
-        store<E, V>(out + ((size_t)row * p.out_width + place.column) * p.batch, value);
+        for (u32 q = 0; q < 3; q++) {
 #pragma unroll
-        for (u32 v = 0; v < V; v++) {
-          const float centred = value[v] - centre;
-          sums[0] += centred;
-          sums[1] = fmaf(centred, centred, sums[1]);
+          for (u32 v = 0; v < V; v++) window[r][q][v] = window[r + S][q][v];
         }
       }
     }

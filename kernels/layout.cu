@@ -31,6 +31,4 @@ template <class E> static __device__ __forceinline__ void batch_innermost(const 
   KERNEL(narrow_weights_##NAME, (const float* from, E* to, u32 count)) {                     \
     for (u32 i = blockIdx.x * THREADS + threadIdx.x; i < count; i += gridDim.x * THREADS) to[i] = narrow<E>(from[i]); \
   }
-ENTRY(f32, float)
-ENTRY(bf16, __nv_bfloat16)
-ENTRY(f16, __half)
+FOR_EACH_SCALAR(ENTRY)

@@ -1,7 +1,7 @@
 // Pointwise convolution with a sparse weight: the product, the product with the transposed weight, and the gradient at kept positions.
 //
 // Shapes: weight [rows, inner]; x [inner, pixels], y [rows, pixels] for a product; for the gradient dy [rows, pixels], x [inner, pixels].
-// A pattern of the mask is made on the device: starts [rows + 1], indices and positions [kept], in rising order.
+// The pattern of the mask is `pattern.cu`'s: starts [rows + 1], indices and positions [kept], in rising order.
 //
 //   product    2 · kept · pixels flop; reads `kept` rows of x (from the L2 cache but for the first time), writes y
 //   gradient   2 · kept · pixels flop; reads dy once and `kept` rows of x, likewise
@@ -14,62 +14,6 @@
 const u32 THREADS = 128;
 const u32 WARPS = THREADS / WARP;
 
-// Where the weights of a row lie in the mask: position = row · by_row + i · by_inner.
-struct Walk {
-  u32 rows, inner, by_row, by_inner;
-};
-
-static __device__ __forceinline__ bool kept(const u32* words, const Walk& walk, u32 row, u32 i) {
-  const u32 position = row * walk.by_row + i * walk.by_inner;
-  return i < walk.inner && (words[position / 32] >> (position % 32) & 1u);
-}
-
-// starts[row + 1] = kept weights of the row. Grid (ceil(rows / WARPS)).
-KERNEL(count_kept, (const u32* words, Walk walk, u32* starts)) {
-  const u32 row = blockIdx.x * WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
-  if (row >= walk.rows) return;
-  u32 count = 0u;
-  for (u32 i = lane; i < (walk.inner + WARP - 1) / WARP * WARP; i += WARP) count += __popc(__ballot_sync(ALL_LANES, kept(words, walk, row, i)));
-  if (lane == 0) starts[row + 1] = count;
-}
-
-// Running sums of starts. Grid (1).
-KERNEL(add_up_starts, (u32* starts, u32 rows)) {
-  __shared__ u32 sums[THREADS + 1];
-  const u32 each = (rows + THREADS - 1) / THREADS, first = min(threadIdx.x * each, rows), end = min(first + each, rows);
-  u32 sum = 0u;
-  for (u32 row = first; row < end; row++) sum += starts[row + 1];
-  sums[threadIdx.x + 1] = sum;
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    sums[0] = 0u;
-    starts[0] = 0u;
-    for (u32 i = 0; i < THREADS; i++) sums[i + 1] += sums[i];
-  }
-  __syncthreads();
-  sum = sums[threadIdx.x];
-  for (u32 row = first; row < end; row++) {
-    sum += starts[row + 1];
-    starts[row + 1] = sum;
-  }
-}
-
-// indices and positions. Grid (ceil(rows / WARPS)).
-KERNEL(fill_kept, (const u32* words, Walk walk, const u32* starts, u32* indices, u32* positions)) {
-  const u32 row = blockIdx.x * WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
-  if (row >= walk.rows) return;
-  u32 next = starts[row];
-  for (u32 i = lane; i < (walk.inner + WARP - 1) / WARP * WARP; i += WARP) {
-    const bool own = kept(words, walk, row, i);
-    const u32 all = __ballot_sync(ALL_LANES, own), at = next + __popc(all & ((1u << lane) - 1u));
-    if (own) {
-      indices[at] = i;
-      positions[at] = row * walk.by_row + i * walk.by_inner;
-    }
-    next += __popc(all);
-  }
-}
-
 // y[row, ·] = Σ weight[position] · x[index, ·]. Grid (ceil(pixels / (32 · V)), ceil(rows / WARPS)).
 template <class E, u32 V>
 static __device__ __forceinline__ void product(const float* weight, const u32* starts, const u32* indices, const u32* positions, const E* x, E* y,
@@ -77,6 +21,8 @@ static __device__ __forceinline__ void product(const float* weight, const u32* s
   const u32 row = blockIdx.y * WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP, pixel = (blockIdx.x * WARP + lane) * V;
   if (row >= rows) return;
   const bool inside = pixel < pixels;
+  // A lane behind the last pixel reads the first, and drops what it makes of it.
+  const E* column = x + (inside ? pixel : 0u);
   float sums[V];
   fill<V>(sums, 0.0f);
   const u32 end = starts[row + 1];
@@ -88,12 +34,10 @@ static __device__ __forceinline__ void product(const float* weight, const u32* s
     for (u32 i = 0; i < count; i++) {
       const float factor = __shfl_sync(ALL_LANES, mine, i);
       const u32 from = __shfl_sync(ALL_LANES, index, i);
-      if (inside) {
-        float values[V];
-        load<E, V>(x + (size_t)from * pixels + pixel, values);
+      float values[V];
+      load<E, V>(column + (size_t)from * pixels, values);
 #pragma unroll
-        for (u32 v = 0; v < V; v++) sums[v] = fmaf(factor, values[v], sums[v]);
-      }
+      for (u32 v = 0; v < V; v++) sums[v] = fmaf(factor, values[v], sums[v]);
     }
   }
   if (inside) store<E, V>(y + (size_t)row * pixels + pixel, sums);
@@ -122,11 +66,13 @@ static __device__ __forceinline__ void gradient(const u32* starts, const u32* in
     for (u32 k = begin + warp; k < end; k += WARPS) {
       const E* from = x + (size_t)indices[k] * pixels + start;
       float sum = 0.0f;
-      for (u32 i = lane * V; i < length; i += WARP * V) {
+      // All lanes go through the whole span, so that they stay together.
+      for (u32 i = lane * V; i < SPAN; i += WARP * V) {
+        const bool inside = i < length;
         float values[V];
-        load<E, V>(from + i, values);
+        load<E, V>(from + (inside ? i : 0u), values);
 #pragma unroll
-        for (u32 v = 0; v < V; v++) sum = fmaf(span[i + v], values[v], sum);
+        for (u32 v = 0; v < V; v++) sum = inside ? fmaf(span[i + v], values[v], sum) : sum;
       }
       sum = warp_sum(sum);
       if (lane == 0) partial[(size_t)k * gridDim.x + blockIdx.x] += sum;
@@ -143,12 +89,3 @@ static __device__ __forceinline__ void gradient(const u32* starts, const u32* in
     gradient<E, V>(starts, indices, dy, x, partial, pixels);                                                                           \
   }
 FOR_EACH_ELEMENT(ENTRY)
-
-// dw[position] = the sum of its partial sums, 0 elsewhere (dw is zero before). Grid (rows).
-KERNEL(close_sparse_gradient, (const u32* starts, const u32* positions, const float* partial, u32 blocks, float* dw)) {
-  const u32 row = blockIdx.x, warp = threadIdx.x / WARP;
-  for (u32 k = starts[row] + warp; k < starts[row + 1]; k += WARPS) {
-    const double sum = fold(partial + (size_t)k * blocks, blocks, 1);
-    if (threadIdx.x % WARP == 0) dw[positions[k]] = (float)sum;
-  }
-}

@@ -1,11 +1,13 @@
 //! Project chores: `cargo xtask ci` is everything that a change must pass, `cargo xtask tidy` the house rules alone,
-//! `cargo xtask results` makes a recorded table.
+//! `cargo xtask results` makes a recorded table, `cargo xtask build-kernels` compiles the CUDA kernels.
 //!
-//! Exit code 0: all well; 1: something failed, and it was printed what; 2: usage.
+//! Exit code 0: all well; 1: something failed, and it was printed what; 2: usage; 3: the CUDA kernels could not be assembled, as there is
+//! nothing to assemble them with.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what these commands are for")]
 
 mod ci;
+mod kernels;
 mod results;
 mod tidy;
 
@@ -13,8 +15,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use kernels::Outcome;
 use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
 use clap::{Parser, Subcommand};
+
+/// Exit code: committed PTX is of the sources, but nothing could assemble it.
+const NOT_ASSEMBLED: u8 = 3;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Project chores")]
@@ -37,12 +43,29 @@ enum Command {
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
+    /// Compile kernels/*.cu to kernels/ptx and assemble them; prints what each kernel takes
+    BuildKernels {
+        /// Write nothing; fail if what is committed is stale or does not assemble, exit 3 if there is no assembler
+        #[arg(long)]
+        check: bool,
+        /// Download a compiler and an assembler from PyPI into the target folder, if they are not there
+        #[arg(long)]
+        fetch: bool,
+    },
+    /// Compile one file by NVRTC and print its PTX: what build-kernels starts for each file
+    #[command(hide = true)]
+    Nvrtc {
+        source: PathBuf,
+        architecture: u32,
+        include: PathBuf,
+        #[arg(allow_hyphen_values = true)]
+        define: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -50,14 +73,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all was well.
-fn run(cli: &Cli) -> anyhow::Result<bool> {
-    let metadata = workspace_metadata()?;
-    match &cli.command {
-        Command::Ci => ci::run(&metadata),
-        Command::Tidy => tidy::run(&metadata),
-        Command::Results { table, set } => results::run(&metadata, table, set).map(|()| true),
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    if let Command::Nvrtc { source, architecture, include, define } = &cli.command {
+        kernels::nvrtc(source, *architecture, include, define.as_deref())?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let metadata = workspace_metadata()?;
+    let passed = match &cli.command {
+        Command::Ci => ci::run(&metadata)?,
+        Command::Tidy => tidy::run(&metadata)?,
+        Command::Results { table, set } => results::run(&metadata, table, set).map(|()| true)?,
+        Command::BuildKernels { check, fetch } => match kernels::run(&metadata, *check, *fetch)? {
+            Outcome::Good => true,
+            Outcome::Bad => false,
+            Outcome::NotAssembled => return Ok(ExitCode::from(NOT_ASSEMBLED)),
+        },
+        Command::Nvrtc { .. } => true,
+    };
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The workspace around the current folder, resolved with every feature on.

@@ -305,6 +305,7 @@ static inline unsigned atomicAdd(unsigned* to, unsigned value) {
   return before;
 }
 static inline unsigned __float_as_uint(float value) { return bits_of(value); }
+static inline float __uint_as_float(unsigned bits) { return float_of(bits); }
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline float __fadd_rn(float a, float b) { return a + b; }
 static inline float __fsub_rn(float a, float b) { return a - b; }

@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use sparse_emulator::{Emulator, download, upload};
-use sparse_kernels::cuda::head::{self as device, PoolDims, Targets};
+use sparse_kernels::cuda::cross_entropy::{self as device, Targets};
+use sparse_kernels::cuda::pool::{self as device_pool, Dims};
 use sparse_kernels::cuda::{Element, Memory, Queue};
 use sparse_kernels::host::activation::GateSums;
 use sparse_kernels::host::{cross_entropy, distillation, linear, pool};
@@ -17,9 +18,9 @@ fn pooled(order: u64, (element, tolerance): (Element, f64), [channels, plane, ba
     let mut expected = vec![0.0; channels * batch];
     pool::forward(norm.input(&x), &mut expected, plane, batch);
     let stored = activations(&queue, &x, element);
-    let dims = PoolDims { channels, plane, batch, element };
+    let dims = Dims { channels, plane, batch, element };
     let features = queue.allocate(expected.len() * 4).unwrap();
-    device::pool_forward(&queue, norm.reading(stored.slice()), features.slice(), dims).unwrap();
+    device_pool::forward(&queue, norm.reading(stored.slice()), features.slice(), dims).unwrap();
     close(&download::<_, f32>(&queue, features.slice()).unwrap(), &expected, 1e-5, &what);
 
     let (mut dx, mut sum, mut product) = (vec![0.0; x.len()], vec![0.0; channels], vec![0.0; channels]);
@@ -29,7 +30,7 @@ fn pooled(order: u64, (element, tolerance): (Element, f64), [channels, plane, ba
     let g = queue.allocate(x.len() * element.size()).unwrap();
     let partial = queue.allocate(dims.partial().bytes(channels)).unwrap();
     let into = [g.slice(), partial.slice()];
-    device::pool_backward(&queue, norm.reading(stored.slice()), dy.slice(), into, dims).unwrap();
+    device_pool::backward(&queue, norm.reading(stored.slice()), dy.slice(), into, dims).unwrap();
     close(&numbers(&queue, g.slice(), element), &dx, tolerance, &what);
     let partial: Vec<f32> = download(&queue, partial.slice()).unwrap();
     for (c, partial) in partial.chunks(partial.len() / channels).enumerate() {
@@ -70,7 +71,7 @@ fn loss(order: u64, [batch, classes]: [usize; 2], smoothing: f64, soft: Option<(
     let targets = Targets { labels: label_memory.slice(), smoothing, soft };
     let into = [results.slice(), scalars.slice()];
     let slice = logits_memory.slice();
-    device::cross_entropy(&queue, slice, targets, Some(dlogits.slice()), into, [batch, classes]).unwrap();
+    device::forward(&queue, slice, targets, Some(dlogits.slice()), into, [batch, classes]).unwrap();
     let [found, first, five]: [f64; 3] = download(&queue, scalars.slice()).unwrap().try_into().unwrap();
     assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{what}: {found} for {expected}");
     close(&download::<_, f32>(&queue, dlogits.slice()).unwrap(), &gradient, 1e-6, &what);
@@ -82,7 +83,7 @@ fn loss(order: u64, [batch, classes]: [usize; 2], smoothing: f64, soft: Option<(
     let within = |count: usize| ranks.iter().filter(|&&rank| rank < count).count() as f64;
     assert_eq!([first, five], [within(1), within(5)], "{what}");
     // Without a gradient the scalars are the same.
-    device::cross_entropy(&queue, slice, targets, None, into, [batch, classes]).unwrap();
+    device::forward(&queue, slice, targets, None, into, [batch, classes]).unwrap();
     assert_eq!(download::<_, f64>(&queue, scalars.slice()).unwrap(), [found, first, five], "{what}");
 }
 

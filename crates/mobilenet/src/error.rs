@@ -23,6 +23,9 @@ pub enum Error {
         /// Classes given.
         classes: usize,
     },
+    /// What a device reports.
+    #[error(transparent)]
+    Device(#[from] sparse_kernels::cuda::Error),
     /// The images do not fit the model.
     #[error("images of shape {got:?} do not fit: expected [N, {channels}, H, W] with H and W at least 16")]
     Images {

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+pub mod device;
 mod error;
 mod init;
 mod model;

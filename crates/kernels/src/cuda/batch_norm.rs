@@ -4,7 +4,6 @@ use super::queue::{self, count};
 use super::{Argument, Element, Launch, Queue, Result, Slice};
 use crate::host::activation::Activation;
 
-const FILE: &str = "batch_norm";
 const THREADS: usize = 256;
 /// Vectors of a thread, at least; and chunks of a channel, at most.
 const EACH: usize = 8;
@@ -224,7 +223,7 @@ pub fn close_statistics<Q: Queue>(
         u32::from(sums.is_some()).into(),
         into.slice.into(),
     ];
-    launch(queue, "close_statistics", [channels, 1], &arguments)
+    close(queue, "close_statistics", channels, &arguments)
 }
 
 /// From partial sums of the gated gradient: the gradients to scale and offset, and the coefficients of its way back.
@@ -251,7 +250,7 @@ pub fn close_gradient<Q: Queue>(
         dscale.into(),
         doffset.into(),
     ];
-    launch(queue, "close_gradient", [channels, 1], &arguments)
+    close(queue, "close_gradient", channels, &arguments)
 }
 
 #[track_caller]
@@ -267,10 +266,14 @@ fn launch_chunks<Q: Queue>(queue: &Q, name: &str, dims: Dims, arguments: &[Argum
     let mut arguments = arguments.to_vec();
     arguments.extend([dims.pixels, dims.chunk()].map(|size| Argument::from(count(size))));
     let kernel = dims.element.kernel(name, dims.pixels);
-    launch(queue, &kernel, [dims.chunks(), dims.channels], &arguments)
+    let blocks = [count(dims.chunks()), count(dims.channels), 1];
+    let launch =
+        Launch { file: "batch_norm", kernel: &kernel, blocks, threads: THREADS as u32, arguments: &arguments };
+    queue::launch(queue, &launch)
 }
 
-fn launch<Q: Queue>(queue: &Q, kernel: &str, [x, y]: [usize; 2], arguments: &[Argument]) -> Result<()> {
-    let blocks = [count(x), count(y), 1];
-    queue::launch(queue, &Launch { file: FILE, kernel, blocks, threads: THREADS as u32, arguments })
+/// A warp for each channel.
+fn close<Q: Queue>(queue: &Q, kernel: &str, channels: usize, arguments: &[Argument]) -> Result<()> {
+    let blocks = [count(channels), 1, 1];
+    queue::launch(queue, &Launch { file: "coefficients", kernel, blocks, threads: 32, arguments })
 }

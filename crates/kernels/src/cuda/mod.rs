@@ -7,15 +7,16 @@ pub mod batch_norm;
 #[cfg(feature = "cuda")]
 mod blas;
 pub mod chunks;
+pub mod cross_entropy;
 pub mod depthwise;
 #[cfg(feature = "cuda")]
 mod device;
 mod element;
 mod error;
-pub mod head;
 pub mod layout;
 pub mod masks;
 pub mod partial_sums;
+pub mod pool;
 #[cfg(feature = "cuda")]
 mod ptx;
 mod queue;

@@ -11,7 +11,7 @@ const LANES: usize = 32;
 const SPAN: usize = 1024;
 const MOST_BLOCKS: usize = 32;
 
-/// `Walk` of `kernels/sparse_pointwise.cu`.
+/// `Walk` of `kernels/pattern.cu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 struct Walk {
@@ -148,5 +148,6 @@ fn blocks(pixels: usize) -> usize {
 
 fn launch<Q: Queue>(queue: &Q, kernel: &str, [x, y]: [usize; 2], arguments: &[Argument]) -> Result<()> {
     let blocks = [count(x), count(y), 1];
-    queue::launch(queue, &Launch { file: "sparse_pointwise", kernel, blocks, threads: THREADS as u32, arguments })
+    let file = if kernel.starts_with("sparse_") { "sparse_pointwise" } else { "pattern" };
+    queue::launch(queue, &Launch { file, kernel, blocks, threads: THREADS as u32, arguments })
 }

@@ -1,59 +1,13 @@
-// Global mean, and softmax cross-entropy with label smoothing and soft targets; the two products of the head are a matrix library's.
+// Softmax cross-entropy with label smoothing and soft targets, the counts of a batch, and the bias of the head; the two products of the
+// head are a matrix library's.
 //
 // Source: Szegedy et al. 2016, arXiv:1512.00567, section 7 (smoothing); Hinton et al. 2015, arXiv:1503.02531 (soft targets).
 //
-// Shapes: y, g [C, plane, N]; features [N, C]; logits, teacher, dlogits [N, classes]; labels [N]; results [N, RESULTS].
-//
-//   pool   reads y once forward (4 bytes an element), reads y and writes g backward (8)
-//   loss   reads and writes N · classes numbers: a launch costs more
-//
-// The roofline is the memory bandwidth.
+// Shapes: logits, teacher, dlogits [N, classes]; labels [N]; results [N, RESULTS]. Reads and writes N · classes numbers: launches cost more.
 #include "common.cuh"
 
 const u32 THREADS = 128;
-
-// features[n, c] = mean over the plane of z. Grid (ceil(N / THREADS), C): a thread sums one image, in order.
-template <class E>
-static __device__ __forceinline__ void pool_forward(const E* y, const float* coefficients, float ceiling, float* features, u32 plane, u32 batch) {
-  const u32 channel = blockIdx.y, image = blockIdx.x * THREADS + threadIdx.x;
-  if (image >= batch) return;
-  const Norm norm = Norm::of(coefficients, channel, gridDim.y, ceiling);
-  float sum = 0.0f;
-  for (u32 pixel = 0; pixel < plane; pixel++) sum += norm.apply(widen(y[((size_t)channel * plane + pixel) * batch + image]));
-  features[(size_t)image * gridDim.y + channel] = sum * (1.0f / plane);
-}
-
-// g = dfeatures / plane where the ReLU lets it through; partial [C, blocks, 2] = Σ g, Σ g·(y − mean). Grid (ceil(N / THREADS), C).
-template <class E>
-static __device__ __forceinline__ void pool_backward(const E* y, const float* coefficients, float ceiling, const float* dfeatures, E* g,
-                                                     float* partial, u32 plane, u32 batch) {
-  const u32 channel = blockIdx.y, image = blockIdx.x * THREADS + threadIdx.x;
-  const Norm norm = Norm::of(coefficients, channel, gridDim.y, ceiling);
-  float sums[2] = {0.0f, 0.0f};
-  if (image < batch) {
-    const float share = dfeatures[(size_t)image * gridDim.y + channel] * (1.0f / plane);
-    for (u32 pixel = 0; pixel < plane; pixel++) {
-      const size_t at = ((size_t)channel * plane + pixel) * batch + image;
-      const float raw = widen(y[at]), gradient = norm.gate(raw, share);
-      g[at] = narrow<E>(gradient);
-      sums[0] += gradient;
-      sums[1] = fmaf(gradient, raw - norm.mean, sums[1]);
-    }
-  }
-  block_sums<2, THREADS>(sums, partial + ((size_t)channel * gridDim.x + blockIdx.x) * 2);
-}
-
-#define ENTRY(NAME, E)                                                                                                                    \
-  KERNEL(pool_forward_##NAME, (const E* y, const float* coefficients, float ceiling, float* features, u32 plane, u32 batch)) {            \
-    pool_forward<E>(y, coefficients, ceiling, features, plane, batch);                                                                    \
-  }                                                                                                                                       \
-  KERNEL(pool_backward_##NAME, (const E* y, const float* coefficients, float ceiling, const float* dfeatures, E* g, float* partial,       \
-                                u32 plane, u32 batch)) {                                                                                  \
-    pool_backward<E>(y, coefficients, ceiling, dfeatures, g, partial, plane, batch);                                                      \
-  }
-ENTRY(f32, float)
-ENTRY(bf16, __nv_bfloat16)
-ENTRY(f16, __half)
+const u32 INFINITY_BITS = 0x7f800000u;
 
 // logits[n, ·] += bias. Grid (N).
 KERNEL(add_bias, (float* logits, const float* bias, u32 classes)) {
@@ -72,10 +26,10 @@ KERNEL(bias_gradient, (const float* dlogits, float* dbias, u32 classes, u32 batc
 // One image's scores over a temperature, as log probabilities.
 struct Softmax {
   const float* scores;
-  float temperature, largest;
-  double normaliser;
+  float largest;
+  double inverse_temperature, normaliser;
 
-  __device__ __forceinline__ double log_probability(u32 at) const { return (double)(scores[at] - largest) / temperature - normaliser; }
+  __device__ __forceinline__ double log_probability(u32 at) const { return (double)(scores[at] - largest) * inverse_temperature - normaliser; }
 };
 
 // The block's largest value, and the block's sum: for all threads.
@@ -100,13 +54,13 @@ static __device__ __forceinline__ double block_total(double value) {
   return total;
 }
 
-static __device__ __forceinline__ Softmax softmax(const float* scores, u32 classes, float temperature) {
-  float largest = -INFINITY;
+static __device__ __forceinline__ Softmax softmax(const float* scores, u32 classes, double inverse_temperature) {
+  float largest = -__uint_as_float(INFINITY_BITS);
   double sum = 0.0;
   for (u32 i = threadIdx.x; i < classes; i += THREADS) largest = fmaxf(largest, scores[i]);
   largest = block_largest(largest);
-  for (u32 i = threadIdx.x; i < classes; i += THREADS) sum += exp((double)(scores[i] - largest) / temperature);
-  return {scores, temperature, largest, log(block_total(sum))};
+  for (u32 i = threadIdx.x; i < classes; i += THREADS) sum += exp((double)(scores[i] - largest) * inverse_temperature);
+  return {scores, largest, inverse_temperature, log(block_total(sum))};
 }
 
 // What is known of an image: its loss, and whether its label is the first or among the first five.
@@ -124,7 +78,7 @@ KERNEL(cross_entropy, (const float* logits, const u32* labels, const float* teac
   const u32 image = blockIdx.x, label = labels[image], batch = gridDim.x;
   const float* scores = logits + (size_t)image * classes;
   const double hard = teacher ? 1.0 - targets.soft : 1.0, each = (double)targets.smoothing / classes;
-  const Softmax own = softmax(scores, classes, 1.0f);
+  const Softmax own = softmax(scores, classes, 1.0);
   double loss = 0.0, before = 0.0;
   for (u32 i = threadIdx.x; i < classes; i += THREADS) {
     const double log_probability = own.log_probability(i), target = (i == label ? 1.0 - targets.smoothing : 0.0) + each;
@@ -135,8 +89,8 @@ KERNEL(cross_entropy, (const float* logits, const u32* labels, const float* teac
   }
   if (teacher) {
     const double temperature = targets.temperature;
-    const Softmax student = softmax(scores, classes, targets.temperature);
-    const Softmax other = softmax(teacher + (size_t)image * classes, classes, targets.temperature);
+    const Softmax student = softmax(scores, classes, 1.0 / temperature);
+    const Softmax other = softmax(teacher + (size_t)image * classes, classes, 1.0 / temperature);
     for (u32 i = threadIdx.x; i < classes; i += THREADS) {
       const double log_target = other.log_probability(i), log_probability = student.log_probability(i), target = exp(log_target);
       loss += targets.soft * temperature * temperature * target * (log_target - log_probability);

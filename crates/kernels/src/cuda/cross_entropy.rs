@@ -1,93 +1,12 @@
-//! Global mean, bias, and softmax cross-entropy with what is counted of a batch.
+//! Softmax cross-entropy with what is counted of a batch, and the bias of the head.
 
-use super::batch_norm::{PartialSums, Reading};
 use super::queue::{self, count};
-use super::{Argument, Element, Launch, Queue, Result, Slice};
+use super::{Argument, Launch, Queue, Result, Slice};
 use bytemuck::{Pod, Zeroable};
 
 const THREADS: usize = 128;
 /// Numbers known of an image: loss, label first, label among the first five.
 const RESULTS: usize = 3;
-
-/// Sizes of the last activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolDims {
-    /// Channels.
-    pub channels: usize,
-    /// Pixels of an image, H·W.
-    pub plane: usize,
-    /// Images.
-    pub batch: usize,
-    /// Storage.
-    pub element: Element,
-}
-
-impl PoolDims {
-    fn blocks(&self) -> usize {
-        self.batch.div_ceil(THREADS)
-    }
-
-    /// Partial sums that [`pool_backward`] leaves.
-    pub fn partial(&self) -> PartialSums {
-        PartialSums { chunks: self.blocks(), stride: 2, first: 0 }
-    }
-
-    fn sizes(&self) -> [Argument; 2] {
-        [count(self.plane).into(), count(self.batch).into()]
-    }
-
-    #[track_caller]
-    fn check(&self, x: Reading<'_>, pooled: Slice<'_>) {
-        assert!(x.coefficients.is_some(), "no coefficients of {self:?}");
-        x.y.holds_elements(self.channels * self.plane * self.batch, self.element);
-        pooled.holds::<f32>(self.channels * self.batch);
-    }
-}
-
-/// `features[n, c]` = mean over the plane of `z[c, ·, n]`.
-///
-/// Shapes: `x.y: [C, plane, N]`, `features: [N, C]` f32.
-///
-/// # Errors
-/// The queue's.
-pub fn pool_forward<Q: Queue>(queue: &Q, x: Reading<'_>, features: Slice<'_>, dims: PoolDims) -> Result<()> {
-    dims.check(x, features);
-    let coefficients = x.coefficients.map(|coefficients| coefficients.slice());
-    let [plane, batch] = dims.sizes();
-    let arguments = [x.y.into(), coefficients.into(), x.ceiling().into(), features.into(), plane, batch];
-    launch(queue, &dims.element.scalar_kernel("pool_forward"), [dims.blocks(), dims.channels], &arguments)
-}
-
-/// `g[c, ·, n] = dfeatures[n, c] / plane` where the ReLU lets it through, and partial sums of `g` and `g·(y − mean)`.
-///
-/// Shapes: `dfeatures: [N, C]` f32, `x.y, g: [C, plane, N]`, `partial: [C, blocks, 2]`.
-///
-/// # Errors
-/// The queue's.
-pub fn pool_backward<Q: Queue>(
-    queue: &Q,
-    x: Reading<'_>,
-    dfeatures: Slice<'_>,
-    [g, partial]: [Slice<'_>; 2],
-    dims: PoolDims,
-) -> Result<()> {
-    dims.check(x, dfeatures);
-    g.holds_elements(dims.channels * dims.plane * dims.batch, dims.element);
-    assert!(dims.partial().bytes(dims.channels) <= partial.bytes(), "partial sums of {dims:?}");
-    let coefficients = x.coefficients.map(|coefficients| coefficients.slice());
-    let [plane, batch] = dims.sizes();
-    let arguments = [
-        x.y.into(),
-        coefficients.into(),
-        x.ceiling().into(),
-        dfeatures.into(),
-        g.into(),
-        partial.into(),
-        plane,
-        batch,
-    ];
-    launch(queue, &dims.element.scalar_kernel("pool_backward"), [dims.blocks(), dims.channels], &arguments)
-}
 
 /// `logits[n, ·] += bias`. Shapes: `logits: [N, classes]`, `bias: [classes]`.
 ///
@@ -125,7 +44,7 @@ pub struct Targets<'a> {
     pub soft: Option<(Slice<'a>, f64, f64)>,
 }
 
-/// `Targets` of `kernels/head.cu`.
+/// `Targets` of `kernels/cross_entropy.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Shares {
@@ -134,7 +53,7 @@ struct Shares {
     soft: f32,
 }
 
-/// Scratch bytes that [`cross_entropy`] needs for a batch.
+/// Scratch bytes that [`forward`] needs for a batch.
 pub fn results_bytes(batch: usize) -> usize {
     batch * RESULTS * size_of::<f32>()
 }
@@ -148,7 +67,7 @@ pub const SCALARS_BYTES: usize = RESULTS * size_of::<f64>();
 ///
 /// # Errors
 /// The queue's.
-pub fn cross_entropy<Q: Queue>(
+pub fn forward<Q: Queue>(
     queue: &Q,
     logits: Slice<'_>,
     targets: Targets<'_>,
@@ -178,5 +97,5 @@ pub fn cross_entropy<Q: Queue>(
 
 fn launch<Q: Queue>(queue: &Q, kernel: &str, [x, y]: [usize; 2], arguments: &[Argument]) -> Result<()> {
     let blocks = [count(x), count(y), 1];
-    queue::launch(queue, &Launch { file: "head", kernel, blocks, threads: THREADS as u32, arguments })
+    queue::launch(queue, &Launch { file: "cross_entropy", kernel, blocks, threads: THREADS as u32, arguments })
 }

@@ -1,0 +1,63 @@
+//! Matrix products by cuBLAS.
+
+#![allow(unsafe_code)]
+
+use super::{Element, Operand, Product};
+use cudarc::cublas::{CudaBlas, result, sys};
+use std::ffi::{c_int, c_void};
+
+/// `c = a · b`, row-major. cuBLAS counts by columns, to which these matrices are transposes: `cᵀ = bᵀ · aᵀ`.
+pub(super) fn multiply(blas: &CudaBlas, product: Product<'_>) -> Result<(), result::CublasError> {
+    let [rows, inner, columns] = product.sizes;
+    for (slice, count, element) in [
+        (product.a.slice, rows * inner, product.element),
+        (product.b.slice, inner * columns, product.element),
+        (product.c, rows * columns, product.result),
+    ] {
+        slice.holds_elements(count, element);
+    }
+    let [m, n, k] = [columns, rows, inner].map(|size| size as c_int);
+    // The length of a row as it is stored.
+    let leading = |operand: Operand<'_>, [rows, columns]: [usize; 2]| match operand.transposed {
+        false => columns as c_int,
+        true => rows as c_int,
+    };
+    let operation = |operand: Operand<'_>| match operand.transposed {
+        false => sys::cublasOperation_t::CUBLAS_OP_N,
+        true => sys::cublasOperation_t::CUBLAS_OP_T,
+    };
+    let (one, zero) = (1.0f32, 0.0f32);
+    let pointer = |address: u64| address as *const c_void;
+    // SAFETY: all operands have room for their elements, as checked above, and scalars live until the call returns.
+    unsafe {
+        result::gemm_ex(
+            *blas.handle(),
+            operation(product.b),
+            operation(product.a),
+            m,
+            n,
+            k,
+            (&raw const one).cast(),
+            pointer(product.b.slice.address()),
+            kind(product.element),
+            leading(product.b, [inner, columns]),
+            pointer(product.a.slice.address()),
+            kind(product.element),
+            leading(product.a, [rows, inner]),
+            (&raw const zero).cast(),
+            product.c.address() as *mut c_void,
+            kind(product.result),
+            m,
+            sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+        )
+    }
+}
+
+fn kind(element: Element) -> sys::cudaDataType {
+    match element {
+        Element::F32 => sys::cudaDataType::CUDA_R_32F,
+        Element::Bf16 => sys::cudaDataType::CUDA_R_16BF,
+        Element::F16 => sys::cudaDataType::CUDA_R_16F,
+    }
+}

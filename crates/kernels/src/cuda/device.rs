@@ -1,0 +1,204 @@
+//! A stream of a CUDA device.
+
+#![allow(unsafe_code)]
+
+use super::ptx::module_source;
+use super::{Error, Launch, Memory, Product, Queue, Result, Slice, blas};
+use cudarc::cublas::CudaBlas;
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, result};
+use cudarc::nvrtc::Ptx;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Oldest compute capability of the kernels.
+const OLDEST: (i32, i32) = (7, 0);
+
+/// A stream of a device: work is done in the order in which it was queued.
+pub struct Stream {
+    stream: Arc<CudaStream>,
+    modules: Mutex<HashMap<String, Arc<CudaModule>>>,
+    functions: Mutex<HashMap<String, CudaFunction>>,
+    /// The library is looked for at the first product.
+    blas: OnceLock<CudaBlas>,
+}
+
+/// Memory of a device.
+pub struct DeviceMemory {
+    slice: CudaSlice<u8>,
+    address: u64,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Stream of device {}", self.stream.context().ordinal())
+    }
+}
+
+impl Memory for DeviceMemory {
+    fn slice(&self) -> Slice<'_> {
+        // SAFETY: the memory of `self`, of this length.
+        unsafe { Slice::new(self.address, self.slice.len()) }
+    }
+}
+
+impl Stream {
+    /// A stream of device `ordinal`, counted from 0.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] without a driver or without such a device, [`Error::TooOld`] if the kernels do not run there.
+    pub fn new(ordinal: usize) -> Result<Self> {
+        let none = |reason: String| Error::NoDevice { ordinal, reason };
+        // SAFETY: only tries to load the driver's library.
+        if !unsafe { cudarc::driver::sys::is_culib_present() } {
+            return Err(none("there is no NVIDIA driver (libcuda) on this machine".to_owned()));
+        }
+        let context = CudaContext::new(ordinal).map_err(|error| none(error.to_string()))?;
+        let (major, minor) = context.compute_capability().map_err(|error| none(error.to_string()))?;
+        if (major, minor) < OLDEST {
+            return Err(Error::TooOld { ordinal, major, minor });
+        }
+        let stream = context.new_stream().map_err(|error| none(error.to_string()))?;
+        Ok(Self::on(stream))
+    }
+
+    /// A queue on a stream that is there already.
+    pub fn on(stream: Arc<CudaStream>) -> Self {
+        Self { stream, modules: Mutex::default(), functions: Mutex::default(), blas: OnceLock::new() }
+    }
+
+    /// The stream itself.
+    pub fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// Waits for all work.
+    ///
+    /// # Errors
+    /// The driver's, also of work queued before.
+    pub fn wait(&self) -> Result<()> {
+        self.stream.synchronize().map_err(failed("waiting"))
+    }
+
+    /// What the device is called, and its compute capability.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn device_name(&self) -> Result<String> {
+        let context = self.stream.context();
+        let name = context.name().map_err(failed("asking for its name"))?;
+        let (major, minor) = context.compute_capability().map_err(failed("asking for its capability"))?;
+        Ok(format!("{name}, compute capability {major}.{minor}"))
+    }
+
+    fn function(&self, file: &str, kernel: &str) -> Result<CudaFunction> {
+        if let Some(function) = lock(&self.functions).get(kernel) {
+            return Ok(function.clone());
+        }
+        let broken = |reason: String| Error::Kernel { kernel: kernel.to_owned(), reason };
+        let name = if kernel.contains("_bf16") { format!("{file}.bf16") } else { file.to_owned() };
+        let mut modules = lock(&self.modules);
+        if !modules.contains_key(&name) {
+            let source = module_source(&name).ok_or_else(|| broken(format!("there is no file {name}.ptx")))?;
+            let loaded = self.stream.context().load_module(Ptx::from_src(source));
+            modules.insert(name.clone(), loaded.map_err(|error| broken(error.to_string()))?);
+        }
+        let function = modules[&name].load_function(kernel).map_err(|error| broken(error.to_string()))?;
+        lock(&self.functions).insert(kernel.to_owned(), function.clone());
+        Ok(function)
+    }
+
+    fn blas(&self) -> Result<&CudaBlas> {
+        if self.blas.get().is_none() {
+            // SAFETY: only tries to load the library.
+            if !unsafe { cudarc::cublas::sys::is_culib_present() } {
+                let reason = "cuBLAS (libcublas) was not found; install the CUDA toolkit's libraries".to_owned();
+                return Err(Error::Device { what: "a matrix product", reason });
+            }
+            let blas = CudaBlas::new(self.stream.clone()).map_err(failed("starting cuBLAS"))?;
+            let _ = self.blas.set(blas);
+        }
+        self.blas.get().ok_or_else(|| Error::Device { what: "a matrix product", reason: "no cuBLAS".to_owned() })
+    }
+}
+
+impl Queue for Stream {
+    type Memory = DeviceMemory;
+
+    fn allocate(&self, bytes: usize) -> Result<DeviceMemory> {
+        let full = |error: cudarc::driver::DriverError| Error::Memory { bytes, reason: error.to_string() };
+        let slice = self.stream.alloc_zeros::<u8>(bytes.max(1)).map_err(full)?;
+        let address = slice.device_ptr(&self.stream).0;
+        Ok(DeviceMemory { slice, address })
+    }
+
+    fn write(&self, from: &[u8], to: Slice<'_>) -> Result<()> {
+        assert_eq!(from.len(), to.bytes(), "bytes of a copy");
+        if from.is_empty() {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: the lengths agree. From memory that is not pinned the driver copies before it returns.
+        unsafe { result::memcpy_htod_async(to.address(), from, self.stream.cu_stream()) }.map_err(failed("a copy to it"))
+    }
+
+    fn read(&self, from: Slice<'_>, to: &mut [u8]) -> Result<()> {
+        assert_eq!(to.len(), from.bytes(), "bytes of a copy");
+        if to.is_empty() {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: the lengths agree, and the copy is waited for while `to` is borrowed.
+        unsafe { result::memcpy_dtoh_async(to, from.address(), self.stream.cu_stream()) }
+            .map_err(failed("a copy from it"))?;
+        self.wait()
+    }
+
+    fn clear(&self, slice: Slice<'_>) -> Result<()> {
+        self.bind()?;
+        // SAFETY: the slice is memory of the device of this length.
+        unsafe { result::memset_d8_async(slice.address(), 0, slice.bytes(), self.stream.cu_stream()) }
+            .map_err(failed("clearing memory"))
+    }
+
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {
+        self.bind()?;
+        let function = self.function(launch.file, launch.kernel)?;
+        let mut arguments: Vec<*mut c_void> = launch.arguments.iter().map(|argument| argument.pointer()).collect();
+        let [x, y, z] = launch.blocks;
+        // SAFETY: the caller passes what the kernel takes; the driver copies the arguments before it returns.
+        let launched = unsafe {
+            result::launch_kernel(
+                function.cu_function(),
+                (x, y, z),
+                (launch.threads, 1, 1),
+                0,
+                self.stream.cu_stream(),
+                &mut arguments,
+            )
+        };
+        launched.map_err(|error| Error::Kernel { kernel: launch.kernel.to_owned(), reason: error.to_string() })
+    }
+
+    fn multiply(&self, product: Product<'_>) -> Result<()> {
+        self.bind()?;
+        blas::multiply(self.blas()?, product).map_err(failed("a matrix product"))
+    }
+}
+
+impl Stream {
+    /// Makes the device that of this thread.
+    fn bind(&self) -> Result<()> {
+        self.stream.context().bind_to_thread().map_err(failed("taking it"))
+    }
+}
+
+fn failed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> Error {
+    move |error| Error::Device { what, reason: error.to_string() }
+}
+
+/// A lock; what is behind it is whole after a panic as well.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

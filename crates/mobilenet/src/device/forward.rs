@@ -1,0 +1,161 @@
+//! The forward pass.
+
+use super::pass::{Batch, DevicePass};
+use super::DeviceParameters;
+use crate::{ConvKind, HEAD_BIAS, HEAD_WEIGHT, Mode, Result};
+use sparse_kernels::cuda::batch_norm::{self, Form, Parameters, Reading};
+use sparse_kernels::cuda::pool::{self, Dims as PoolDims};
+use sparse_kernels::cuda::{
+    Element, Memory, Operand, Product, Queue, Slice, cross_entropy, depthwise, layout, stem,
+};
+
+impl<M: Memory> DevicePass<M> {
+    /// Forward: scores, loss and counts of a batch, and in [`Mode::Train`] the gradient of the loss to the scores; running
+    /// statistics are updated then.
+    ///
+    /// # Errors
+    /// The queue's.
+    ///
+    /// # Panics
+    /// If the sizes of the batch do not fit together, or a label is no class: a fault of the caller.
+    pub fn forward<Q: Queue<Memory = M>>(
+        &mut self,
+        queue: &Q,
+        parameters: &DeviceParameters<M>,
+        batch: Batch<'_>,
+        mode: Mode,
+    ) -> Result<()> {
+        let images = batch.labels.len();
+        let pixels = self.config.channels * batch.size[0] * batch.size[1];
+        assert_eq!(batch.images.len(), images * pixels, "numbers of {images} images");
+        assert!(batch.labels.iter().all(|&label| (label as usize) < parameters.classes()), "a label is no class");
+        self.resize(queue, parameters, images, batch.size)?;
+        queue.write(bytemuck::cast_slice(batch.images), self.images.slice())?;
+        queue.write(bytemuck::cast_slice(batch.labels), self.head.labels.slice())?;
+        layout::batch_innermost(queue, [self.images.slice(), self.x.slice()], [images, pixels], self.element)?;
+        self.narrow_weights(queue, parameters)?;
+        let mut before = batch.size;
+        for index in 0..self.layers.len() {
+            self.convolve(queue, parameters, index, before, mode)?;
+            before = self.layers[index].size;
+        }
+        self.classify(queue, parameters)?;
+        self.lose(queue, batch, mode)
+    }
+
+    /// One convolution, its statistics and its coefficients; `before` is the size of its input.
+    fn convolve<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        parameters: &DeviceParameters<M>,
+        index: usize,
+        before: [usize; 2],
+        mode: Mode,
+    ) -> Result<()> {
+        let layer = &self.layers[index];
+        let named = |suffix: &str| format!("{}_{suffix}", layer.layer.name);
+        let norm = Parameters {
+            running_mean: parameters.running(&named("bn_mean")),
+            running_variance: parameters.running(&named("bn_variance")),
+            scale: parameters.weight(&named("bn_scale")),
+            offset: parameters.weight(&named("bn_offset")),
+        };
+        let training = mode == Mode::Train;
+        let partial = self.partial.slice();
+        let statistics = training.then_some((norm.running_mean, partial));
+        let (y, weight) = (layer.y.slice(), parameters.weight(&named("weights")));
+        match layer.layer.kind {
+            ConvKind::Stem => {
+                let operands = [self.x.slice(), weight, y];
+                stem::forward(queue, operands, statistics, self.stem_dims(before), self.element)?;
+            }
+            ConvKind::Depthwise => {
+                let (x, dims) = (self.reading(index - 1), self.depthwise_dims(index, before));
+                depthwise::forward(queue, x, weight, y, statistics, dims, self.element)?;
+            }
+            ConvKind::Pointwise => {
+                self.normalise(queue, index - 1)?;
+                self.product(queue, parameters, index)?;
+                if training {
+                    batch_norm::statistics(queue, y, norm.running_mean, partial, self.norm_dims(index))?;
+                }
+            }
+        }
+        let dims = self.norm_dims(index);
+        let sums = training.then(|| (partial, self.statistics_partial(index, before)));
+        let form = Form { momentum: self.config.bn_momentum, epsilon: self.config.bn_epsilon };
+        Ok(batch_norm::close_statistics(queue, sums, dims.pixels, norm, form, layer.coefficients())?)
+    }
+
+    /// A layer's output, normalised, where products read it.
+    pub(super) fn normalise<Q: Queue<Memory = M>>(&self, queue: &Q, index: usize) -> Result<()> {
+        let x: Reading<'_> = self.reading(index);
+        Ok(batch_norm::normalise(queue, x, self.normalised.slice(), self.norm_dims(index))?)
+    }
+
+    /// The product of a pointwise layer.
+    fn product<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        parameters: &DeviceParameters<M>,
+        index: usize,
+    ) -> Result<()> {
+        let layer = &self.layers[index];
+        let (name, pixels) = (layer.weight_name(), self.norm_dims(index).pixels);
+        let (x, y) = (self.normalised.slice(), layer.y.slice());
+        if let Some([by_output, _]) = &layer.patterns {
+            return Ok(by_output.multiply(queue, [parameters.weight(&name), x, y], pixels, self.element)?);
+        }
+        let weight = self.product_weight(parameters, &name);
+        let sizes = [layer.layer.outputs, layer.layer.inputs, pixels];
+        let (a, b) = (plain(weight), plain(x));
+        Ok(queue.multiply(Product { a, b, c: y, sizes, element: self.element, result: self.element })?)
+    }
+
+    /// Global mean and head: the scores.
+    fn classify<Q: Queue<Memory = M>>(&self, queue: &Q, parameters: &DeviceParameters<M>) -> Result<()> {
+        let (features, logits) = (self.head.features.slice(), self.head.logits.slice());
+        let dims = self.pool_dims();
+        pool::forward(queue, self.reading(self.layers.len() - 1), features, dims)?;
+        let (classes, weight) = (parameters.classes(), parameters.weight(HEAD_WEIGHT));
+        let sizes = [self.batch, dims.channels, classes];
+        let (a, b) = (plain(features), plain(weight));
+        queue.multiply(Product { a, b, c: logits, sizes, element: Element::F32, result: Element::F32 })?;
+        let bias = parameters.weight(HEAD_BIAS);
+        Ok(cross_entropy::add_bias(queue, [logits, bias], [self.batch, classes])?)
+    }
+
+    fn lose<Q: Queue<Memory = M>>(&self, queue: &Q, batch: Batch<'_>, mode: Mode) -> Result<()> {
+        let head = &self.head;
+        let logits = head.logits.slice();
+        let classes = logits.bytes() / size_of::<f32>() / self.batch;
+        let soft = match batch.soft {
+            None => None,
+            Some((scores, temperature, share)) => {
+                assert_eq!(scores.len(), self.batch * classes, "scores of the teacher");
+                queue.write(bytemuck::cast_slice(scores), head.teacher.slice())?;
+                Some((head.teacher.slice(), temperature, share))
+            }
+        };
+        let targets = cross_entropy::Targets { labels: head.labels.slice(), smoothing: batch.label_smoothing, soft };
+        let dlogits = (mode == Mode::Train).then(|| head.dlogits.slice());
+        let into = [head.results.slice(), head.scalars.slice()];
+        Ok(cross_entropy::forward(queue, logits, targets, dlogits, into, [self.batch, classes])?)
+    }
+
+    pub(super) fn pool_dims(&self) -> PoolDims {
+        let (channels, plane) =
+            self.layers.last().map_or((0, 0), |layer| (layer.layer.outputs, layer.size[0] * layer.size[1]));
+        PoolDims { channels, plane, batch: self.batch, element: self.element }
+    }
+}
+
+/// An operand as it is stored.
+pub(super) fn plain(slice: Slice<'_>) -> Operand<'_> {
+    Operand { slice, transposed: false }
+}
+
+/// An operand whose transpose is stored.
+pub(super) fn transposed(slice: Slice<'_>) -> Operand<'_> {
+    Operand { slice, transposed: true }
+}

@@ -1,0 +1,14 @@
+//! The training step on a device: the passes of [`crate::TrainPass`] as a sequence of launches.
+//!
+//! Everything stays on the device: parameters, gradients, momentum and masks lie in one run of memory each
+//! ([`DeviceParameters`]), activations in buffers that are kept ([`DevicePass`]). What crosses to the host are the scalars of a
+//! batch, when they are asked for. The queue decides where it runs: a CUDA device, or in tests the same kernels on the CPU.
+
+mod backward;
+mod forward;
+mod parameters;
+mod pass;
+mod room;
+
+pub use parameters::DeviceParameters;
+pub use pass::{Batch, BatchResults, DevicePass};

@@ -1,0 +1,329 @@
+//! What the passes keep on the device.
+
+use super::DeviceParameters;
+use super::room::Room;
+use crate::{ConvKind, ConvLayer, MobileNetConfig, Precision, Result, layers};
+use sparse_kernels::cuda::batch_norm::{self, Coefficients, PartialSums, Reading};
+use sparse_kernels::cuda::sparse_pointwise::Pattern;
+use sparse_kernels::cuda::{Element, Memory, Queue, Slice, cross_entropy, layout};
+use sparse_kernels::host::{conv3x3, depthwise};
+
+/// Forward and backward passes of a model on a device, one after the other.
+pub struct DevicePass<M> {
+    pub(super) config: MobileNetConfig,
+    pub(super) element: Element,
+    pub(super) layers: Vec<DeviceLayer<M>>,
+    pub(super) batch: usize,
+    /// Images as they come, `[N, C, H, W]`, and with the batch innermost.
+    pub(super) images: Room<M>,
+    pub(super) x: Room<M>,
+    /// Input of a product, normalised; gradient to its output.
+    pub(super) normalised: Room<M>,
+    pub(super) dy: Room<M>,
+    /// Gradients behind the ReLU, of the layer at hand and of the one before.
+    pub(super) gradients: [Room<M>; 2],
+    pub(super) partial: Room<M>,
+    /// The weights as products of half precision read them.
+    pub(super) narrow: Room<M>,
+    pub(super) head: Head<M>,
+}
+
+/// What the head keeps; all f32.
+pub(super) struct Head<M> {
+    pub(super) labels: Room<M>,
+    pub(super) features: Room<M>,
+    pub(super) logits: Room<M>,
+    pub(super) dlogits: Room<M>,
+    pub(super) dfeatures: Room<M>,
+    pub(super) teacher: Room<M>,
+    pub(super) results: Room<M>,
+    pub(super) scalars: Room<M>,
+}
+
+/// A convolution and the batch norm behind it.
+pub(super) struct DeviceLayer<M> {
+    pub(super) layer: ConvLayer,
+    /// Raw output, `[C, H, W, N]`.
+    pub(super) y: Room<M>,
+    pub(super) coefficients: Room<M>,
+    /// Height and width of the output.
+    pub(super) size: [usize; 2],
+    /// Kept positions by output and by input, for a pointwise layer that leaves its zeros out.
+    pub(super) patterns: Option<[Pattern<M>; 2]>,
+}
+
+/// A batch on the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// `[N, C, H, W]`.
+    pub images: &'a [f32],
+    /// One class per image.
+    pub labels: &'a [u32],
+    /// Height and width.
+    pub size: [usize; 2],
+    /// ε of label smoothing, fraction; 0 = off.
+    pub label_smoothing: f64,
+    /// A teacher's scores `[N, classes]`, the temperature, and the share of the soft targets, a fraction.
+    pub soft: Option<(&'a [f32], f64, f64)>,
+}
+
+/// What was found of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchResults {
+    /// Mean loss.
+    pub loss: f64,
+    /// Images whose label has the largest score; of equal scores the lower class comes first.
+    pub first: u64,
+    /// Images whose label is among the five largest.
+    pub among_five: u64,
+}
+
+impl<M: Memory> DevicePass<M> {
+    /// Passes for models of this configuration.
+    ///
+    /// # Errors
+    /// As [`layers`].
+    pub fn new(config: MobileNetConfig, precision: Precision) -> Result<Self> {
+        let element = match precision {
+            Precision::Full => Element::F32,
+            Precision::Bf16 => Element::Bf16,
+        };
+        let layers = layers(&config)?.into_iter().map(DeviceLayer::new).collect();
+        let head = Head {
+            labels: Room::default(),
+            features: Room::default(),
+            logits: Room::default(),
+            dlogits: Room::default(),
+            dfeatures: Room::default(),
+            teacher: Room::default(),
+            results: Room::default(),
+            scalars: Room::default(),
+        };
+        Ok(Self {
+            config,
+            element,
+            layers,
+            batch: 0,
+            images: Room::default(),
+            x: Room::default(),
+            normalised: Room::default(),
+            dy: Room::default(),
+            gradients: [Room::default(), Room::default()],
+            partial: Room::default(),
+            narrow: Room::default(),
+            head,
+        })
+    }
+
+    /// Leaves the zeros of these pointwise layers out, by the masks that the parameters hold now; the others are dense.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub fn set_sparse<Q: Queue<Memory = M>>(
+        &mut self,
+        queue: &Q,
+        parameters: &DeviceParameters<M>,
+        sparse: impl Fn(&ConvLayer) -> bool,
+    ) -> Result<()> {
+        for layer in self.layers.iter_mut().filter(|layer| layer.layer.kind == ConvKind::Pointwise) {
+            if !sparse(&layer.layer) {
+                layer.patterns = None;
+                continue;
+            }
+            let sizes = [layer.layer.outputs, layer.layer.inputs];
+            if layer.patterns.is_none() {
+                layer.patterns = Some([Pattern::new(queue, sizes, false)?, Pattern::new(queue, sizes, true)?]);
+            }
+            let span = parameters.spans()[&layer.weight_name()];
+            for pattern in layer.patterns.iter().flatten() {
+                pattern.take(queue, span.mask_of(parameters.words()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The scalars of the last forward pass; waits for the device.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub fn results<Q: Queue<Memory = M>>(&self, queue: &Q) -> Result<BatchResults> {
+        let mut scalars = [0.0f64; cross_entropy::SCALARS_BYTES / size_of::<f64>()];
+        queue.read(self.head.scalars.slice(), bytemuck::cast_slice_mut(&mut scalars))?;
+        let [loss, first, among_five] = scalars;
+        Ok(BatchResults { loss, first: first as u64, among_five: among_five as u64 })
+    }
+
+    /// The scores of the last forward pass, `[N, classes]`; waits for the device.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub fn scores<Q: Queue<Memory = M>>(&self, queue: &Q) -> Result<Vec<f32>> {
+        super::parameters::download(queue, self.head.logits.slice())
+    }
+
+    /// Makes room for a batch of images of this size.
+    pub(super) fn resize<Q: Queue<Memory = M>>(
+        &mut self,
+        queue: &Q,
+        parameters: &DeviceParameters<M>,
+        batch: usize,
+        size: [usize; 2],
+    ) -> Result<()> {
+        let element = self.element.size();
+        let image = self.config.channels * size[0] * size[1];
+        self.batch = batch;
+        self.images.resize(queue, batch * image * size_of::<f32>())?;
+        self.x.resize(queue, batch * image * element)?;
+        let (mut before, mut largest, mut inputs, mut outputs) = (size, 0, 0, 0);
+        for layer in &mut self.layers {
+            layer.size = before.map(|side| side.div_ceil(layer.layer.stride));
+            let pixels = layer.size[0] * layer.size[1] * batch;
+            layer.y.resize(queue, layer.layer.outputs * pixels * element)?;
+            layer.coefficients.resize(queue, Coefficients::bytes(layer.layer.outputs))?;
+            largest = largest.max(layer.layer.outputs * pixels);
+            if layer.layer.kind == ConvKind::Pointwise {
+                inputs = inputs.max(layer.layer.inputs * pixels);
+                outputs = outputs.max(layer.layer.outputs * pixels);
+            }
+            before = layer.size;
+        }
+        self.normalised.resize(queue, inputs * element)?;
+        self.dy.resize(queue, outputs * element)?;
+        self.gradients.iter_mut().try_for_each(|room| room.resize(queue, largest * element))?;
+        if self.element != Element::F32 {
+            self.narrow.resize(queue, parameters.weights().bytes() / size_of::<f32>() * element)?;
+        }
+        self.resize_partial(queue, size)?;
+        let features = self.layers.last().map_or(0, |layer| layer.layer.outputs);
+        self.head.resize(queue, batch, features, parameters.classes())
+    }
+
+    /// Room for the most partial sums that any kernel leaves.
+    fn resize_partial<Q: Queue<Memory = M>>(&mut self, queue: &Q, size: [usize; 2]) -> Result<()> {
+        let mut bytes = 0;
+        let mut before = size;
+        for index in 0..self.layers.len() {
+            let layer = &self.layers[index];
+            let outputs = layer.layer.outputs;
+            let pixels = layer.size[0] * layer.size[1] * self.batch;
+            bytes = bytes.max(self.statistics_partial(index, before).bytes(outputs));
+            bytes = bytes.max(self.norm_dims(index).partial().bytes(outputs));
+            match layer.layer.kind {
+                ConvKind::Stem => {
+                    let dims = self.stem_dims(before);
+                    let sums = sparse_kernels::cuda::stem::gradient_partial(dims, self.element);
+                    bytes = bytes.max(sums.bytes(outputs * layer.layer.inputs));
+                }
+                ConvKind::Depthwise => {
+                    let dims = self.depthwise_dims(index, before);
+                    let sums = sparse_kernels::cuda::depthwise::backward_partial(dims, self.element);
+                    bytes = bytes.max(sums.bytes(outputs));
+                }
+                ConvKind::Pointwise => {
+                    let patterns = layer.patterns.iter().flatten();
+                    bytes = patterns.map(|pattern| pattern.partial_bytes(pixels)).fold(bytes, usize::max);
+                }
+            }
+            before = layer.size;
+        }
+        // Pooling leaves two sums of each channel and 128 images.
+        let last = self.layers.last().map_or(0, |layer| layer.layer.outputs);
+        bytes = bytes.max(self.batch.div_ceil(128) * 2 * last * size_of::<f32>());
+        self.partial.resize(queue, bytes)
+    }
+
+    /// What the forward kernel of a layer leaves of its output's statistics.
+    pub(super) fn statistics_partial(&self, index: usize, before: [usize; 2]) -> PartialSums {
+        match self.layers[index].layer.kind {
+            ConvKind::Stem => {
+                sparse_kernels::cuda::stem::forward_partial(self.stem_dims(before), self.element)
+            }
+            ConvKind::Depthwise => {
+                let dims = self.depthwise_dims(index, before);
+                sparse_kernels::cuda::depthwise::forward_partial(dims, self.element)
+            }
+            ConvKind::Pointwise => self.norm_dims(index).partial(),
+        }
+    }
+
+    pub(super) fn norm_dims(&self, index: usize) -> batch_norm::Dims {
+        let layer = &self.layers[index];
+        let pixels = layer.size[0] * layer.size[1] * self.batch;
+        batch_norm::Dims { channels: layer.layer.outputs, pixels, element: self.element }
+    }
+
+    pub(super) fn stem_dims(&self, [height, width]: [usize; 2]) -> conv3x3::Dims {
+        let ConvLayer { outputs, inputs, stride, .. } = self.layers[0].layer;
+        let (batch, padding) = (self.batch, self.config.padding);
+        conv3x3::Dims { outputs, inputs, height, width, batch, stride, padding }
+    }
+
+    pub(super) fn depthwise_dims(&self, index: usize, [height, width]: [usize; 2]) -> depthwise::Dims {
+        let ConvLayer { outputs: channels, stride, .. } = self.layers[index].layer;
+        depthwise::Dims { channels, height, width, batch: self.batch, stride, padding: self.config.padding }
+    }
+
+    /// A layer's output as the next one reads it.
+    pub(super) fn reading(&self, index: usize) -> Reading<'_> {
+        let layer = &self.layers[index];
+        let coefficients = Some(layer.coefficients());
+        Reading { y: layer.y.slice(), coefficients, activation: self.config.activation }
+    }
+
+    /// A pointwise weight as products read it.
+    pub(super) fn product_weight<'a>(&'a self, parameters: &'a DeviceParameters<M>, name: &str) -> Slice<'a> {
+        if self.element == Element::F32 {
+            return parameters.weight(name);
+        }
+        let span = parameters.spans()[name];
+        self.narrow.slice().part(span.start * self.element.size(), span.len * self.element.size())
+    }
+
+    /// Rounds all weights for the products of half precision.
+    pub(super) fn narrow_weights<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        parameters: &DeviceParameters<M>,
+    ) -> Result<()> {
+        if self.element != Element::F32 {
+            let weights = parameters.weights();
+            let len = weights.bytes() / size_of::<f32>();
+            layout::narrow(queue, [weights, self.narrow.slice()], len, self.element)?;
+        }
+        Ok(())
+    }
+}
+
+impl<M: Memory> Head<M> {
+    fn resize<Q: Queue<Memory = M>>(
+        &mut self,
+        queue: &Q,
+        batch: usize,
+        features: usize,
+        classes: usize,
+    ) -> Result<()> {
+        self.labels.resize(queue, batch * size_of::<u32>())?;
+        for room in [&mut self.features, &mut self.dfeatures] {
+            room.resize(queue, batch * features * size_of::<f32>())?;
+        }
+        for room in [&mut self.logits, &mut self.dlogits, &mut self.teacher] {
+            room.resize(queue, batch * classes * size_of::<f32>())?;
+        }
+        self.results.resize(queue, cross_entropy::results_bytes(batch))?;
+        self.scalars.resize(queue, cross_entropy::SCALARS_BYTES)
+    }
+}
+
+impl<M: Memory> DeviceLayer<M> {
+    fn new(layer: ConvLayer) -> Self {
+        Self { layer, y: Room::default(), coefficients: Room::default(), size: [0; 2], patterns: None }
+    }
+
+    pub(super) fn coefficients(&self) -> Coefficients<'_> {
+        Coefficients::new(self.coefficients.slice(), self.layer.outputs)
+    }
+
+    pub(super) fn weight_name(&self) -> String {
+        format!("{}_weights", self.layer.name)
+    }
+}
