@@ -13,7 +13,9 @@ fn main() {
     // Entry points register themselves when the program starts, so that all objects are needed.
     build.include("cpp").include(kernels).link_lib_modifier("+whole-archive");
     if build.try_get_compiler().is_err() || !build.is_flag_supported("-std=c++17").unwrap_or(false) {
-        println!("cargo::warning=no C++17 compiler: the CUDA kernels cannot be run on the CPU, and their tests are skipped");
+        println!(
+            "cargo::warning=no C++17 compiler: the CUDA kernels cannot be run on the CPU, and their tests are skipped"
+        );
         return;
     }
     build.file("cpp/launch.cpp");
@@ -28,7 +30,8 @@ fn main() {
 fn sources(kernels: &Path) -> Vec<PathBuf> {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let files = fs::read_dir(kernels).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "cu")).collect();
+    let mut files: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "cu")).collect();
     files.sort();
     let wrap = |file: PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();

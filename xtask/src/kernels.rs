@@ -43,7 +43,9 @@ pub(crate) fn run(metadata: &Metadata, check: bool, fetch: bool) -> anyhow::Resu
     if check {
         let stale = stale(&folder, &units)?;
         if !stale.is_empty() {
-            stale.iter().for_each(|name| eprintln!("stale: kernels/ptx/{name}; run `cargo xtask build-kernels`"));
+            stale
+                .iter()
+                .for_each(|name| eprintln!("stale: kernels/ptx/{name}; run `cargo xtask build-kernels`"));
             return Ok(Outcome::Bad);
         }
         eprintln!("{} files under kernels/ptx are of these sources", units.len());
@@ -52,11 +54,15 @@ pub(crate) fn run(metadata: &Metadata, check: bool, fetch: bool) -> anyhow::Resu
         toolkit::fetch(&downloads)?;
     }
     let Some(assembler) = Assembler::find(&downloads) else {
-        eprintln!("there is no ptxas in $CUDA_HOME or PATH, nor under {}; --fetch downloads one", downloads.display());
+        eprintln!(
+            "there is no ptxas in $CUDA_HOME or PATH, nor under {}; --fetch downloads one",
+            downloads.display()
+        );
         return if check { Ok(Outcome::NotAssembled) } else { bail!("nothing to compile with") };
     };
     if !check {
-        let compiler = Compiler::find(&downloads).context("no nvcc in $NVCC, $CUDA_HOME or PATH, and no NVRTC; try --fetch")?;
+        let compiler = Compiler::find(&downloads)
+            .context("no nvcc in $NVCC, $CUDA_HOME or PATH, and no NVRTC; try --fetch")?;
         write(&folder, &units, &compiler, &assembler)?;
     }
     report(&folder, &units, &assembler)

@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use kernels::Outcome;
 use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
 use clap::{Parser, Subcommand};
+use kernels::Outcome;
 
 /// Exit code: committed PTX is of the sources, but nothing could assemble it.
 const NOT_ASSEMBLED: u8 = 3;

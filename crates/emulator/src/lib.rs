@@ -104,11 +104,17 @@ fn run(launch: &Launch<'_>, order: u64) -> std::result::Result<(), String> {
 
     let name = CString::new(launch.kernel).map_err(|error| error.to_string())?;
     let threads = [launch.threads, 1, 1];
-    let mut arguments: Vec<*mut c_void> = launch.arguments.iter().map(|argument| argument.pointer()).collect();
+    let mut arguments: Vec<*mut c_void> =
+        launch.arguments.iter().map(|argument| argument.pointer()).collect();
     // SAFETY: the caller of `launch` passes what the kernel takes; the message lives until the next launch of this thread.
     let error = unsafe {
-        let error =
-            emulator_launch(name.as_ptr(), launch.blocks.as_ptr(), threads.as_ptr(), arguments.as_mut_ptr(), order);
+        let error = emulator_launch(
+            name.as_ptr(),
+            launch.blocks.as_ptr(),
+            threads.as_ptr(),
+            arguments.as_mut_ptr(),
+            order,
+        );
         (!error.is_null()).then(|| CStr::from_ptr(error).to_string_lossy().into_owned())
     };
     error.map_or(Ok(()), Err)

@@ -46,7 +46,10 @@ impl Margins {
             let words = words.borrow();
             let outside = words[..MARGIN].iter().chain(&words[words.len() - MARGIN..]);
             if outside.into_iter().any(|word| *word != FILL) {
-                return Err(format!("wrote outside memory of {} bytes", (words.len() - 2 * MARGIN) * size_of_val(&FILL)));
+                return Err(format!(
+                    "wrote outside memory of {} bytes",
+                    (words.len() - 2 * MARGIN) * size_of_val(&FILL)
+                ));
             }
         }
         Ok(())

@@ -11,7 +11,11 @@ use sparse_kernels::cuda::{Coefficients, Element, Memory, Queue};
 const SIZES: [[usize; 2]; 6] = [[1, 1], [3, 7], [2, 64], [3, 2056], [2, 9001], [1, 40_000]];
 
 fn shapes(element: Element) -> impl Iterator<Item = Dims> {
-    SIZES.into_iter().filter(|_| available()).map(move |[channels, pixels]| Dims { channels, pixels, element })
+    SIZES.into_iter().filter(|_| available()).map(move |[channels, pixels]| Dims {
+        channels,
+        pixels,
+        element,
+    })
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -24,7 +28,8 @@ fn training(order: u64, dims: Dims, tolerance: f64) {
     let Dims { channels, pixels, element } = dims;
     let y = values(channels * pixels, 1);
     let stored = activations(&queue, &y, element);
-    let [running_mean, scale, offset] = [2, 3, 4].map(|seed| upload(&queue, &values(channels, seed)).unwrap());
+    let [running_mean, scale, offset] =
+        [2, 3, 4].map(|seed| upload(&queue, &values(channels, seed)).unwrap());
     let running_variance = upload(&queue, &vec![0.5f32; channels]).unwrap();
     let partial = queue.allocate(dims.partial().bytes(channels)).unwrap();
     device::statistics(&queue, stored.slice(), running_mean.slice(), partial.slice(), dims).unwrap();
@@ -91,8 +96,10 @@ fn on_the_way(order: u64, dims: Dims, tolerance: f64) {
 
     let [dscale, doffset] = [0, 1].map(|_| queue.allocate(channels * 4).unwrap());
     let sums = (partial.slice(), dims.partial());
-    device::close_gradient(&queue, sums, pixels, norm.coefficients(), [dscale.slice(), doffset.slice()]).unwrap();
-    let [dscale, doffset]: [Vec<f32>; 2] = [dscale, doffset].map(|memory| download(&queue, memory.slice()).unwrap());
+    device::close_gradient(&queue, sums, pixels, norm.coefficients(), [dscale.slice(), doffset.slice()])
+        .unwrap();
+    let [dscale, doffset]: [Vec<f32>; 2] =
+        [dscale, doffset].map(|memory| download(&queue, memory.slice()).unwrap());
     let rows: Vec<f32> = download(&queue, norm.coefficients().slice()).unwrap();
     for c in 0..channels {
         let range = || c * pixels..(c + 1) * pixels;

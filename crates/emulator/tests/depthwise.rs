@@ -26,7 +26,12 @@ fn cases() -> Vec<Dims> {
 }
 
 /// The sums of each channel over its chunks.
-fn folded(queue: &Emulator, partial: &<Emulator as Queue>::Memory, sums: PartialSums, channels: usize) -> Vec<f32> {
+fn folded(
+    queue: &Emulator,
+    partial: &<Emulator as Queue>::Memory,
+    sums: PartialSums,
+    channels: usize,
+) -> Vec<f32> {
     let to = queue.allocate(channels * sums.stride * 4).unwrap();
     partial_sums::fold(queue, (partial.slice(), sums), sums.stride, channels, to.slice()).unwrap();
     download(queue, to.slice()).unwrap()
@@ -35,8 +40,10 @@ fn folded(queue: &Emulator, partial: &<Emulator as Queue>::Memory, sums: Partial
 fn forward(order: u64, dims: Dims, (element, tolerance): (Element, f64), normalised: bool) {
     let queue = Emulator::new(order);
     let norm = BatchNorm::new(&queue, dims.channels);
-    let (inputs, outputs) =
-        (dims.channels * dims.height * dims.width * dims.batch, dims.channels * dims.out_height() * dims.out_width() * dims.batch);
+    let (inputs, outputs) = (
+        dims.channels * dims.height * dims.width * dims.batch,
+        dims.channels * dims.out_height() * dims.out_width() * dims.batch,
+    );
     let (x, weight, shift) = (values(inputs, 1), values(dims.channels * 9, 2), values(dims.channels, 3));
     let (mut mean, mut variance) = (vec![0.0; dims.channels], vec![0.0; dims.channels]);
     let mut expected = vec![0.0; outputs];
@@ -68,14 +75,17 @@ fn backward(order: u64, dims: Dims, (element, tolerance): (Element, f64), normal
     let queue = Emulator::new(order);
     let norm = BatchNorm::new(&queue, dims.channels);
     let channels = dims.channels;
-    let (inputs, outputs) =
-        (channels * dims.height * dims.width * dims.batch, channels * dims.out_height() * dims.out_width() * dims.batch);
+    let (inputs, outputs) = (
+        channels * dims.height * dims.width * dims.batch,
+        channels * dims.out_height() * dims.out_width() * dims.batch,
+    );
     let (x, weight) = (values(inputs, 1), values(channels * 9, 2));
     let (g, raw) = (values(outputs, 4), values(outputs, 5));
     let (mut dx, mut dw) = (vec![0.0; inputs], vec![0.0; channels * 9]);
     let (mut sum, mut product) = (vec![0.0; channels], vec![0.0; channels]);
     if normalised {
-        let through = NormGradient { mean: &norm.mean, gain: &norm.gain, constant: &norm.constant, slope: &norm.slope };
+        let through =
+            NormGradient { mean: &norm.mean, gain: &norm.gain, constant: &norm.constant, slope: &norm.slope };
         let dy = activation::OutputGradient::ThroughNorm(&g, &raw, through);
         let sums = GateSums { sum: &mut sum, product: &mut product };
         host::backward(norm.input(&x), &weight, dy, &mut dx, Some(sums), &mut dw, dims);

@@ -49,7 +49,8 @@ fn pooling_is_the_hosts() {
 
 fn loss(order: u64, [batch, classes]: [usize; 2], smoothing: f64, soft: Option<(f64, f64)>) {
     let queue = Emulator::new(order);
-    let spread = |seed: usize| -> Vec<f32> { values(batch * classes, seed).iter().map(|v| v * 8.0).collect() };
+    let spread =
+        |seed: usize| -> Vec<f32> { values(batch * classes, seed).iter().map(|v| v * 8.0).collect() };
     let (logits, teacher) = (spread(1), spread(2));
     let labels: Vec<u32> = (0..batch).map(|i| (i * 31 % classes) as u32).collect();
     let what = format!("{batch} {classes} {smoothing} {soft:?} order {order}");
@@ -77,7 +78,10 @@ fn loss(order: u64, [batch, classes]: [usize; 2], smoothing: f64, soft: Option<(
     close(&download::<_, f32>(&queue, dlogits.slice()).unwrap(), &gradient, 1e-6, &what);
     let rank = |(row, &label): (&[f32], &u32)| {
         let own = row[label as usize];
-        row.iter().enumerate().filter(|&(i, &score)| score > own || (score == own && i < label as usize)).count()
+        row.iter()
+            .enumerate()
+            .filter(|&(i, &score)| score > own || (score == own && i < label as usize))
+            .count()
     };
     let ranks: Vec<usize> = logits.chunks(classes).zip(&labels).map(rank).collect();
     let within = |count: usize| ranks.iter().filter(|&&rank| rank < count).count() as f64;
@@ -90,7 +94,8 @@ fn loss(order: u64, [batch, classes]: [usize; 2], smoothing: f64, soft: Option<(
 #[test]
 fn loss_gradient_and_counts_are_the_hosts() {
     for sizes in [[1, 2], [5, 10], [3, 129], [40, 1000]].into_iter().filter(|_| available()) {
-        for (smoothing, soft) in [(0.0, None), (0.1, None), (0.0, Some((4.0, 0.9))), (0.1, Some((2.0, 0.5)))] {
+        for (smoothing, soft) in [(0.0, None), (0.1, None), (0.0, Some((4.0, 0.9))), (0.1, Some((2.0, 0.5)))]
+        {
             ORDERS.into_iter().for_each(|order| loss(order, sizes, smoothing, soft));
         }
     }
@@ -104,7 +109,8 @@ fn bias_and_its_gradient_are_the_hosts() {
         let memory = upload(&queue, &logits).unwrap();
         let bias_memory = upload(&queue, &bias).unwrap();
         device::add_bias(&queue, [memory.slice(), bias_memory.slice()], [batch, classes]).unwrap();
-        let expected: Vec<f32> = logits.iter().enumerate().map(|(i, value)| value + bias[i % classes]).collect();
+        let expected: Vec<f32> =
+            logits.iter().enumerate().map(|(i, value)| value + bias[i % classes]).collect();
         assert_eq!(download::<_, f32>(&queue, memory.slice()).unwrap(), expected);
         let mut gradient = vec![0.0; classes];
         linear::bias_gradient(&expected, &mut gradient);

@@ -8,10 +8,20 @@ use sparse_kernels::cuda::sparse_pointwise::Pattern;
 use sparse_kernels::cuda::{Element, Memory, Queue, layout};
 
 /// Outputs, inputs, pixels, and of seven weights how many are kept.
-const CASES: [([usize; 3], usize); 6] =
-    [([1, 1, 1], 7), ([5, 37, 33], 2), ([64, 65, 128], 1), ([3, 200, 520], 3), ([9, 40, 2049], 1), ([4, 8, 64], 0)];
+const CASES: [([usize; 3], usize); 6] = [
+    ([1, 1, 1], 7),
+    ([5, 37, 33], 2),
+    ([64, 65, 128], 1),
+    ([3, 200, 520], 3),
+    ([9, 40, 2049], 1),
+    ([4, 8, 64], 0),
+];
 
-fn products(order: u64, ([outputs, inputs, pixels], kept): ([usize; 3], usize), (element, tolerance): (Element, f64)) {
+fn products(
+    order: u64,
+    ([outputs, inputs, pixels], kept): ([usize; 3], usize),
+    (element, tolerance): (Element, f64),
+) {
     let queue = Emulator::new(order);
     let what = format!("{outputs} {inputs} {pixels} {element:?} order {order}");
     let mut words = vec![0u64; (outputs * inputs).div_ceil(64)];
@@ -73,8 +83,10 @@ fn images_move_innermost_and_weights_are_rounded() {
                 let images = values(batch * pixels, 1);
                 let memory = upload(&queue, &images).unwrap();
                 let x = queue.allocate(images.len() * element.size()).unwrap();
-                layout::batch_innermost(&queue, [memory.slice(), x.slice()], [batch, pixels], element).unwrap();
-                let expected: Vec<f32> = (0..images.len()).map(|i| images[i % batch * pixels + i / batch]).collect();
+                layout::batch_innermost(&queue, [memory.slice(), x.slice()], [batch, pixels], element)
+                    .unwrap();
+                let expected: Vec<f32> =
+                    (0..images.len()).map(|i| images[i % batch * pixels + i / batch]).collect();
                 assert_eq!(numbers(&queue, x.slice(), element), expected, "{batch} {pixels} {element:?}");
                 layout::narrow(&queue, [memory.slice(), x.slice()], images.len(), element).unwrap();
                 assert_eq!(numbers(&queue, x.slice(), element), images);

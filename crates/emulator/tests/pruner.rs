@@ -46,7 +46,11 @@ impl Parameters {
         words
     }
 
-    fn chunks(&self, group_of: impl Fn(usize) -> usize, masked: impl Fn(usize) -> bool) -> Chunks<<Emulator as Queue>::Memory> {
+    fn chunks(
+        &self,
+        group_of: impl Fn(usize) -> usize,
+        masked: impl Fn(usize) -> bool,
+    ) -> Chunks<<Emulator as Queue>::Memory> {
         let member = |(i, &span): (usize, &Span)| Member { span, group: group_of(i), masked: masked(i) };
         let members: Vec<Member> = self.spans.iter().enumerate().map(member).collect();
         Chunks::new(&self.queue, &members).unwrap()
@@ -70,18 +74,27 @@ fn tensors(of: fn(usize, usize) -> Vec<f32>) -> Vec<Vec<f32>> {
 
 #[test]
 fn thresholds_and_applied_masks_are_the_hosts() {
-    for (order, of) in [(0, tied as fn(usize, usize) -> Vec<f32>), (2, fine)].into_iter().filter(|_| available()) {
+    for (order, of) in
+        [(0, tied as fn(usize, usize) -> Vec<f32>), (2, fine)].into_iter().filter(|_| available())
+    {
         for threshold in [0.0f32, 0.125, 0.3, 100.0] {
             let all = Parameters::new(order);
             let values = tensors(of);
-            let expected: Vec<Mask> = values.iter().map(|values| mask_by_threshold(values, f64::from(threshold)).unwrap()).collect();
+            let expected: Vec<Mask> = values
+                .iter()
+                .map(|values| mask_by_threshold(values, f64::from(threshold)).unwrap())
+                .collect();
             let weights = upload(&all.queue, &all.run(&values)).unwrap();
             let words = upload(&all.queue, &vec![0u64; all.end / 64]).unwrap();
             let nan = upload(&all.queue, &[0u32]).unwrap();
             let chunks = all.chunks(|_| 0, |_| true);
             let slices = [weights.slice(), words.slice(), nan.slice()];
             masks::from_threshold(&all.queue, slices, threshold, &chunks).unwrap();
-            assert_eq!(download::<_, u64>(&all.queue, words.slice()).unwrap(), all.words(&expected), "{threshold}");
+            assert_eq!(
+                download::<_, u64>(&all.queue, words.slice()).unwrap(),
+                all.words(&expected),
+                "{threshold}"
+            );
             assert_eq!(download::<_, u32>(&all.queue, nan.slice()).unwrap(), [0]);
             masks::apply(&all.queue, [weights.slice(), words.slice()], &chunks).unwrap();
             let mut values = values;
@@ -133,7 +146,11 @@ fn selections_layer_by_layer_are_the_hosts() {
         selector.select(&all.queue, [weights.slice(), words.slice()], None, &counts).unwrap();
         let expected: Vec<Mask> =
             values.iter().zip(counts).map(|(values, count)| prune_smallest(values, count).unwrap()).collect();
-        assert_eq!(download::<_, u64>(&all.queue, words.slice()).unwrap(), all.words(&expected), "order {order}");
+        assert_eq!(
+            download::<_, u64>(&all.queue, words.slice()).unwrap(),
+            all.words(&expected),
+            "order {order}"
+        );
     }
 }
 
@@ -152,7 +169,9 @@ fn what_is_pruned_stays_pruned_and_counts() {
         let kept: Vec<f32> = values
             .iter()
             .zip(&open)
-            .flat_map(|(values, mask)| values.iter().enumerate().filter(|&(i, _)| mask.get(i)).map(|(_, &v)| v))
+            .flat_map(|(values, mask)| {
+                values.iter().enumerate().filter(|&(i, _)| mask.get(i)).map(|(_, &v)| v)
+            })
             .collect();
         let pruned = open.iter().map(Mask::pruned).sum::<usize>();
         let ranked = prune_smallest(&kept, count - pruned).unwrap();
@@ -167,7 +186,11 @@ fn what_is_pruned_stays_pruned_and_counts() {
                 })
             })
             .collect();
-        assert_eq!(download::<_, u64>(&all.queue, words.slice()).unwrap(), all.words(&expected), "order {order}");
+        assert_eq!(
+            download::<_, u64>(&all.queue, words.slice()).unwrap(),
+            all.words(&expected),
+            "order {order}"
+        );
     }
 }
 
@@ -188,7 +211,9 @@ fn a_nan_is_an_error() {
 
 #[test]
 fn steps_of_the_optimizer_are_the_hosts() {
-    for (masked, hold_pruned) in [(false, false), (true, false), (true, true)].into_iter().filter(|_| available()) {
+    for (masked, hold_pruned) in
+        [(false, false), (true, false), (true, true)].into_iter().filter(|_| available())
+    {
         let all = Parameters::new(2);
         let (mut w, mut v, g) = (tensors(fine), tensors(tied), tensors(fine));
         let masks: Vec<Mask> = LENS.into_iter().map(|len| Mask::from_fn(len, |i| i % 5 < 2)).collect();
@@ -224,7 +249,8 @@ fn steps_of_the_optimizer_are_the_hosts() {
             host::update_velocity(&mut v[i], &g[i], &w[i], rule);
             host::apply_velocity(&mut w[i], &v[i], 0.1);
         }
-        let found: [Vec<f32>; 2] = [&weights, &velocities].map(|memory| download(&all.queue, memory.slice()).unwrap());
+        let found: [Vec<f32>; 2] =
+            [&weights, &velocities].map(|memory| download(&all.queue, memory.slice()).unwrap());
         assert_eq!(found, [all.run(&w), all.run(&v)], "{masked} {hold_pruned}");
     }
 }

@@ -49,12 +49,14 @@ fn both_ways(order: u64, dims: Dims, (element, tolerance): (Element, f64)) {
     let totals: Vec<f32> = download(&queue, totals.slice()).unwrap();
     for (c, channel) in expected.chunks(outputs / dims.outputs).enumerate() {
         let centred = || channel.iter().map(|&value| f64::from(value - shift[c]));
-        let expected = [centred().sum::<f64>() as f32, centred().map(|value| value * value).sum::<f64>() as f32];
+        let expected =
+            [centred().sum::<f64>() as f32, centred().map(|value| value * value).sum::<f64>() as f32];
         close(&totals[2 * c..2 * c + 2], &expected, 2e-5, &what);
     }
 
     for through_norm in [false, true] {
-        let through = NormGradient { mean: &norm.mean, gain: &norm.gain, constant: &norm.constant, slope: &norm.slope };
+        let through =
+            NormGradient { mean: &norm.mean, gain: &norm.gain, constant: &norm.constant, slope: &norm.slope };
         let dy = match through_norm {
             true => activation::OutputGradient::ThroughNorm(&g, &raw, through),
             false => activation::OutputGradient::Plain(&g),

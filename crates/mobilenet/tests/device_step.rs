@@ -7,8 +7,7 @@ use sparse_kernels::cuda::select::Selector;
 use sparse_kernels::cuda::sgd::Rule;
 use sparse_mobilenet::device::{Batch, DeviceParameters, DevicePass};
 use sparse_mobilenet::{
-    Activation, Masks, MobileNet, MobileNetConfig, Mode, Padding, Precision, SoftTargets, Targets,
-    TrainPass,
+    Activation, Masks, MobileNet, MobileNetConfig, Mode, Padding, Precision, SoftTargets, Targets, TrainPass,
 };
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
 use sparse_sparsity::Mask;
@@ -116,9 +115,11 @@ fn on_the_host(case: Case) -> Vec<Found> {
         let targets = Targets { labels: &labels, label_smoothing: 0.1, soft: case.soft.then_some(&soft) };
         let loss = pass.forward_to(&model, &images, targets).unwrap().loss;
         let gradients = pass.backward(&model).unwrap();
-        let mask_of = |name: &str| masks.get(name).map(|m| GradientMask { words: m.words(), hold_pruned: false });
+        let mask_of =
+            |name: &str| masks.get(name).map(|m| GradientMask { words: m.words(), hold_pruned: false });
         optimizer.step(&gradients, RATE, mask_of).unwrap();
-        let weights = model.variables().iter().map(|(name, v)| (name.clone(), values(v.as_tensor()))).collect();
+        let weights =
+            model.variables().iter().map(|(name, v)| (name.clone(), values(v.as_tensor()))).collect();
         let gradients = gradients.iter().map(|(name, gradient)| (name.clone(), values(gradient))).collect();
         masks = smallest(&weights);
         found.push(Found { loss, gradients, weights, masks: masks.clone() });
@@ -161,9 +162,13 @@ fn on_the_device(case: Case) -> Vec<Found> {
         let words: Vec<u64> = download(&queue, parameters.words()).unwrap();
         let mask = |(name, values): (&String, &Vec<f32>)| {
             let first = parameters.spans()[name].start;
-            (name.clone(), Mask::from_fn(values.len(), |i| words[(first + i) / 64] >> ((first + i) % 64) & 1 == 1))
+            (
+                name.clone(),
+                Mask::from_fn(values.len(), |i| words[(first + i) / 64] >> ((first + i) % 64) & 1 == 1),
+            )
         };
-        let masks: BTreeMap<String, Mask> = weights.iter().filter(|(name, _)| is_pruned(name)).map(mask).collect();
+        let masks: BTreeMap<String, Mask> =
+            weights.iter().filter(|(name, _)| is_pruned(name)).map(mask).collect();
         assert_eq!(masks, smallest(&weights), "the masks are the host's of the same weights, bit for bit");
         let gradients = gradients.iter().map(|(name, gradient)| (name.clone(), values(gradient))).collect();
         found.push(Found { loss, gradients, weights, masks });
@@ -179,7 +184,9 @@ fn error(found: &[f32], expected: &[f32]) -> f64 {
 
 fn compare(case: Case) {
     if !sparse_emulator::AVAILABLE {
-        eprintln!("SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU");
+        eprintln!(
+            "SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU"
+        );
         return;
     }
     let (device, host) = (on_the_device(case), on_the_host(case));
@@ -202,7 +209,10 @@ fn compare(case: Case) {
             total += mask.len();
         }
         // Weights at the cutoff that differ in their last digits.
-        assert!((differ as f64) <= 20.0 * case.tolerance * total as f64, "{case:?} step {step}: {differ} of {total}");
+        assert!(
+            (differ as f64) <= 20.0 * case.tolerance * total as f64,
+            "{case:?} step {step}: {differ} of {total}"
+        );
     }
 }
 

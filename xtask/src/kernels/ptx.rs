@@ -43,8 +43,10 @@ pub(super) fn lowest_version(
     text: &str,
     assembles: impl Fn(&str) -> anyhow::Result<bool>,
 ) -> anyhow::Result<String> {
-    const VERSIONS: [&str; 16] =
-        ["6.0", "6.1", "6.3", "6.4", "6.5", "7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.8", "8.0", "8.3", "8.5", "8.8"];
+    const VERSIONS: [&str; 16] = [
+        "6.0", "6.1", "6.3", "6.4", "6.5", "7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.8", "8.0", "8.3",
+        "8.5", "8.8",
+    ];
     let own = version(text).context("PTX without a version")?;
     let line = format!(".version {own}");
     let body: Vec<&str> = text.lines().filter(|line| !line.starts_with("//")).collect();

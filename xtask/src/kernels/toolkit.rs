@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The wheels that together make a toolkit, for Linux on x86-64 and aarch64.
-const WHEELS: [&str; 3] =
-    ["nvidia-cuda-nvrtc-cu12==12.9.86", "nvidia-cuda-nvcc-cu12==12.9.86", "nvidia-cuda-runtime-cu12==12.9.79"];
+const WHEELS: [&str; 3] = [
+    "nvidia-cuda-nvrtc-cu12==12.9.86",
+    "nvidia-cuda-nvcc-cu12==12.9.86",
+    "nvidia-cuda-runtime-cu12==12.9.79",
+];
 /// Where the assembler lies in them.
 const PTXAS: &str = "nvidia/cuda_nvcc/bin/ptxas";
 /// Set for the child that loads NVRTC, since libraries are searched where the environment said at its start.
@@ -33,7 +36,9 @@ pub(super) fn fetch(downloads: &Path) -> anyhow::Result<()> {
     }
     fs::create_dir_all(downloads)?;
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest"]).arg(downloads).args(WHEELS);
+    pip.args(["-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest"])
+        .arg(downloads)
+        .args(WHEELS);
     eprintln!("{pip:?}");
     if !pip.status().context("python3 is needed to download wheels")?.success() {
         bail!("pip could not download {}", WHEELS.join(", "));
@@ -41,7 +46,8 @@ pub(super) fn fetch(downloads: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(downloads)? {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "whl") {
-            let unpacked = Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&path).arg(downloads).status()?;
+            let unpacked =
+                Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&path).arg(downloads).status()?;
             if !unpacked.success() {
                 bail!("cannot unpack {}", path.display());
             }
@@ -59,7 +65,10 @@ pub(super) fn fetch(downloads: &Path) -> anyhow::Result<()> {
 fn installed(program: &str) -> Option<PathBuf> {
     let home = env::var_os("CUDA_HOME").map(|home| PathBuf::from(home).join("bin"));
     let path = env::var_os("PATH").unwrap_or_default();
-    home.into_iter().chain(env::split_paths(&path)).map(|folder| folder.join(program)).find(|path| path.is_file())
+    home.into_iter()
+        .chain(env::split_paths(&path))
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
 }
 
 impl Assembler {
@@ -114,7 +123,10 @@ impl Compiler {
             }
             Self::Nvrtc(wheels) => {
                 let mut command = Command::new(env::current_exe()?);
-                command.arg("nvrtc").arg(folder.join(format!("{}.cu", unit.name))).arg(architecture.to_string());
+                command
+                    .arg("nvrtc")
+                    .arg(folder.join(format!("{}.cu", unit.name)))
+                    .arg(architecture.to_string());
                 command.arg(wheels.join("nvidia/cuda_runtime/include"));
                 command.env(CHILD, wheels.join("nvidia/cuda_nvrtc/lib"));
                 command
@@ -130,7 +142,12 @@ impl Compiler {
 }
 
 /// The child: compiles one file by NVRTC and prints its PTX.
-pub(crate) fn nvrtc(source: &Path, architecture: u32, include: &Path, define: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn nvrtc(
+    source: &Path,
+    architecture: u32,
+    include: &Path,
+    define: Option<&str>,
+) -> anyhow::Result<()> {
     use cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
     let folder = source.parent().context("a source without a folder")?;
     let paths = [folder, include].map(|path| path.display().to_string()).to_vec();

@@ -10,12 +10,15 @@ use sparse_kernels::host::activation::{Activation, Input, Norm};
 /// Orders of threads and blocks: forwards, backwards, shuffled.
 pub const ORDERS: [u64; 4] = [0, 1, 2, 7919];
 /// Storage, and the relative error that its rounding allows.
-pub const ELEMENTS: [(Element, f64); 3] = [(Element::F32, 2e-5), (Element::Bf16, 1.0 / 100.0), (Element::F16, 1.0 / 800.0)];
+pub const ELEMENTS: [(Element, f64); 3] =
+    [(Element::F32, 2e-5), (Element::Bf16, 1.0 / 100.0), (Element::F16, 1.0 / 800.0)];
 
 /// Says why a test does nothing, if there is nothing to run on.
 pub fn available() -> bool {
     if !sparse_emulator::AVAILABLE {
-        eprintln!("SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU");
+        eprintln!(
+            "SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU"
+        );
     }
     sparse_emulator::AVAILABLE
 }
@@ -29,7 +32,9 @@ pub fn values(len: usize, seed: usize) -> Vec<f32> {
 pub fn activations(queue: &Emulator, values: &[f32], element: Element) -> <Emulator as Queue>::Memory {
     let stored = match element {
         Element::F32 => upload(queue, values),
-        Element::Bf16 => upload(queue, &values.iter().map(|&value| bf16::from_f32(value)).collect::<Vec<_>>()),
+        Element::Bf16 => {
+            upload(queue, &values.iter().map(|&value| bf16::from_f32(value)).collect::<Vec<_>>())
+        }
         Element::F16 => upload(queue, &values.iter().map(|&value| f16::from_f32(value)).collect::<Vec<_>>()),
     };
     stored.unwrap()
@@ -71,7 +76,9 @@ pub const ACTIVATION: Activation = Activation::Relu6;
 impl BatchNorm {
     /// Coefficients of so many channels; gains up to 8 let some values reach the ceiling of 6.
     pub fn new(queue: &Emulator, channels: usize) -> Self {
-        let some = |seed: usize, scale: f32| -> Vec<f32> { values(channels, seed).iter().map(|v| v * scale).collect() };
+        let some = |seed: usize, scale: f32| -> Vec<f32> {
+            values(channels, seed).iter().map(|v| v * scale).collect()
+        };
         let (mean, gain, offset) = (some(11, 0.5), some(12, 8.0), some(13, 1.0));
         let (constant, slope) = (some(14, 0.5), some(15, 0.5));
         let ones = vec![1.0f32; channels];

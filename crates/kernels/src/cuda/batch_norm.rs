@@ -112,7 +112,13 @@ impl PartialSums {
 ///
 /// # Errors
 /// The queue's.
-pub fn statistics<Q: Queue>(queue: &Q, y: Slice<'_>, shift: Slice<'_>, partial: Slice<'_>, dims: Dims) -> Result<()> {
+pub fn statistics<Q: Queue>(
+    queue: &Q,
+    y: Slice<'_>,
+    shift: Slice<'_>,
+    partial: Slice<'_>,
+    dims: Dims,
+) -> Result<()> {
     y.holds_elements(dims.elements(), dims.element);
     shift.holds::<f32>(dims.channels);
     partial.holds::<f32>(dims.channels * dims.chunks() * 2);
@@ -267,8 +273,13 @@ fn launch_chunks<Q: Queue>(queue: &Q, name: &str, dims: Dims, arguments: &[Argum
     arguments.extend([dims.pixels, dims.chunk()].map(|size| Argument::from(count(size))));
     let kernel = dims.element.kernel(name, dims.pixels);
     let blocks = [count(dims.chunks()), count(dims.channels), 1];
-    let launch =
-        Launch { file: "batch_norm", kernel: &kernel, blocks, threads: THREADS as u32, arguments: &arguments };
+    let launch = Launch {
+        file: "batch_norm",
+        kernel: &kernel,
+        blocks,
+        threads: THREADS as u32,
+        arguments: &arguments,
+    };
     queue::launch(queue, &launch)
 }
 

@@ -100,7 +100,10 @@ impl<M: super::Memory> Chunks<M> {
         let bytes: &[u8] = bytemuck::cast_slice(&chunks);
         let memory = queue.allocate(bytes.len().max(size_of::<Chunk>()))?;
         queue.write(bytes, memory.slice().part(0, bytes.len()))?;
-        let end = members.iter().map(|member| member.span.start + member.span.len.next_multiple_of(ALIGNMENT)).max();
+        let end = members
+            .iter()
+            .map(|member| member.span.start + member.span.len.next_multiple_of(ALIGNMENT))
+            .max();
         Ok(Self { memory, len: chunks.len(), groups, end: end.unwrap_or(0) })
     }
 

@@ -12,7 +12,11 @@ const RESULTS: usize = 3;
 ///
 /// # Errors
 /// The queue's.
-pub fn add_bias<Q: Queue>(queue: &Q, [logits, bias]: [Slice<'_>; 2], [batch, classes]: [usize; 2]) -> Result<()> {
+pub fn add_bias<Q: Queue>(
+    queue: &Q,
+    [logits, bias]: [Slice<'_>; 2],
+    [batch, classes]: [usize; 2],
+) -> Result<()> {
     logits.holds::<f32>(batch * classes);
     bias.holds::<f32>(classes);
     launch(queue, "add_bias", [batch, 1], &[logits.into(), bias.into(), count(classes).into()])
@@ -97,5 +101,8 @@ pub fn forward<Q: Queue>(
 
 fn launch<Q: Queue>(queue: &Q, kernel: &str, [x, y]: [usize; 2], arguments: &[Argument]) -> Result<()> {
     let blocks = [count(x), count(y), 1];
-    queue::launch(queue, &Launch { file: "cross_entropy", kernel, blocks, threads: THREADS as u32, arguments })
+    queue::launch(
+        queue,
+        &Launch { file: "cross_entropy", kernel, blocks, threads: THREADS as u32, arguments },
+    )
 }

@@ -100,7 +100,8 @@ impl Stream {
         let name = if kernel.contains("_bf16") { format!("{file}.bf16") } else { file.to_owned() };
         let mut modules = lock(&self.modules);
         if !modules.contains_key(&name) {
-            let source = module_source(&name).ok_or_else(|| broken(format!("there is no file {name}.ptx")))?;
+            let source =
+                module_source(&name).ok_or_else(|| broken(format!("there is no file {name}.ptx")))?;
             let loaded = self.stream.context().load_module(Ptx::from_src(source));
             modules.insert(name.clone(), loaded.map_err(|error| broken(error.to_string()))?);
         }
@@ -113,13 +114,16 @@ impl Stream {
         if self.blas.get().is_none() {
             // SAFETY: only tries to load the library.
             if !unsafe { cudarc::cublas::sys::is_culib_present() } {
-                let reason = "cuBLAS (libcublas) was not found; install the CUDA toolkit's libraries".to_owned();
+                let reason =
+                    "cuBLAS (libcublas) was not found; install the CUDA toolkit's libraries".to_owned();
                 return Err(Error::Device { what: "a matrix product", reason });
             }
             let blas = CudaBlas::new(self.stream.clone()).map_err(failed("starting cuBLAS"))?;
             let _ = self.blas.set(blas);
         }
-        self.blas.get().ok_or_else(|| Error::Device { what: "a matrix product", reason: "no cuBLAS".to_owned() })
+        self.blas
+            .get()
+            .ok_or_else(|| Error::Device { what: "a matrix product", reason: "no cuBLAS".to_owned() })
     }
 }
 
@@ -140,7 +144,8 @@ impl Queue for Stream {
         }
         self.bind()?;
         // SAFETY: the lengths agree. From memory that is not pinned the driver copies before it returns.
-        unsafe { result::memcpy_htod_async(to.address(), from, self.stream.cu_stream()) }.map_err(failed("a copy to it"))
+        unsafe { result::memcpy_htod_async(to.address(), from, self.stream.cu_stream()) }
+            .map_err(failed("a copy to it"))
     }
 
     fn read(&self, from: Slice<'_>, to: &mut [u8]) -> Result<()> {
@@ -165,7 +170,8 @@ impl Queue for Stream {
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         self.bind()?;
         let function = self.function(launch.file, launch.kernel)?;
-        let mut arguments: Vec<*mut c_void> = launch.arguments.iter().map(|argument| argument.pointer()).collect();
+        let mut arguments: Vec<*mut c_void> =
+            launch.arguments.iter().map(|argument| argument.pointer()).collect();
         let [x, y, z] = launch.blocks;
         // SAFETY: the caller passes what the kernel takes; the driver copies the arguments before it returns.
         let launched = unsafe {
@@ -178,7 +184,8 @@ impl Queue for Stream {
                 &mut arguments,
             )
         };
-        launched.map_err(|error| Error::Kernel { kernel: launch.kernel.to_owned(), reason: error.to_string() })
+        launched
+            .map_err(|error| Error::Kernel { kernel: launch.kernel.to_owned(), reason: error.to_string() })
     }
 
     fn multiply(&self, product: Product<'_>) -> Result<()> {

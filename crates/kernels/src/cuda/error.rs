@@ -12,7 +12,9 @@ pub enum Error {
         reason: String,
     },
     /// The device is older than the kernels.
-    #[error("CUDA device {ordinal} has compute capability {major}.{minor}, the kernels need 7.0 (Volta) or above")]
+    #[error(
+        "CUDA device {ordinal} has compute capability {major}.{minor}, the kernels need 7.0 (Volta) or above"
+    )]
     TooOld {
         /// Number of the device.
         ordinal: usize,

@@ -32,7 +32,12 @@ pub fn narrow<Q: Queue>(queue: &Q, [from, to]: [Slice<'_>; 2], len: usize, eleme
     from.holds::<f32>(len);
     to.holds_elements(len, element);
     let blocks = [count(len.div_ceil(THREADS as usize).clamp(1, 1024)), 1, 1];
-    launch(queue, &element.scalar_kernel("narrow_weights"), blocks, &[from.into(), to.into(), count(len).into()])
+    launch(
+        queue,
+        &element.scalar_kernel("narrow_weights"),
+        blocks,
+        &[from.into(), to.into(), count(len).into()],
+    )
 }
 
 fn launch<Q: Queue>(queue: &Q, kernel: &str, blocks: [u32; 3], arguments: &[Argument]) -> Result<()> {

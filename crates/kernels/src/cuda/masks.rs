@@ -8,7 +8,11 @@ use super::{Argument, Launch, Memory, Queue, Result, Slice};
 ///
 /// # Errors
 /// The queue's.
-pub fn apply<Q: Queue>(queue: &Q, [weights, words]: [Slice<'_>; 2], chunks: &Chunks<Q::Memory>) -> Result<()> {
+pub fn apply<Q: Queue>(
+    queue: &Q,
+    [weights, words]: [Slice<'_>; 2],
+    chunks: &Chunks<Q::Memory>,
+) -> Result<()> {
     chunks.fit(&[weights], &[words]);
     launch(queue, "apply_masks", chunks, &[weights.into(), words.into(), chunks.slice().into()])
 }
@@ -38,5 +42,8 @@ fn launch<Q: Queue<Memory = M>, M: Memory>(
     if chunks.is_empty() {
         return Ok(());
     }
-    queue::launch(queue, &Launch { file: "masks", kernel, blocks: [count(chunks.len()), 1, 1], threads: 256, arguments })
+    queue::launch(
+        queue,
+        &Launch { file: "masks", kernel, blocks: [count(chunks.len()), 1, 1], threads: 256, arguments },
+    )
 }

@@ -95,7 +95,12 @@ impl<M: Memory> Selector<M> {
         let ranked: [Argument; 4] = [weights.into(), open.into(), table.into(), selections.into()];
         launch(queue, "count_ties", blocks, &[ranked.as_slice(), &[ties.into()]].concat())?;
         launch(queue, "spread_budget", groups, &[selections.into(), ties.into()])?;
-        launch(queue, "masks_from_selection", blocks, &[ranked.as_slice(), &[ties.into(), words.into()]].concat())
+        launch(
+            queue,
+            "masks_from_selection",
+            blocks,
+            &[ranked.as_slice(), &[ties.into(), words.into()]].concat(),
+        )
     }
 
     /// The smallest magnitude that is kept, of each group; infinite if all is pruned. Waits for the device.

@@ -88,13 +88,21 @@ pub fn clip<Q: Queue>(
     chunks.fit(&[runs.gradients], &[runs.words]);
     partial.holds::<f32>(chunks.len());
     scale.holds::<f32>(1);
-    let arguments =
-        [runs.gradients.into(), runs.words.into(), chunks.slice().into(), u32::from(masked).into(), partial.into()];
+    let arguments = [
+        runs.gradients.into(),
+        runs.words.into(),
+        chunks.slice().into(),
+        u32::from(masked).into(),
+        partial.into(),
+    ];
     launch(queue, "squared_norms", chunks.len(), &arguments)?;
     let arguments = [partial.into(), count(chunks.len()).into(), (longest as f32).into(), scale.into()];
     launch(queue, "clip_scale", 1, &arguments)
 }
 
 fn launch<Q: Queue>(queue: &Q, kernel: &str, blocks: usize, arguments: &[Argument]) -> Result<()> {
-    queue::launch(queue, &Launch { file: "sgd", kernel, blocks: [count(blocks), 1, 1], threads: 256, arguments })
+    queue::launch(
+        queue,
+        &Launch { file: "sgd", kernel, blocks: [count(blocks), 1, 1], threads: 256, arguments },
+    )
 }

@@ -35,7 +35,11 @@ impl<M: Memory> Pattern<M> {
     ///
     /// # Errors
     /// The queue's.
-    pub fn new<Q: Queue<Memory = M>>(queue: &Q, [outputs, inputs]: [usize; 2], transposed: bool) -> Result<Self> {
+    pub fn new<Q: Queue<Memory = M>>(
+        queue: &Q,
+        [outputs, inputs]: [usize; 2],
+        transposed: bool,
+    ) -> Result<Self> {
         let [rows, inner] = if transposed { [inputs, outputs] } else { [outputs, inputs] };
         let [by_row, by_inner] = if transposed { [1, inputs] } else { [inputs, 1] };
         let [rows, inner, by_row, by_inner] = [rows, inner, by_row, by_inner].map(count);
@@ -67,7 +71,12 @@ impl<M: Memory> Pattern<M> {
         launch(queue, "count_kept", blocks, &[words.into(), walk, starts.into()])?;
         launch(queue, "add_up_starts", [1, 1], &[starts.into(), self.walk.rows.into()])?;
         let [indices, positions] = [&self.indices, &self.positions].map(Memory::slice);
-        launch(queue, "fill_kept", blocks, &[words.into(), walk, starts.into(), indices.into(), positions.into()])
+        launch(
+            queue,
+            "fill_kept",
+            blocks,
+            &[words.into(), walk, starts.into(), indices.into(), positions.into()],
+        )
     }
 
     /// `y = matrix · x` over the kept positions. Shapes: `weight` as stored, f32; `x: [inner, pixels]`, `y: [rows, pixels]`.
@@ -125,14 +134,8 @@ impl<M: Memory> Pattern<M> {
         partial.holds::<u8>(self.partial_bytes(pixels));
         dw.holds::<f32>(self.weights());
         let [starts, indices, positions] = [&self.starts, &self.indices, &self.positions].map(Memory::slice);
-        let arguments = [
-            starts.into(),
-            indices.into(),
-            dy.into(),
-            x.into(),
-            partial.into(),
-            count(pixels).into(),
-        ];
+        let arguments =
+            [starts.into(), indices.into(), dy.into(), x.into(), partial.into(), count(pixels).into()];
         launch(queue, &element.kernel("sparse_gradient", pixels), [blocks(pixels), self.rows()], &arguments)?;
         queue.clear(dw.part(0, self.weights() * size_of::<f32>()))?;
         let arguments =

@@ -34,7 +34,8 @@ struct Image {
 impl Image {
     fn of(dims: Dims) -> Self {
         let [above, left] = dims.before().map(count);
-        let [inputs, outputs, height, width] = [dims.inputs, dims.outputs, dims.height, dims.width].map(count);
+        let [inputs, outputs, height, width] =
+            [dims.inputs, dims.outputs, dims.height, dims.width].map(count);
         let [out_height, out_width] = [dims.out_height(), dims.out_width()].map(count);
         let [batch, stride] = [dims.batch, dims.stride].map(count);
         Self { inputs, outputs, height, width, out_height, out_width, batch, stride, above, left }
@@ -86,7 +87,10 @@ pub fn forward<Q: Queue>(
     ];
     let blocks = [count(sums.chunks), count(dims.outputs.div_ceil(OUTPUTS)), 1];
     let kernel = &element.kernel("stem_forward", dims.batch);
-    queue::launch(queue, &Launch { file: FILE, kernel, blocks, threads: THREADS as u32, arguments: &arguments })
+    queue::launch(
+        queue,
+        &Launch { file: FILE, kernel, blocks, threads: THREADS as u32, arguments: &arguments },
+    )
 }
 
 /// The gradient to the weight; `partial` has room for [`gradient_partial`] of each pair of channels.
@@ -118,7 +122,10 @@ pub fn weight_gradient<Q: Queue>(
     ];
     let blocks = [sums.chunks, dims.inputs, dims.outputs].map(count);
     let kernel = &element.kernel("stem_weight_gradient", dims.batch);
-    queue::launch(queue, &Launch { file: FILE, kernel, blocks, threads: THREADS as u32, arguments: &arguments })?;
+    queue::launch(
+        queue,
+        &Launch { file: FILE, kernel, blocks, threads: THREADS as u32, arguments: &arguments },
+    )?;
     partial_sums::fold(queue, (partial, sums), 9, pairs, dw)
 }
 

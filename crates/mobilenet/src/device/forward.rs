@@ -1,7 +1,7 @@
 //! The forward pass.
 
-use super::pass::{Batch, DevicePass};
 use super::DeviceParameters;
+use super::pass::{Batch, DevicePass};
 use crate::{ConvKind, HEAD_BIAS, HEAD_WEIGHT, Mode, Result};
 use sparse_kernels::cuda::batch_norm::{self, Form, Parameters, Reading};
 use sparse_kernels::cuda::pool::{self, Dims as PoolDims};
@@ -28,11 +28,19 @@ impl<M: Memory> DevicePass<M> {
         let images = batch.labels.len();
         let pixels = self.config.channels * batch.size[0] * batch.size[1];
         assert_eq!(batch.images.len(), images * pixels, "numbers of {images} images");
-        assert!(batch.labels.iter().all(|&label| (label as usize) < parameters.classes()), "a label is no class");
+        assert!(
+            batch.labels.iter().all(|&label| (label as usize) < parameters.classes()),
+            "a label is no class"
+        );
         self.resize(queue, parameters, images, batch.size)?;
         queue.write(bytemuck::cast_slice(batch.images), self.images.slice())?;
         queue.write(bytemuck::cast_slice(batch.labels), self.head.labels.slice())?;
-        layout::batch_innermost(queue, [self.images.slice(), self.x.slice()], [images, pixels], self.element)?;
+        layout::batch_innermost(
+            queue,
+            [self.images.slice(), self.x.slice()],
+            [images, pixels],
+            self.element,
+        )?;
         self.narrow_weights(queue, parameters)?;
         let mut before = batch.size;
         for index in 0..self.layers.len() {
@@ -137,7 +145,8 @@ impl<M: Memory> DevicePass<M> {
                 Some((head.teacher.slice(), temperature, share))
             }
         };
-        let targets = cross_entropy::Targets { labels: head.labels.slice(), smoothing: batch.label_smoothing, soft };
+        let targets =
+            cross_entropy::Targets { labels: head.labels.slice(), smoothing: batch.label_smoothing, soft };
         let dlogits = (mode == Mode::Train).then(|| head.dlogits.slice());
         let into = [head.results.slice(), head.scalars.slice()];
         Ok(cross_entropy::forward(queue, logits, targets, dlogits, into, [self.batch, classes])?)

@@ -32,7 +32,11 @@ impl<M: Memory> DeviceParameters<M> {
     ///
     /// # Errors
     /// The queue's, or candle's.
-    pub fn new<Q: Queue<Memory = M>>(queue: &Q, model: &MobileNet, masked: impl Fn(&str) -> bool) -> Result<Self> {
+    pub fn new<Q: Queue<Memory = M>>(
+        queue: &Q,
+        model: &MobileNet,
+        masked: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
         let variables = model.trainable()?;
         let (trainable, end) = placed(variables.iter());
         let others = model.variables().iter().filter(|(name, _)| !variables.contains_key(*name));
@@ -86,7 +90,11 @@ impl<M: Memory> DeviceParameters<M> {
     ///
     /// # Errors
     /// The queue's, or candle's.
-    pub fn gradients<Q: Queue<Memory = M>>(&self, queue: &Q, model: &MobileNet) -> Result<BTreeMap<String, Tensor>> {
+    pub fn gradients<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        model: &MobileNet,
+    ) -> Result<BTreeMap<String, Tensor>> {
         let of = |(name, span): (&String, &Span)| {
             let values = download(queue, span.of(self.gradients.slice()))?;
             let variable = &model.variables()[name];
@@ -165,7 +173,9 @@ impl<M: Memory> DeviceParameters<M> {
 }
 
 /// Spans of variables in the order of their names.
-fn placed<'a>(variables: impl Iterator<Item = (&'a String, &'a Var)> + Clone) -> (BTreeMap<String, Span>, usize) {
+fn placed<'a>(
+    variables: impl Iterator<Item = (&'a String, &'a Var)> + Clone,
+) -> (BTreeMap<String, Span>, usize) {
     let (spans, end) = place(variables.clone().map(|(_, variable)| variable.elem_count()));
     (variables.map(|(name, _)| name.clone()).zip(spans).collect(), end)
 }

@@ -132,7 +132,8 @@ impl<M: Memory> DevicePass<M> {
             }
             let sizes = [layer.layer.outputs, layer.layer.inputs];
             if layer.patterns.is_none() {
-                layer.patterns = Some([Pattern::new(queue, sizes, false)?, Pattern::new(queue, sizes, true)?]);
+                layer.patterns =
+                    Some([Pattern::new(queue, sizes, false)?, Pattern::new(queue, sizes, true)?]);
             }
             let span = parameters.spans()[&layer.weight_name()];
             for pattern in layer.patterns.iter().flatten() {
