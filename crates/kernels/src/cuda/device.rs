@@ -209,3 +209,14 @@ fn failed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> Error {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_is_an_error_that_says_so() {
+        let error = Stream::new(1 << 20).unwrap_err().to_string();
+        assert!(error.starts_with("no CUDA device 1048576: "), "{error}");
+    }
+}
