@@ -47,7 +47,8 @@ fn steps(library_crates: &[String]) -> Vec<Step> {
         rustdoc_flags: None,
         forgiven: None,
     };
-    let not_assembled = (i32::from(crate::NOT_ASSEMBLED), "the CUDA kernels were not assembled: there is no ptxas");
+    let not_assembled =
+        (i32::from(crate::NOT_ASSEMBLED), "the CUDA kernels were not assembled: there is no ptxas");
     let mut steps = vec![
         step("fmt --all -- --check"),
         step("xtask tidy"),

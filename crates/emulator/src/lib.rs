@@ -75,6 +75,8 @@ impl Queue for Emulator {
         Ok(())
     }
 
+    /// # Safety
+    /// As [`Queue::launch`] says.
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         *self.launches.borrow_mut().entry(launch.kernel.to_owned()).or_default() += 1;
         let failed = |reason: String| Error::Kernel { kernel: launch.kernel.to_owned(), reason };
@@ -92,6 +94,7 @@ impl Queue for Emulator {
 fn run(launch: &Launch<'_>, order: u64) -> std::result::Result<(), String> {
     use std::ffi::{CStr, CString, c_char, c_uint, c_void};
 
+    // SAFETY: as `cpp/launch.cpp` defines it.
     unsafe extern "C" {
         fn emulator_launch(
             name: *const c_char,

@@ -167,6 +167,8 @@ impl Queue for Stream {
             .map_err(failed("clearing memory"))
     }
 
+    /// # Safety
+    /// As [`Queue::launch`] says.
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         self.bind()?;
         let function = self.function(launch.file, launch.kernel)?;
