@@ -9,16 +9,19 @@ const MARGIN: usize = 16;
 /// What margins hold: NaN in every element type.
 const FILL: [u64; 2] = [u64::MAX; 2];
 
+/// Words of 16 bytes, margins included.
+type Words = RefCell<Vec<[u64; 2]>>;
+
 /// Memory of the host that a kernel may use.
 #[derive(Debug)]
 pub struct HostMemory {
-    words: Rc<RefCell<Vec<[u64; 2]>>>,
+    words: Rc<Words>,
     bytes: usize,
 }
 
 /// All memory that is there, to look at its margins.
 #[derive(Debug, Default)]
-pub(crate) struct Margins(RefCell<Vec<Weak<RefCell<Vec<[u64; 2]>>>>>);
+pub(crate) struct Margins(RefCell<Vec<Weak<Words>>>);
 
 impl Memory for HostMemory {
     fn slice(&self) -> Slice<'_> {

@@ -1,5 +1,7 @@
 //! Pooling, bias and loss against the host's.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod common;
 
 use common::*;

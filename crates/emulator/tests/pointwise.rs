@@ -1,5 +1,7 @@
 //! The sparse pointwise kernels, and changes of layout, against plain loops.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod common;
 
 use common::*;

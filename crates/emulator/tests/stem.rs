@@ -1,5 +1,7 @@
 //! The stem's kernels against the host's.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod common;
 
 use common::*;

@@ -1,6 +1,6 @@
 //! What the tests of the kernels share: numbers, element types, and comparison.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, dead_code, unreachable_pub, reason = "shared by tests")]
 
 use half::{bf16, f16};
 use sparse_emulator::{Emulator, download, upload};

@@ -260,11 +260,9 @@ pub fn close_gradient<Q: Queue>(
 }
 
 #[track_caller]
-fn of_layer<'a>(coefficients: Option<Coefficients<'a>>, dims: Dims) -> Slice<'a> {
-    match coefficients {
-        Some(coefficients) if coefficients.channels == dims.channels => coefficients.slice,
-        _ => panic!("no coefficients of {dims:?}"),
-    }
+fn of_layer(coefficients: Option<Coefficients<'_>>, dims: Dims) -> Option<Slice<'_>> {
+    assert!(coefficients.is_some_and(|of| of.channels == dims.channels), "no coefficients of {dims:?}");
+    coefficients.map(|coefficients| coefficients.slice)
 }
 
 /// A kernel over the chunks of each channel; the sizes follow the arguments.

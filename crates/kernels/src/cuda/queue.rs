@@ -76,6 +76,9 @@ impl<'a> Slice<'a> {
         Self { address, bytes, memory: PhantomData }
     }
 
+    /// No memory.
+    pub const EMPTY: Slice<'static> = Slice { address: 0, bytes: 0, memory: PhantomData };
+
     /// Its first address.
     pub fn address(&self) -> u64 {
         self.address
@@ -205,10 +208,8 @@ pub struct Product<'a> {
 /// Above 2³² − 1: more than a device of 16 GiB can hold, so a fault of the caller.
 #[track_caller]
 pub(crate) fn count(size: usize) -> u32 {
-    match u32::try_from(size) {
-        Ok(count) => count,
-        Err(_) => panic!("{size} is too large for a device"),
-    }
+    assert!(u32::try_from(size).is_ok(), "{size} is too large for a device");
+    size as u32
 }
 
 /// Queues a kernel whose operands the caller has checked.

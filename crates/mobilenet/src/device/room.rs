@@ -27,14 +27,8 @@ impl<M: Memory> Room<M> {
         Ok(())
     }
 
-    /// The bytes asked for.
-    ///
-    /// # Panics
-    /// Before the first [`Room::resize`]: a fault of this module.
+    /// The bytes asked for; none before the first [`Room::resize`].
     pub(super) fn slice(&self) -> Slice<'_> {
-        match &self.memory {
-            Some(memory) => memory.slice().part(0, self.bytes),
-            None => panic!("no room was made"),
-        }
+        self.memory.as_ref().map_or(Slice::EMPTY, |memory| memory.slice().part(0, self.bytes))
     }
 }
