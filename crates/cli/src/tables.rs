@@ -213,7 +213,7 @@ pub(crate) fn sweep(report: &SweepReport) -> String {
         Some(ratio) => format!("highest ratio within {limit} points: {ratio:.4}"),
         None => format!("no ratio tried is within {limit} points"),
     };
-    format!("{table}\ndense: {}; {found}", percent(dense))
+    format!("{table}\n\ndense: {}; {found}", percent(dense))
 }
 
 /// `bench train`: a row per sparsity, then for each where the time of a step goes.
