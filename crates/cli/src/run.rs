@@ -17,7 +17,7 @@ use std::process::ExitCode;
 /// What the flags, the config, the data or the run report.
 pub(crate) fn run(flags: Flags, talk: Talk) -> anyhow::Result<ExitCode> {
     let mut resolved = flags.into_config()?;
-    let DeviceChoice::Cpu { threads } = DeviceChoice::for_config(&resolved.config.train)?;
+    let threads = DeviceChoice::for_config(&resolved.config.train)?.threads();
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     data_path_check(&resolved.config.data, resolved.phase)?;
     resolved.settle()?;

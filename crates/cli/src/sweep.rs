@@ -17,7 +17,7 @@ use std::process::ExitCode;
 pub(crate) fn sweep(arguments: SweepArgs, talk: Talk) -> anyhow::Result<ExitCode> {
     let json = arguments.json;
     let config = arguments.into_config()?;
-    let DeviceChoice::Cpu { threads } = DeviceChoice::for_config(&config.base.train)?;
+    let threads = DeviceChoice::for_config(&config.base.train)?.threads();
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     data_path_check(&config.base.data, Phase::Train)?;
     let stop = signals::listen()?;

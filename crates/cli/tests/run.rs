@@ -325,7 +325,10 @@ fn the_weights_are_a_function_of_the_training_alone() {
 #[test]
 fn a_gpu_that_is_not_there_is_a_usage_error() {
     let bench = Bench::new();
-    fail(bench.small("--use_gpu True"), 2, &["no CUDA support", "--use_gpu False"]);
+    if !cfg!(feature = "cuda") {
+        fail(bench.small("--use_gpu True"), 2, &["built without CUDA", "--features cuda", "--device cpu"]);
+    }
+    fail(bench.small("--device gpu"), 2, &["train.device", "cuda:N"]);
     assert!(!bench.path("run").exists());
     bench.train("--use_gpu False --num_epochs 1");
 }

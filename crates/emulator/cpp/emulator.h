@@ -5,7 +5,7 @@
 // thread that left before a barrier of its block, a lane that is missing in an exchange of its warp.
 #pragma once
 
-#include <ucontext.h>
+#include "fiber.h"
 
 #include <algorithm>
 #include <cmath>
@@ -82,7 +82,7 @@ const unsigned LANES = 32;
 const size_t STACK = 64 << 10;
 
 struct Fiber {
-  ucontext_t context;
+  Context context;
   Dim3 index;
   unsigned linear;
   bool done;
@@ -97,7 +97,7 @@ struct Warp {
 // What runs: one block of one kernel.
 struct Block {
   Dim3 index, threads, blocks;
-  ucontext_t scheduler;
+  Context scheduler;
   std::vector<Fiber> fibers;
   std::vector<std::vector<char>> stacks;
   std::vector<Warp> warps;
@@ -116,7 +116,7 @@ inline Block& block() {
 
 inline void pause() {
   Block& b = block();
-  swapcontext(&b.current->context, &b.scheduler);
+  go(b.current->context, b.scheduler);
 }
 
 // Ends the launch; the fiber does not go on.
@@ -174,7 +174,7 @@ inline void enter() {
   b.current->done = true;
   b.left--;
   b.warps[b.current->linear / LANES].live &= ~(1u << b.current->linear % LANES);
-  swapcontext(&b.current->context, &b.scheduler);
+  go(b.current->context, b.scheduler);
 }
 
 // 0 … count − 1: as they are (order 0), backwards (1), or shuffled by a seed.
@@ -202,11 +202,7 @@ inline void run_block(uint64_t order) {
     fiber.index = {i % b.threads.x, i / b.threads.x % b.threads.y, i / (b.threads.x * b.threads.y)};
     fiber.linear = i;
     fiber.done = false;
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = b.stacks[i].data();
-    fiber.context.uc_stack.ss_size = STACK;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, enter, 0);
+    begin(fiber.context, b.stacks[i].data(), STACK, enter);
     b.warps[i / LANES].live |= 1u << i % LANES;
   }
   const std::vector<unsigned> order_of_threads = ordered(count, order);
@@ -215,7 +211,7 @@ inline void run_block(uint64_t order) {
     for (unsigned i : order_of_threads) {
       if (b.fibers[i].done || !b.error.empty()) continue;
       b.current = &b.fibers[i];
-      swapcontext(&b.scheduler, &b.current->context);
+      go(b.scheduler, b.current->context);
     }
     if (b.waiting > 0 && b.waiting + (count - b.left) == count && b.left < count && left == b.left) {
       b.error = std::to_string(count - b.left) + " threads left before a barrier that the others wait at";

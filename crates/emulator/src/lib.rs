@@ -61,6 +61,12 @@ impl Queue for Emulator {
         Ok(())
     }
 
+    fn write_aside(&self, from: [&[u8]; 2], to: Slice<'_>) -> Result<()> {
+        let [first, second] = from.map(<[u8]>::len);
+        self.write(from[0], to.part(0, first))?;
+        self.write(from[1], to.part(first, second))
+    }
+
     fn read(&self, from: Slice<'_>, to: &mut [u8]) -> Result<()> {
         assert_eq!(to.len(), from.bytes(), "bytes of a copy");
         self.reads.set(self.reads.get() + 1);

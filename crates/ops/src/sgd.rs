@@ -49,6 +49,11 @@ impl Sgd {
         Ok(Self { config, variables, velocities })
     }
 
+    /// The coefficients.
+    pub fn config(&self) -> SgdConfig {
+        self.config
+    }
+
     /// The velocity of each variable, for checkpoints.
     pub fn velocities(&self) -> &BTreeMap<String, Var> {
         &self.velocities

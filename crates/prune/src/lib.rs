@@ -31,6 +31,7 @@
 mod config;
 mod criterion;
 mod cutoff;
+mod elsewhere;
 mod enforce;
 mod error;
 mod masks;
@@ -44,6 +45,7 @@ mod variables;
 
 pub use config::{GradientMode, Mode, ParamsType, PrunerConfig, Scope, Strategy};
 pub use criterion::{Criterion, Weights};
+pub use elsewhere::Task;
 pub use error::{Error, Result};
 pub use measure::WeightSummary;
 pub use pruner::{Pruner, StepReport};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_nn::VarMap;
 use sparse_sparsity::Mask;
-use sparse_sparsity::schedule::Phase;
+use sparse_sparsity::schedule::{Phase, Update};
 
 use crate::enforce::ApplyMask;
 use crate::masks::{Selected, masks_of_group, non_zero};
@@ -193,6 +193,11 @@ impl Pruner {
         self.schedule.phase()
     }
 
+    /// The smallest magnitude or score that is kept, if the masks were computed and there is one for all variables together.
+    pub fn threshold(&self) -> Option<f64> {
+        self.threshold
+    }
+
     /// The smallest magnitude or score that each variable keeps, by name; empty before the masks are computed.
     /// Infinite where everything is pruned.
     pub fn thresholds(&self) -> &BTreeMap<String, f64> {
@@ -215,17 +220,7 @@ impl Pruner {
     /// [`Error::RestoreSchedule`] if the state was saved with another strategy; the pruner then stands where it
     /// stood.
     pub fn restore(&mut self, state: PrunerState, masks: BTreeMap<String, Mask>) -> Result<()> {
-        let missing = missing_from(&self.masks, &masks);
-        let unknown = missing_from(&masks, &self.masks);
-        if !missing.is_empty() || !unknown.is_empty() {
-            return Err(Error::RestoreNames { missing, unknown });
-        }
-        for (name, mask) in &self.masks {
-            let (expected, got) = (mask.len(), masks[name].len());
-            if expected != got {
-                return Err(Error::RestoreLength { name: name.clone(), expected, got });
-            }
-        }
+        self.check_masks(&masks)?;
         self.schedule.restore(state.schedule)?;
         self.masks = masks;
         self.threshold = state.threshold.map(|value| value.0);
@@ -239,6 +234,39 @@ impl Pruner {
 
     pub(crate) fn prunable(&self) -> impl Iterator<Item = &Variable> {
         self.variables.iter().filter(|variable| variable.prunable)
+    }
+
+    /// Whether these are masks of the prunable variables.
+    pub(crate) fn check_masks(&self, masks: &BTreeMap<String, Mask>) -> Result<()> {
+        let missing = missing_from(&self.masks, masks);
+        let unknown = missing_from(masks, &self.masks);
+        if !missing.is_empty() || !unknown.is_empty() {
+            return Err(Error::RestoreNames { missing, unknown });
+        }
+        for (name, mask) in &self.masks {
+            let (expected, got) = (mask.len(), masks[name].len());
+            if expected != got {
+                return Err(Error::RestoreLength { name: name.clone(), expected, got });
+            }
+        }
+        Ok(())
+    }
+
+    /// Does one step of the schedule; none if there is no schedule.
+    pub(crate) fn advance(&mut self) -> Option<Update> {
+        self.schedule.advance()
+    }
+
+    pub(crate) fn ranks_by_magnitude(&self) -> bool {
+        self.criterion.is_none()
+    }
+
+    pub(crate) fn set_masks(&mut self, masks: BTreeMap<String, Mask>) {
+        self.masks = masks;
+    }
+
+    pub(crate) fn set_thresholds(&mut self, together: Option<f64>, by_name: BTreeMap<String, f64>) {
+        (self.threshold, self.thresholds) = (together, by_name);
     }
 
     fn reset_masks(&mut self) -> Result<()> {

@@ -84,10 +84,14 @@ pub enum Error {
 
     /// A GPU was asked for and this build has none.
     #[error(
-        "train.use_gpu is true but this build has no CUDA support: pass --use_gpu False, or leave it out \
-         to train on the CPU"
+        "a GPU is asked for but this binary was built without CUDA: build it with --features cuda, \
+         or train on the CPU (--device cpu)"
     )]
     NoCuda,
+
+    /// A device, or what it was told to do, failed.
+    #[error(transparent)]
+    Device(#[from] sparse_kernels::cuda::Error),
 
     /// Soft targets are wanted and no weights are named to take them from.
     #[error(

@@ -7,7 +7,6 @@ use crate::predictions::Prediction;
 use crate::stop::StopFlag;
 use candle_core::{DType, Device, Tensor};
 use sparse_data::{Batch, Dataset, Loader, LoaderConfig};
-use sparse_mobilenet::{MobileNet, Mode};
 use sparse_ops::cross_entropy;
 use std::sync::Arc;
 
@@ -33,13 +32,13 @@ pub struct Feed {
     pub workers: usize,
 }
 
-/// Tests `model` on every image of `dataset`; images that cannot be used are left out. What the model says of each is in
+/// Tests what gives `scores` (`[N, C, H, W]` → `[N, classes]`) on every image of `dataset`; images that cannot be used are left out. What the model says of each is in
 /// the order of the data set, and numbered by it without those left out.
 ///
 /// # Errors
 /// What reading an image or an operation reports; [`Error::Stopped`] if a signal asked to stop.
 pub fn evaluate(
-    model: &MobileNet,
+    mut scores: impl FnMut(&Tensor) -> Result<Tensor>,
     dataset: Arc<dyn Dataset>,
     feed: Feed,
     stop: &StopFlag,
@@ -55,12 +54,12 @@ pub fn evaluate(
         if batch.labels.is_empty() {
             continue;
         }
-        let logits = model.forward(&images_of(&batch)?, Mode::Eval)?;
+        let logits = scores(&images_of(&batch)?)?;
         let mean = cross_entropy(&logits, &batch.labels, 0.0)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         loss += mean * batch.labels.len() as f64;
-        let scores = scores_of(&logits)?;
-        accuracy.add(&scores, &batch.labels);
-        for (row, &label) in scores.chunks_exact(logits.dims()[1]).zip(&batch.labels) {
+        let rows = scores_of(&logits)?;
+        accuracy.add(&rows, &batch.labels);
+        for (row, &label) in rows.chunks_exact(logits.dims()[1]).zip(&batch.labels) {
             predictions.push(Prediction::of(predictions.len() as u64, label, row));
         }
         observer.evaluating(batch.number + 1, batches);

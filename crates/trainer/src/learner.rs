@@ -2,12 +2,16 @@
 
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
+use crate::evaluate::scores_of;
+use crate::metrics::Accuracy;
+use crate::on_device::{DeviceLearner, DeviceRule, HostBatch, HostState, OnDevice};
 use crate::recipe::Recipe;
 use crate::teacher::Teacher;
-use candle_core::{DType, Tensor};
-use sparse_mobilenet::{LayerPaths, Loss, Masks, MobileNet, Precision, Targets, Times, TrainPass};
+use candle_core::{DType, Storage, Tensor};
+use sparse_kernels::cuda::Queue;
+use sparse_mobilenet::{LayerPaths, Loss, Masks, MobileNet, Mode, Precision, Targets, Times, TrainPass};
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
-use sparse_prune::{GradientMode, Pruner, PrunerConfig, StepReport};
+use sparse_prune::{GradientMode, Pruner, PrunerConfig};
 use std::time::{Duration, Instant};
 
 /// The model with its optimizer and its pruner.
@@ -21,6 +25,18 @@ pub struct Learner {
     label_smoothing: f64,
     teacher: Option<Teacher>,
     times: StepTimes,
+    last: Option<LastStep>,
+    precision: Precision,
+    device: Option<Box<dyn OnDevice>>,
+    /// Whether the device went on from what the host holds.
+    ahead: bool,
+}
+
+/// What the last step on the host found.
+struct LastStep {
+    loss: f64,
+    logits: Tensor,
+    labels: Vec<u32>,
 }
 
 /// Where the time of steps goes, summed over them.
@@ -51,15 +67,23 @@ pub struct LearnerConfig {
     pub pruner: Option<PrunerConfig>,
 }
 
-/// What one step did.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// Mean loss of the batch before the update.
+/// What a step found of its batch, before the update.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepResults {
+    /// Mean loss.
     pub loss: f64,
-    /// Class scores of the batch, `[N, classes]`.
-    pub logits: Tensor,
-    /// What the pruner did; `None` in a dense run.
-    pub pruned: Option<StepReport>,
+    /// Fraction whose label ranks first.
+    pub top1: f64,
+    /// Fraction whose label ranks among the first five.
+    pub top5: f64,
+}
+
+impl LearnerConfig {
+    /// For a network that only gives scores.
+    pub(crate) fn dense(precision: Precision) -> Self {
+        let sgd = SgdConfig { momentum: 0.0, l2_decay: 0.0, clip_norm: None };
+        Self { sgd, label_smoothing: 0.0, precision, pruner: None }
+    }
 }
 
 impl Learner {
@@ -75,7 +99,20 @@ impl Learner {
         let pass = TrainPass::new(&model, config.precision)?;
         let times = StepTimes::default();
         let label_smoothing = config.label_smoothing;
-        Ok(Self { model, optimizer, pruner, pass, prunes, label_smoothing, teacher: None, times })
+        Ok(Self {
+            model,
+            optimizer,
+            pruner,
+            pass,
+            prunes,
+            label_smoothing,
+            teacher: None,
+            times,
+            last: None,
+            precision: config.precision,
+            device: None,
+            ahead: false,
+        })
     }
 
     /// The same learner, which learns from a teacher as well; `None` takes the teacher away.
@@ -119,13 +156,43 @@ impl Learner {
         self.prunes
     }
 
+    /// Computes on a device from here on, with what the host holds now; `sparse_from` is the share of pruned weights from which pointwise
+    /// layers leave their zeros out there, a fraction.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn move_to<Q: Queue + 'static>(&mut self, queue: Q, sparse_from: f64) -> Result<()> {
+        let host = HostState { model: &self.model, optimizer: &self.optimizer, pruner: &mut self.pruner };
+        let teacher = self.teacher.as_ref().map(Teacher::for_device);
+        let learner = DeviceLearner::new(queue, host, self.precision, teacher, sparse_from)?;
+        self.device = Some(Box::new(learner));
+        Ok(())
+    }
+
+    /// Brings the state of a device to the host, where everything but [`Learner::step`], its results and
+    /// [`Learner::scores`] reads it.
+    ///
+    /// # Errors
+    /// What the device reports; [`Error::WeightNotFinite`] naming the variable.
+    pub fn settle(&mut self) -> Result<()> {
+        if let Some(device) = self.device.as_ref().filter(|_| self.ahead) {
+            let host = HostState { model: &self.model, optimizer: &self.optimizer, pruner: &mut self.pruner };
+            device.fetch(host)?;
+            self.ahead = false;
+        }
+        Ok(())
+    }
+
     /// One update on one batch: weights × mask → forward → backward → momentum SGD → masks anew.
     ///
     /// Shapes: `images: [N, C, H, W]`, `labels: [N]`.
     ///
     /// # Errors
     /// [`Error::LossNotFinite`] before the weights are touched, or what an operation reports.
-    pub fn step(&mut self, images: &Tensor, labels: &[u32], learning_rate: f64) -> Result<Step> {
+    pub fn step(&mut self, images: &Tensor, labels: &[u32], learning_rate: f64) -> Result<()> {
+        if self.device.is_some() {
+            return self.device_step(images, labels, learning_rate);
+        }
         let start = Instant::now();
         self.enforce()?;
         self.times.enforce += start.elapsed();
@@ -148,9 +215,56 @@ impl Learner {
         })?;
         self.times.optimizer += start.elapsed();
         let start = Instant::now();
-        let pruned = if self.prunes { Some(self.pruner.step()?) } else { None };
+        if self.prunes {
+            self.pruner.step()?;
+        }
         self.times.pruner += start.elapsed();
-        Ok(Step { loss, logits, pruned })
+        self.last = Some(LastStep { loss, logits, labels: labels.to_vec() });
+        Ok(())
+    }
+
+    fn device_step(&mut self, images: &Tensor, labels: &[u32], learning_rate: f64) -> Result<()> {
+        let rule = DeviceRule {
+            learning_rate,
+            sgd: self.optimizer.config(),
+            label_smoothing: self.label_smoothing,
+            masked: self.masks_gradient(),
+            hold_pruned: !self.pruner.regrow(),
+        };
+        self.ahead = true;
+        let (model, pruner) = (&self.model, self.prunes.then_some(&mut self.pruner));
+        let Some(device) = &mut self.device else { return Ok(()) };
+        with_batch(images, labels, |batch| device.step(batch, rule, model, pruner))
+    }
+
+    /// What the last step found; on a device, waits for it. Nothing before the first step.
+    ///
+    /// # Errors
+    /// [`Error::LossNotFinite`] where only a device knew, or what it reports.
+    pub fn results(&self) -> Result<StepResults> {
+        if let Some(device) = &self.device {
+            return device.results();
+        }
+        let Some(LastStep { loss, logits, labels }) = &self.last else { return Ok(StepResults::default()) };
+        let mut accuracy = Accuracy::default();
+        accuracy.add(&scores_of(logits)?, labels);
+        Ok(StepResults { loss: *loss, top1: accuracy.top1(), top5: accuracy.top5() })
+    }
+
+    /// Class scores of images by the running statistics, `[N, classes]`; pruned weights count as zero.
+    ///
+    /// Shapes: `images: [N, C, H, W]`.
+    ///
+    /// # Errors
+    /// What an operation reports.
+    pub fn scores(&mut self, images: &Tensor) -> Result<Tensor> {
+        let Some(device) = &mut self.device else {
+            self.enforce()?;
+            return Ok(self.model.forward(images, Mode::Eval)?);
+        };
+        let labels = vec![0; images.dim(0)?];
+        let scores = with_batch(images, &labels, |batch| device.scores(batch))?;
+        Ok(Tensor::from_vec(scores, (labels.len(), self.model.config().classes), images.device())?)
     }
 
     /// Whether pruned weights get no gradient.
@@ -176,10 +290,15 @@ impl Learner {
     /// # Errors
     /// What an operation reports.
     pub fn average_statistics(&mut self, images: &Tensor, labels: &[u32], seen: usize) -> Result<()> {
+        let keep = seen as f64 / (seen + 1) as f64;
+        if let Some(device) = &mut self.device {
+            self.ahead = true;
+            return with_batch(images, labels, |batch| device.average_statistics(batch, keep));
+        }
         self.enforce()?;
         self.tell_masks();
         let momentum = self.model.config().bn_momentum;
-        self.model.set_bn_momentum(seen as f64 / (seen + 1) as f64);
+        self.model.set_bn_momentum(keep);
         let passed = self.pass.forward(&self.model, images, labels, 0.0);
         self.model.set_bn_momentum(momentum);
         passed?;
@@ -221,4 +340,14 @@ impl Learner {
         }
         Ok(())
     }
+}
+
+/// Images on the host as numbers in a row.
+fn with_batch<T>(images: &Tensor, labels: &[u32], work: impl FnOnce(HostBatch<'_>) -> Result<T>) -> Result<T> {
+    let (_, _, height, width) = images.dims4()?;
+    let images = images.contiguous()?;
+    let (storage, layout) = images.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else { return Err(candle_core::Error::msg("images on the host").into()) };
+    let images = &storage.as_slice::<f32>()?[layout.start_offset()..][..layout.shape().elem_count()];
+    work(HostBatch { images, labels, size: [height, width] })
 }

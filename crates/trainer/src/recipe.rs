@@ -13,7 +13,7 @@ use std::path::Path;
 pub struct Recipe(BTreeMap<String, Value>);
 
 /// Settings that do not change the weights.
-const NOT_IN_RECIPE: [&str; 15] = [
+const NOT_IN_RECIPE: [&str; 17] = [
     "data.path",
     "data.format",
     "data.train_files",
@@ -27,6 +27,8 @@ const NOT_IN_RECIPE: [&str; 15] = [
     "train.model_period",
     "train.teacher",
     "train.use_gpu",
+    "train.device",
+    "train.gpu_sparse_from",
     "train.threads",
     "checkpoint",
 ];

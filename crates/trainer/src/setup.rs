@@ -4,7 +4,7 @@ use crate::checkpoint::{Checkpoint, Store};
 use crate::config::{self, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig};
 use crate::error::Result;
 use crate::learner::{Learner, LearnerConfig};
-use crate::plan::TrainPlan;
+use crate::plan::{DeviceChoice, TrainPlan};
 use crate::pretrained::Pretrained;
 use crate::teacher::Teacher;
 use candle_core::{DType, Device};
@@ -49,6 +49,7 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<Started> 
         let mut learner = new_learner(plan, build_model(&plan.config, plan.data.image_shape[0])?, 0)?;
         checkpoint.recipe.check_resume(&learner.recipe(&plan.config), &folder)?;
         checkpoint.restore(&mut learner, &folder)?;
+        place(&mut learner, plan.device, &plan.config)?;
         tracing::info!("resumed from {} ({step} of {} steps done)", folder.display(), plan.total_steps);
         return Ok(Started { learner, step, resumed: true });
     }
@@ -64,7 +65,23 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<Started> 
             tracing::info!("no checkpoint of epoch {epoch}: going on from those weights with zero momentum");
         }
     }
-    Ok(Started { learner: new_learner(plan, model, step)?, step, resumed: false })
+    let mut learner = new_learner(plan, model, step)?;
+    place(&mut learner, plan.device, &plan.config)?;
+    Ok(Started { learner, step, resumed: false })
+}
+
+/// Moves a learner to where it is to compute.
+#[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "there is only the host"))]
+pub(crate) fn place(learner: &mut Learner, device: DeviceChoice, config: &TrainConfig) -> Result<()> {
+    let DeviceChoice::Cuda { ordinal, .. } = device else { return Ok(()) };
+    #[cfg(feature = "cuda")]
+    {
+        let stream = sparse_kernels::cuda::Stream::new(ordinal)?;
+        tracing::info!("computing on CUDA device {ordinal}: {}", stream.device_name()?);
+        learner.move_to(stream, config.train.gpu_sparse_from)
+    }
+    #[cfg(not(feature = "cuda"))]
+    Err(crate::error::Error::NoCuda)
 }
 
 /// The checkpoint to go on from; `None` starts from initial or pretrained weights.

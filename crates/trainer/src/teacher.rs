@@ -2,6 +2,7 @@
 
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
+use crate::on_device::DeviceTeacher;
 use crate::plan::TrainPlan;
 use crate::pretrained::{Head, Pretrained};
 use crate::weights::{checksum, to_tensors};
@@ -52,6 +53,11 @@ impl Teacher {
     /// CRC-32 of its names and weights.
     pub fn checksum(&self) -> u32 {
         self.checksum
+    }
+
+    /// What of it goes to a device.
+    pub(crate) fn for_device(&self) -> DeviceTeacher<'_> {
+        DeviceTeacher { model: &self.model, temperature: self.temperature, weight: self.weight }
     }
 
     /// What it says of a batch, with its running statistics.

@@ -5,14 +5,17 @@ use crate::config::TrainConfig;
 use crate::datasets::open_split;
 use crate::error::{Error, Result};
 use crate::evaluate::evaluate;
+use crate::learner::{Learner, LearnerConfig};
 use crate::observer::Observer;
 use crate::outcome::TestReport;
 use crate::predictions::{OTHER_PREDICTIONS_FILE, PREDICTIONS_FILE};
 use crate::pretrained::{Head, Pretrained};
 use crate::run_folder::{RunFolder, TEST};
-use crate::setup::build_model;
+use crate::plan::DeviceChoice;
+use crate::setup::{build_model, place, storage};
 use crate::stop::StopFlag;
 use crate::train::feed;
+use candle_core::Tensor;
 use sparse_data::Split;
 use sparse_prune::{Mode, Pruner, PrunerConfig};
 use std::path::Path;
@@ -38,10 +41,13 @@ pub fn test(
     }
     tracing::info!("testing {} on {} images, {head}", file.display(), dataset.len());
     let folder = RunFolder::open(&config.train.model_path)?;
-    let evaluation = evaluate(&model, dataset.clone(), feed(config), stop, observer);
+    let mut learner = Learner::new(model, LearnerConfig::dense(storage(config.train.precision)))?;
+    place(&mut learner, DeviceChoice::for_config(&config.train)?, config)?;
+    let scores = |images: &Tensor| learner.scores(images);
+    let evaluation = evaluate(scores, dataset.clone(), feed(config), stop, observer);
     bad_images::list_and_warn(&folder, "test", &*dataset, "left out")?;
     let (evaluation, predictions) = evaluation?;
-    let pruner = Pruner::new(&model.var_map(), PrunerConfig::new(Mode::Threshold(0.0)))?;
+    let pruner = Pruner::new(&learner.model().var_map(), PrunerConfig::new(Mode::Threshold(0.0)))?;
     let report = TestReport {
         top1: evaluation.top1,
         top5: evaluation.top5,

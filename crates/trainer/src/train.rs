@@ -5,9 +5,8 @@ use crate::checkpoint::Store;
 use crate::config::{PruningMode, TrainConfig};
 use crate::datasets::Datasets;
 use crate::error::{Error, Result};
-use crate::evaluate::{Evaluation, Feed, evaluate, images_of, scores_of};
-use crate::learner::{Learner, Step};
-use crate::metrics::Accuracy;
+use crate::evaluate::{Evaluation, Feed, evaluate, images_of};
+use crate::learner::{Learner, StepResults};
 use crate::observer::{EvaluationRecord, LogRecord, Observer};
 use crate::outcome::{Outcome, Summary, write_weights};
 use crate::plan::TrainPlan;
@@ -17,7 +16,8 @@ use crate::run_folder::RunFolder;
 use crate::setup::{Start, Started, start_learner};
 use crate::stop::StopFlag;
 use crate::weights::WEIGHTS_FILE;
-use sparse_data::{Batch, Loader, LoaderConfig, Order};
+use candle_core::Tensor;
+use sparse_data::{Loader, LoaderConfig, Order};
 use std::time::{Duration, Instant};
 
 /// Below this fraction of zeros a threshold is taken to be a mistake.
@@ -60,7 +60,6 @@ pub fn train(
         step,
         clock,
         stop,
-        threshold: None,
         tested: None,
         recalibrated: false,
     };
@@ -125,8 +124,6 @@ struct Run<'a> {
     step: usize,
     clock: Clock,
     stop: &'a StopFlag,
-    /// The threshold of the last step.
-    threshold: Option<f64>,
     /// The last evaluation.
     tested: Option<Tested>,
     /// Whether batch norm was estimated anew, at least in part.
@@ -154,6 +151,7 @@ impl Run<'_> {
             self.epoch(observer)?;
             self.end_of_epoch(observer)?;
         }
+        self.settle()?;
         write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
         let tested = self.test(observer)?;
         let predictions = self.tested.iter().flat_map(|tested| tested.predictions.as_slice());
@@ -173,11 +171,14 @@ impl Run<'_> {
             let batch = batch?;
             let images = images_of(&batch)?;
             let lr = self.plan.lr.at(self.step);
-            let step = self.learner.step(&images, &batch.labels, lr).map_err(|error| self.diverged(error))?;
+            self.learner.step(&images, &batch.labels, lr).map_err(|error| self.diverged(error))?;
             self.step += 1;
+            // What a device does is over when its results are there.
+            let results = self.is_log_due().then(|| self.learner.results()).transpose();
             self.clock.add(begin.elapsed(), loader.waited() - waited);
-            self.threshold = step.pruned.and_then(|pruned| pruned.threshold);
-            self.log_if_due(&step, &batch, lr, observer)?;
+            if let Some(results) = results.map_err(|error| self.diverged(error))? {
+                self.log(results, batch.labels.len(), lr, observer)?;
+            }
             observer.step(self.step, self.plan.total_steps);
             if let Some(signal) = self.stop.signal() {
                 return Err(Error::Stopped { signal });
@@ -197,6 +198,7 @@ impl Run<'_> {
             if last {
                 self.recalibrate()?;
             }
+            self.settle()?;
             write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
         }
         self.test_if_due(observer)
@@ -227,7 +229,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn save_checkpoint(&self) -> Result<()> {
+    /// Brings what a device holds to the host; weights that are not finite end the run.
+    fn settle(&mut self) -> Result<()> {
+        self.learner.settle().map_err(|error| self.diverged(error))
+    }
+
+    fn save_checkpoint(&mut self) -> Result<()> {
+        self.settle()?;
         self.learner.enforce()?;
         self.learner.check_finite().map_err(|error| self.diverged(error))?;
         self.store.save(&self.learner, &self.plan.config, self.step)
@@ -238,10 +246,11 @@ impl Run<'_> {
         if let Some(tested) = self.tested.as_ref().filter(|tested| tested.step == self.step) {
             return Ok(tested.evaluation);
         }
+        self.settle()?;
         self.learner.enforce()?;
-        let feed = feed(&self.plan.config);
-        let (evaluation, predictions) =
-            evaluate(self.learner.model(), self.datasets.test.clone(), feed, self.stop, observer)?;
+        let (feed, dataset) = (feed(&self.plan.config), self.datasets.test.clone());
+        let scores = |images: &Tensor| self.learner.scores(images);
+        let (evaluation, predictions) = evaluate(scores, dataset, feed, self.stop, observer)?;
         bad_images::list_and_warn(&self.folder, "test", &*self.datasets.test, "left out")?;
         let sparsity = self.learner.pruner().sparsity()?;
         let record = EvaluationRecord::new(self.step, self.plan.epoch(self.step), evaluation, sparsity);
@@ -253,30 +262,31 @@ impl Run<'_> {
         Ok(evaluation)
     }
 
-    fn log_if_due(&mut self, step: &Step, batch: &Batch, lr: f64, observer: &mut dyn Observer) -> Result<()> {
-        let due = self.step == 1 || self.step == self.plan.total_steps;
-        if !due && !self.step.is_multiple_of(self.plan.config.train.log_period) {
-            return Ok(());
-        }
+    fn is_log_due(&self) -> bool {
+        let edge = self.step == 1 || self.step == self.plan.total_steps;
+        edge || self.step.is_multiple_of(self.plan.config.train.log_period)
+    }
+
+    fn log(&mut self, results: StepResults, images: usize, lr: f64, observer: &mut dyn Observer) -> Result<()> {
+        let StepResults { loss, top1, top5 } = results;
+        self.settle()?;
         let sparsity_before = self.learner.pruner().total_sparse()?;
         self.learner.enforce()?;
         let sparsity = self.learner.pruner().sparsity()?;
         if self.step == 1 {
             self.warn_of_a_low_threshold()?;
         }
-        let mut accuracy = Accuracy::default();
-        accuracy.add(&scores_of(&step.logits)?, &batch.labels);
         let record = LogRecord {
             step: self.step,
             epoch: self.plan.epoch(self.step - 1),
-            loss: step.loss,
+            loss,
             lr,
-            top1: accuracy.top1(),
-            top5: accuracy.top5(),
+            top1,
+            top5,
             sparsity,
             sparsity_before,
-            threshold: self.threshold,
-            images_per_second: rate(self.clock.window_steps * batch.labels.len(), self.clock.window),
+            threshold: self.learner.pruner().threshold(),
+            images_per_second: rate(self.clock.window_steps * images, self.clock.window),
             data_wait_seconds: self.clock.window_wait.as_secs_f64(),
         };
         self.clock.close_window();
@@ -328,7 +338,7 @@ impl Run<'_> {
             loss: tested.loss,
             images: tested.images,
             sparsity: self.learner.pruner().sparsity()?,
-            threshold: self.threshold.or_else(|| self.last_threshold()),
+            threshold: self.last_threshold(),
             epochs: self.plan.epoch(self.step),
             steps: self.step,
             images_per_second: rate(images, self.clock.total),
@@ -337,7 +347,7 @@ impl Run<'_> {
         })
     }
 
-    /// The threshold of a restored pruner, if it is one for all layers.
+    /// The pruner's threshold, if it is one for all layers.
     fn last_threshold(&self) -> Option<f64> {
         let mut thresholds = self.learner.pruner().thresholds().values();
         let first = *thresholds.next()?;

@@ -94,6 +94,12 @@ pub(super) struct TrainFlags {
     /// Train on a GPU, true or false [default: if there is one]
     #[arg(long, value_name = "BOOL", value_parser = boolean)]
     use_gpu: Option<bool>,
+    /// Where to compute: cpu, cuda or cuda:N [default: as --use_gpu says]
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU, a fraction [default: 1, never]
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    gpu_sparse_from: Option<f64>,
     /// Compute threads [default: cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     threads: Option<i64>,
@@ -137,6 +143,8 @@ impl TrainFlags {
             .flag("train.model_period", self.model_period)
             .flag("train.seed", self.seed)
             .flag("train.use_gpu", self.use_gpu)
+            .flag("train.device", self.device)
+            .flag("train.gpu_sparse_from", self.gpu_sparse_from)
             .flag("train.threads", self.threads)
             .flag("train.precision", self.precision)
             .flag("train.ce_test", self.ce_test)

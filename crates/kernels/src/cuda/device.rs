@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use super::copies::Copies;
 use super::ptx::module_source;
 use super::{Error, Launch, Memory, Product, Queue, Result, Slice, blas};
 use cudarc::cublas::CudaBlas;
@@ -10,6 +11,7 @@ use cudarc::nvrtc::Ptx;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Oldest compute capability of the kernels.
@@ -22,6 +24,9 @@ pub struct Stream {
     functions: Mutex<HashMap<String, CudaFunction>>,
     /// The library is looked for at the first product.
     blas: OnceLock<CudaBlas>,
+    copies: Mutex<Option<Copies>>,
+    /// Whether memory was given out since the last copy beside the work: it is the work's stream that zeroes it.
+    allocated: AtomicBool,
 }
 
 /// Memory of a device.
@@ -65,7 +70,14 @@ impl Stream {
 
     /// A queue on a stream that is there already.
     pub fn on(stream: Arc<CudaStream>) -> Self {
-        Self { stream, modules: Mutex::default(), functions: Mutex::default(), blas: OnceLock::new() }
+        Self {
+            stream,
+            modules: Mutex::default(),
+            functions: Mutex::default(),
+            blas: OnceLock::new(),
+            copies: Mutex::default(),
+            allocated: AtomicBool::new(false),
+        }
     }
 
     /// The stream itself.
@@ -133,6 +145,7 @@ impl Queue for Stream {
     fn allocate(&self, bytes: usize) -> Result<DeviceMemory> {
         let full = |error: cudarc::driver::DriverError| Error::Memory { bytes, reason: error.to_string() };
         let slice = self.stream.alloc_zeros::<u8>(bytes.max(1)).map_err(full)?;
+        self.allocated.store(true, Ordering::Relaxed);
         let address = slice.device_ptr(&self.stream).0;
         Ok(DeviceMemory { slice, address })
     }
@@ -146,6 +159,21 @@ impl Queue for Stream {
         // SAFETY: the lengths agree. From memory that is not pinned the driver copies before it returns.
         unsafe { result::memcpy_htod_async(to.address(), from, self.stream.cu_stream()) }
             .map_err(failed("a copy to it"))
+    }
+
+    fn write_aside(&self, from: [&[u8]; 2], to: Slice<'_>) -> Result<()> {
+        assert_eq!(from[0].len() + from[1].len(), to.bytes(), "bytes of a copy");
+        if to.bytes() == 0 {
+            return Ok(());
+        }
+        let mut copies = lock(&self.copies);
+        let all = self.allocated.swap(false, Ordering::Relaxed);
+        let made = match copies.take() {
+            Some(there) => Ok(there),
+            None => Copies::new(&self.stream),
+        };
+        let put = made.and_then(|made| copies.insert(made).put(&self.stream, from, to, all));
+        put.map_err(failed("a copy to it"))
     }
 
     fn read(&self, from: Slice<'_>, to: &mut [u8]) -> Result<()> {

@@ -7,6 +7,8 @@ pub mod batch_norm;
 #[cfg(feature = "cuda")]
 mod blas;
 pub mod chunks;
+#[cfg(feature = "cuda")]
+mod copies;
 pub mod cross_entropy;
 pub mod depthwise;
 #[cfg(feature = "cuda")]

@@ -22,6 +22,14 @@ pub trait Queue {
     /// The driver's.
     fn write(&self, from: &[u8], to: Slice<'_>) -> Result<()>;
 
+    /// Copies `from`, one behind the other, to the device while it works on what was queued before; what is queued later finds them there.
+    /// `from` may be changed once it returns. Work queued since the last call of this function must not use `to`: two places, filled in
+    /// turn, do.
+    ///
+    /// # Errors
+    /// The driver's.
+    fn write_aside(&self, from: [&[u8]; 2], to: Slice<'_>) -> Result<()>;
+
     /// Copies from the device, and waits for all work queued before.
     ///
     /// # Errors

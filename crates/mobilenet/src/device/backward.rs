@@ -17,11 +17,10 @@ impl<M: Memory> DevicePass<M> {
         &mut self,
         queue: &Q,
         parameters: &DeviceParameters<M>,
-        size: [usize; 2],
     ) -> Result<()> {
         self.head_backward(queue, parameters)?;
         for index in (0..self.layers.len()).rev() {
-            let before = if index == 0 { size } else { self.layers[index - 1].size };
+            let before = if index == 0 { self.size } else { self.layers[index - 1].size };
             match self.layers[index].layer.kind {
                 ConvKind::Stem => self.stem_backward(queue, parameters, before)?,
                 ConvKind::Depthwise => self.depthwise_backward(queue, parameters, index, before)?,

@@ -1,7 +1,8 @@
 //! The forward pass.
 
 use super::DeviceParameters;
-use super::pass::{Batch, DevicePass};
+use super::feed::Fed;
+use super::pass::{DevicePass, DeviceTargets};
 use crate::{ConvKind, HEAD_BIAS, HEAD_WEIGHT, Mode, Result};
 use sparse_kernels::cuda::batch_norm::{self, Form, Parameters, Reading};
 use sparse_kernels::cuda::pool::{self, Dims as PoolDims};
@@ -17,38 +18,28 @@ impl<M: Memory> DevicePass<M> {
     /// The queue's.
     ///
     /// # Panics
-    /// If the sizes of the batch do not fit together, or a label is no class: a fault of the caller.
+    /// If the images have not so many channels, or a label is no class: a fault of the caller.
     pub fn forward<Q: Queue<Memory = M>>(
         &mut self,
         queue: &Q,
         parameters: &DeviceParameters<M>,
-        batch: Batch<'_>,
+        fed: Fed<'_>,
+        targets: DeviceTargets<'_>,
         mode: Mode,
     ) -> Result<()> {
-        let images = batch.labels.len();
-        let pixels = self.config.channels * batch.size[0] * batch.size[1];
-        assert_eq!(batch.images.len(), images * pixels, "numbers of {images} images");
-        assert!(
-            batch.labels.iter().all(|&label| (label as usize) < parameters.classes()),
-            "a label is no class"
-        );
-        self.resize(queue, parameters, images, batch.size)?;
-        queue.write(bytemuck::cast_slice(batch.images), self.images.slice())?;
-        queue.write(bytemuck::cast_slice(batch.labels), self.head.labels.slice())?;
-        layout::batch_innermost(
-            queue,
-            [self.images.slice(), self.x.slice()],
-            [images, pixels],
-            self.element,
-        )?;
+        let pixels = self.config.channels * fed.size[0] * fed.size[1];
+        assert_eq!(fed.images.bytes(), fed.count * pixels * size_of::<f32>(), "bytes of {} images", fed.count);
+        assert!((fed.highest as usize) < parameters.classes(), "label {} is no class", fed.highest);
+        self.resize(queue, parameters, fed.count, fed.size)?;
+        layout::batch_innermost(queue, [fed.images, self.x.slice()], [fed.count, pixels], self.element)?;
         self.narrow_weights(queue, parameters)?;
-        let mut before = batch.size;
+        let mut before = fed.size;
         for index in 0..self.layers.len() {
             self.convolve(queue, parameters, index, before, mode)?;
             before = self.layers[index].size;
         }
         self.classify(queue, parameters)?;
-        self.lose(queue, batch, mode)
+        self.lose(queue, fed.labels, targets, mode)
     }
 
     /// One convolution, its statistics and its coefficients; `before` is the size of its input.
@@ -133,20 +124,18 @@ impl<M: Memory> DevicePass<M> {
         Ok(cross_entropy::add_bias(queue, [logits, bias], [self.batch, classes])?)
     }
 
-    fn lose<Q: Queue<Memory = M>>(&self, queue: &Q, batch: Batch<'_>, mode: Mode) -> Result<()> {
+    fn lose<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        labels: Slice<'_>,
+        targets: DeviceTargets<'_>,
+        mode: Mode,
+    ) -> Result<()> {
         let head = &self.head;
         let logits = head.logits.slice();
         let classes = logits.bytes() / size_of::<f32>() / self.batch;
-        let soft = match batch.soft {
-            None => None,
-            Some((scores, temperature, share)) => {
-                assert_eq!(scores.len(), self.batch * classes, "scores of the teacher");
-                queue.write(bytemuck::cast_slice(scores), head.teacher.slice())?;
-                Some((head.teacher.slice(), temperature, share))
-            }
-        };
-        let targets =
-            cross_entropy::Targets { labels: head.labels.slice(), smoothing: batch.label_smoothing, soft };
+        let soft = targets.soft.map(|soft| (soft.logits, soft.temperature, soft.weight));
+        let targets = cross_entropy::Targets { labels, smoothing: targets.label_smoothing, soft };
         let dlogits = (mode == Mode::Train).then(|| head.dlogits.slice());
         let into = [head.results.slice(), head.scalars.slice()];
         Ok(cross_entropy::forward(queue, logits, targets, dlogits, into, [self.batch, classes])?)

@@ -5,10 +5,12 @@
 //! batch, when they are asked for. The queue decides where it runs: a CUDA device, or in tests the same kernels on the CPU.
 
 mod backward;
+mod feed;
 mod forward;
 mod parameters;
 mod pass;
 mod room;
 
+pub use feed::{Fed, Feed};
 pub use parameters::DeviceParameters;
-pub use pass::{Batch, BatchResults, DevicePass};
+pub use pass::{BatchResults, DevicePass, DeviceSoftTargets, DeviceTargets};

@@ -14,8 +14,9 @@ pub struct DevicePass<M> {
     pub(super) element: Element,
     pub(super) layers: Vec<DeviceLayer<M>>,
     pub(super) batch: usize,
-    /// Images as they come, `[N, C, H, W]`, and with the batch innermost.
-    pub(super) images: Room<M>,
+    /// Height and width of the images.
+    pub(super) size: [usize; 2],
+    /// The images with the batch innermost.
     pub(super) x: Room<M>,
     /// Input of a product, normalised; gradient to its output.
     pub(super) normalised: Room<M>,
@@ -30,12 +31,10 @@ pub struct DevicePass<M> {
 
 /// What the head keeps; all f32.
 pub(super) struct Head<M> {
-    pub(super) labels: Room<M>,
     pub(super) features: Room<M>,
     pub(super) logits: Room<M>,
     pub(super) dlogits: Room<M>,
     pub(super) dfeatures: Room<M>,
-    pub(super) teacher: Room<M>,
     pub(super) results: Room<M>,
     pub(super) scalars: Room<M>,
 }
@@ -52,19 +51,24 @@ pub(super) struct DeviceLayer<M> {
     pub(super) patterns: Option<[Pattern<M>; 2]>,
 }
 
-/// A batch on the host.
-#[derive(Clone, Copy, Debug)]
-pub struct Batch<'a> {
-    /// `[N, C, H, W]`.
-    pub images: &'a [f32],
-    /// One class per image.
-    pub labels: &'a [u32],
-    /// Height and width.
-    pub size: [usize; 2],
+/// What a batch is to learn beside its labels.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeviceTargets<'a> {
     /// ε of label smoothing, fraction; 0 = off.
     pub label_smoothing: f64,
-    /// A teacher's scores `[N, classes]`, the temperature, and the share of the soft targets, a fraction.
-    pub soft: Option<(&'a [f32], f64, f64)>,
+    /// A teacher's scores.
+    pub soft: Option<DeviceSoftTargets<'a>>,
+}
+
+/// Scores of a teacher, on the device.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceSoftTargets<'a> {
+    /// f32, `[N, classes]`.
+    pub logits: Slice<'a>,
+    /// Divides the scores of both.
+    pub temperature: f64,
+    /// Their share of the loss, fraction.
+    pub weight: f64,
 }
 
 /// What was found of a batch.
@@ -90,12 +94,10 @@ impl<M: Memory> DevicePass<M> {
         };
         let layers = layers(&config)?.into_iter().map(DeviceLayer::new).collect();
         let head = Head {
-            labels: Room::default(),
             features: Room::default(),
             logits: Room::default(),
             dlogits: Room::default(),
             dfeatures: Room::default(),
-            teacher: Room::default(),
             results: Room::default(),
             scalars: Room::default(),
         };
@@ -104,7 +106,7 @@ impl<M: Memory> DevicePass<M> {
             element,
             layers,
             batch: 0,
-            images: Room::default(),
+            size: [0; 2],
             x: Room::default(),
             normalised: Room::default(),
             dy: Room::default(),
@@ -154,6 +156,16 @@ impl<M: Memory> DevicePass<M> {
         Ok(BatchResults { loss, first: first as u64, among_five: among_five as u64 })
     }
 
+    /// The scores of the last forward pass on the device, f32, `[N, classes]`.
+    pub fn logits(&self) -> Slice<'_> {
+        self.head.logits.slice()
+    }
+
+    /// How much of its running averages batch norm keeps in the next passes, fraction.
+    pub fn set_bn_momentum(&mut self, momentum: f64) {
+        self.config.bn_momentum = momentum;
+    }
+
     /// The scores of the last forward pass, `[N, classes]`; waits for the device.
     ///
     /// # Errors
@@ -172,8 +184,7 @@ impl<M: Memory> DevicePass<M> {
     ) -> Result<()> {
         let element = self.element.size();
         let image = self.config.channels * size[0] * size[1];
-        self.batch = batch;
-        self.images.resize(queue, batch * image * size_of::<f32>())?;
+        (self.batch, self.size) = (batch, size);
         self.x.resize(queue, batch * image * element)?;
         let (mut before, mut largest, mut inputs, mut outputs) = (size, 0, 0, 0);
         for layer in &mut self.layers {
@@ -303,11 +314,10 @@ impl<M: Memory> Head<M> {
         features: usize,
         classes: usize,
     ) -> Result<()> {
-        self.labels.resize(queue, batch * size_of::<u32>())?;
         for room in [&mut self.features, &mut self.dfeatures] {
             room.resize(queue, batch * features * size_of::<f32>())?;
         }
-        for room in [&mut self.logits, &mut self.dlogits, &mut self.teacher] {
+        for room in [&mut self.logits, &mut self.dlogits] {
             room.resize(queue, batch * classes * size_of::<f32>())?;
         }
         self.results.resize(queue, cross_entropy::results_bytes(batch))?;

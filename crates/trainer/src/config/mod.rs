@@ -27,7 +27,7 @@ pub use model::{Activation, Architecture, ModelSection, Padding};
 pub use prune::{Gradient, ParamsType, PruneSection, PruningMode, PruningStrategy};
 pub use run::{Phase, Resume};
 pub use toml::Value;
-pub use train::{LrStrategy, Precision, TrainSection};
+pub use train::{Gpu, LrStrategy, Precision, TrainSection};
 
 use serde::{Deserialize, Serialize};
 

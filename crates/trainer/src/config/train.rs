@@ -82,6 +82,11 @@ pub struct TrainSection {
     /// Train on a GPU; `None` = use one if there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub use_gpu: Option<bool>,
+    /// "cpu", "cuda" or "cuda:N"; `None` = as `use_gpu` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU, a fraction; 1 = never.
+    pub gpu_sparse_from: f64,
     /// Compute threads; `None` = as many as there are cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
@@ -120,6 +125,8 @@ pub(super) const KEYS: SectionKeys = &[
     ("model_period", "a whole number of epochs, 1 or more"),
     ("seed", "a whole number from 0 to 2^63 - 1"),
     ("use_gpu", "true or false (leave it out to use a GPU if there is one)"),
+    ("device", "\"cpu\", \"cuda\" or \"cuda:N\", in agreement with train.use_gpu (leave it out to go by that)"),
+    ("gpu_sparse_from", "a fraction, at least 0 and at most 1"),
     ("threads", "a whole number, 1 or more (leave it out to use all cores)"),
     ("precision", "\"f32\" or \"bf16\""),
     ("ce_test", "true or false"),
@@ -151,6 +158,8 @@ impl Default for TrainSection {
             model_period: 10,
             seed: 0,
             use_gpu: None,
+            device: None,
+            gpu_sparse_from: 1.0,
             threads: None,
             precision: Precision::F32,
             ce_test: false,
@@ -163,7 +172,38 @@ impl Default for TrainSection {
     }
 }
 
+/// The GPU to compute on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gpu {
+    /// None: the CPU.
+    None,
+    /// The CUDA device of this number.
+    Cuda(usize),
+}
+
+impl Gpu {
+    /// Reads "cpu", "cuda" (the first) or "cuda:N".
+    fn parse(name: &str) -> Option<Self> {
+        match name.strip_prefix("cuda") {
+            _ if name == "cpu" => Some(Self::None),
+            Some("") => Some(Self::Cuda(0)),
+            Some(rest) => rest.strip_prefix(':')?.parse().ok().map(Self::Cuda),
+            None => None,
+        }
+    }
+}
+
 impl TrainSection {
+    /// The GPU that `train.device` and `train.use_gpu` name, from 0; `None` where they leave it open.
+    #[must_use]
+    pub fn gpu(&self) -> Option<Gpu> {
+        match (self.device.as_deref().and_then(Gpu::parse), self.use_gpu) {
+            (Some(gpu), _) => Some(gpu),
+            (None, Some(wanted)) => Some(if wanted { Gpu::Cuda(0) } else { Gpu::None }),
+            (None, None) => None,
+        }
+    }
+
     /// Compute threads to start, 1 or more.
     #[must_use]
     pub fn thread_count(&self) -> usize {
@@ -192,6 +232,10 @@ impl TrainSection {
         require((0.0..=1.0).contains(&self.distill_weight), "train.distill_weight")?;
         let named = |path: &PathBuf| !path.as_os_str().is_empty();
         require(self.teacher.as_ref().is_none_or(named), "train.teacher")?;
+        let gpu = self.device.as_deref().map(Gpu::parse);
+        let agrees = |gpu: Gpu| self.use_gpu.is_none_or(|wanted| wanted == (gpu != Gpu::None));
+        require(gpu.is_none_or(|gpu| gpu.is_some_and(agrees)), "train.device")?;
+        require((0.0..=1.0).contains(&self.gpu_sparse_from), "train.gpu_sparse_from")?;
         require(self.threads.is_none_or(|threads| threads >= 1), "train.threads")
     }
 }
@@ -204,6 +248,17 @@ mod tests {
         let mut section = TrainSection::default();
         change(&mut section);
         section.check().unwrap_err().key
+    }
+
+    #[test]
+    fn the_device_has_the_last_word_on_the_gpu() {
+        let gpu = |device: Option<&str>, use_gpu| {
+            let device = device.map(str::to_owned);
+            TrainSection { device, use_gpu, ..TrainSection::default() }.gpu()
+        };
+        assert_eq!((gpu(None, None), gpu(Some("cpu"), None)), (None, Some(Gpu::None)));
+        assert_eq!((gpu(None, Some(true)), gpu(None, Some(false))), (Some(Gpu::Cuda(0)), Some(Gpu::None)));
+        assert_eq!((gpu(Some("cuda"), None), gpu(Some("cuda:3"), Some(true))), (Some(Gpu::Cuda(0)), Some(Gpu::Cuda(3))));
     }
 
     #[test]
@@ -224,6 +279,14 @@ mod tests {
         assert_eq!(key_at_fault(|section| section.test_period = 0), "train.test_period");
         assert_eq!(key_at_fault(|section| section.model_period = 0), "train.model_period");
         assert_eq!(key_at_fault(|section| section.threads = Some(0)), "train.threads");
+        for name in ["gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", ""] {
+            assert_eq!(key_at_fault(|section| section.device = Some(name.to_owned())), "train.device");
+        }
+        let against = |section: &mut TrainSection| {
+            (section.device, section.use_gpu) = (Some("cuda:1".to_owned()), Some(false));
+        };
+        assert_eq!(key_at_fault(against), "train.device");
+        assert_eq!(key_at_fault(|section| section.gpu_sparse_from = 1.1), "train.gpu_sparse_from");
     }
 
     #[test]

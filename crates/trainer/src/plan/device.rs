@@ -1,9 +1,7 @@
 //! Where a run computes.
 
-use crate::{
-    config::TrainSection,
-    error::{Error, Result},
-};
+use crate::config::{Gpu, TrainSection};
+use crate::error::{Error, Result};
 
 /// The device of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,19 +11,44 @@ pub enum DeviceChoice {
         /// Compute threads, 1 or more.
         threads: usize,
     },
+    /// A CUDA device; the host feeds it.
+    Cuda {
+        /// Number of the device, from 0.
+        ordinal: usize,
+        /// Compute threads of the host, 1 or more.
+        threads: usize,
+    },
 }
 
 impl DeviceChoice {
-    /// The device that `train.use_gpu` asks for, or the best there is when it is left out.
+    /// The device that `train.device` or `train.use_gpu` asks for, or the best there is when both are left out.
     ///
     /// # Errors
-    /// [`Error::NoCuda`] when a GPU is asked for: this build has no CUDA support.
+    /// [`Error::NoCuda`] when a GPU is asked for and this build has no CUDA support.
     pub fn for_config(train: &TrainSection) -> Result<Self> {
-        match train.use_gpu {
-            Some(true) => Err(Error::NoCuda),
-            Some(false) | None => Ok(Self::Cpu { threads: train.thread_count() }),
+        let threads = train.thread_count();
+        match train.gpu() {
+            Some(Gpu::Cuda(_)) if !cfg!(feature = "cuda") => Err(Error::NoCuda),
+            Some(Gpu::Cuda(ordinal)) => Ok(Self::Cuda { ordinal, threads }),
+            None if there_is_one() => Ok(Self::Cuda { ordinal: 0, threads }),
+            Some(Gpu::None) | None => Ok(Self::Cpu { threads }),
         }
     }
+
+    /// Compute threads of the host.
+    pub fn threads(self) -> usize {
+        match self {
+            Self::Cpu { threads } | Self::Cuda { threads, .. } => threads,
+        }
+    }
+}
+
+/// Whether there is a device that the kernels run on.
+fn there_is_one() -> bool {
+    #[cfg(feature = "cuda")]
+    return sparse_kernels::cuda::Stream::new(0).is_ok();
+    #[cfg(not(feature = "cuda"))]
+    false
 }
 
 #[cfg(test)]
@@ -37,10 +60,14 @@ mod tests {
     }
 
     #[test]
-    fn the_cpu_is_used_unless_a_gpu_is_asked_for() {
-        assert_eq!(device(None).unwrap(), DeviceChoice::Cpu { threads: 3 });
+    fn without_a_gpu_the_cpu_is_used_unless_one_is_asked_for() {
         assert_eq!(device(Some(false)).unwrap(), DeviceChoice::Cpu { threads: 3 });
+        if cfg!(feature = "cuda") {
+            assert_eq!(device(Some(true)).unwrap(), DeviceChoice::Cuda { ordinal: 0, threads: 3 });
+            return;
+        }
+        assert_eq!(device(None).unwrap(), DeviceChoice::Cpu { threads: 3 });
         let message = device(Some(true)).unwrap_err().to_string();
-        assert!(message.contains("no CUDA support: pass --use_gpu False, or leave it out"), "{message}");
+        assert!(message.contains("built without CUDA: build it with --features cuda"), "{message}");
     }
 }

@@ -21,7 +21,10 @@ impl TrainPlan {
     fn rows(&self) -> [(&'static str, String); 8] {
         let (config, data) = (&self.config, &self.data);
         let [channels, height, width] = data.image_shape;
-        let DeviceChoice::Cpu { threads } = self.device;
+        let device = match self.device {
+            DeviceChoice::Cpu { threads } => format!("CPU, {threads} threads"),
+            DeviceChoice::Cuda { ordinal, .. } => format!("CUDA device {ordinal}"),
+        };
         [
             (
                 "data",
@@ -48,7 +51,7 @@ impl TrainPlan {
             (
                 "device",
                 format!(
-                    "CPU, {threads} threads, activations in {}, about {} MiB of memory",
+                    "{device}, activations in {}, about {} MiB of memory",
                     config.train.precision.name(),
                     self.memory_bytes.div_ceil(1 << 20)
                 ),

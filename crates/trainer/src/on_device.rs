@@ -1,0 +1,336 @@
+//! The steps of a learner on a device.
+//!
+//! Weights, momentum and masks lie there and are ahead of the host's; [`OnDevice::fetch`] brings them back where somebody looks at them: at a
+//! line of the log, a checkpoint, the end of an epoch.
+
+use crate::error::{Error, Result};
+use crate::learner::StepResults;
+use candle_core::{DType, Tensor, Var};
+use sparse_kernels::cuda::chunks::{Chunks, Member, Span};
+use sparse_kernels::cuda::select::Selector;
+use sparse_kernels::cuda::sgd::Rule;
+use sparse_kernels::cuda::{Memory, Queue, Slice, masks};
+use sparse_mobilenet::device::{
+    BatchResults, DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed,
+};
+use sparse_mobilenet::{ConvKind, MobileNet, Mode, Precision};
+use sparse_ops::{Sgd, SgdConfig};
+use sparse_prune::{Pruner, Task};
+use sparse_sparsity::Mask;
+use std::collections::BTreeMap;
+
+/// Images as the loader gives them.
+#[derive(Clone, Copy)]
+pub(crate) struct HostBatch<'a> {
+    /// `[N, C, H, W]`.
+    pub(crate) images: &'a [f32],
+    /// `[N]`.
+    pub(crate) labels: &'a [u32],
+    /// Height and width.
+    pub(crate) size: [usize; 2],
+}
+
+/// How a step on a device is to learn.
+#[derive(Clone, Copy)]
+pub(crate) struct DeviceRule {
+    pub(crate) learning_rate: f64,
+    pub(crate) sgd: SgdConfig,
+    pub(crate) label_smoothing: f64,
+    /// Whether pruned weights get no gradient, and also no momentum.
+    pub(crate) masked: bool,
+    pub(crate) hold_pruned: bool,
+}
+
+/// Whom a learner on a device learns from.
+pub(crate) struct DeviceTeacher<'a> {
+    pub(crate) model: &'a MobileNet,
+    pub(crate) temperature: f64,
+    pub(crate) weight: f64,
+}
+
+/// What of a learner lies on the host.
+pub(crate) struct HostState<'a> {
+    pub(crate) model: &'a MobileNet,
+    pub(crate) optimizer: &'a Sgd,
+    pub(crate) pruner: &'a mut Pruner,
+}
+
+/// A learner's counterpart on a device.
+pub(crate) trait OnDevice {
+    /// One update on one batch, in the order of `Learner::step`. Nothing is waited for; without a pruner no mask changes.
+    fn step(
+        &mut self,
+        batch: HostBatch<'_>,
+        rule: DeviceRule,
+        model: &MobileNet,
+        pruner: Option<&mut Pruner>,
+    ) -> Result<()>;
+
+    /// What the last step found of its batch; waits for it.
+    fn results(&self) -> Result<StepResults>;
+
+    /// Takes the statistics of a batch into batch norm's averages, which keep `momentum` of what they were.
+    fn average_statistics(&mut self, batch: HostBatch<'_>, momentum: f64) -> Result<()>;
+
+    /// Class scores, `[N, classes]`, by the running statistics.
+    fn scores(&mut self, batch: HostBatch<'_>) -> Result<Vec<f32>>;
+
+    /// Brings everything to the host.
+    fn fetch(&self, host: HostState<'_>) -> Result<()>;
+}
+
+/// A learner on a queue.
+pub(crate) struct DeviceLearner<Q: Queue> {
+    queue: Q,
+    feed: Feed<Q::Memory>,
+    parameters: DeviceParameters<Q::Memory>,
+    pass: DevicePass<Q::Memory>,
+    masks: DeviceMasks<Q::Memory>,
+    teacher: Option<Teaching<Q::Memory>>,
+    bn_momentum: f64,
+    /// Share of pruned weights from which pointwise layers leave their zeros out.
+    sparse_from: f64,
+}
+
+/// The masks of a pruner, and what computes them.
+struct DeviceMasks<M> {
+    /// Where each prunable variable lies.
+    spans: BTreeMap<String, Span>,
+    chunks: Chunks<M>,
+    selector: Selector<M>,
+    /// Raised by a weight that is NaN.
+    nan: M,
+    /// The last task that computed masks.
+    last: Task,
+}
+
+/// A dense network on the device.
+struct Teaching<M> {
+    parameters: DeviceParameters<M>,
+    pass: DevicePass<M>,
+    temperature: f64,
+    weight: f64,
+}
+
+impl<Q: Queue> DeviceLearner<Q> {
+    /// A learner that goes on from what the host holds.
+    pub(crate) fn new(
+        queue: Q,
+        host: HostState<'_>,
+        precision: Precision,
+        teacher: Option<DeviceTeacher<'_>>,
+        sparse_from: f64,
+    ) -> Result<Self> {
+        let HostState { model, optimizer, pruner } = host;
+        let parameters = DeviceParameters::new(&queue, model, |name| pruner.masks().contains_key(name))?;
+        for (name, velocity) in optimizer.velocities() {
+            let values = numbers(velocity)?;
+            let span = parameters.spans()[name];
+            queue.write(bytemuck::cast_slice(&values), span.of(parameters.velocities()))?;
+        }
+        let masks = DeviceMasks::new(&queue, &parameters, pruner)?;
+        masks.send(&queue, parameters.words(), pruner)?;
+        let teacher = teacher.map(|teacher| Teaching::new(&queue, &teacher)).transpose()?;
+        Ok(Self {
+            pass: DevicePass::new(model.config(), precision)?,
+            feed: Feed::default(),
+            bn_momentum: model.config().bn_momentum,
+            queue,
+            parameters,
+            masks,
+            teacher,
+            sparse_from,
+        })
+    }
+
+    /// Lets the pruner do its step.
+    fn prune(&mut self, model: &MobileNet, pruner: &mut Pruner) -> Result<()> {
+        if !pruner.can_be_told() {
+            // What the kernels cannot rank is ranked on the host.
+            self.masks.fetch_weights(&self.queue, self.parameters.weights(), model)?;
+            if pruner.step()?.masks_recomputed {
+                self.masks.send(&self.queue, self.parameters.words(), pruner)?;
+            }
+            return Ok(());
+        }
+        let (weights, words) = (self.parameters.weights(), self.parameters.words());
+        let task = pruner.tell_step();
+        match &task {
+            Task::Keep => return Ok(()),
+            Task::Threshold(threshold) => {
+                let (nan, chunks) = (self.masks.nan.slice(), &self.masks.chunks);
+                masks::from_threshold(&self.queue, [weights, words, nan], *threshold as f32, chunks)?;
+            }
+            Task::Smallest(counts) => {
+                let open = (!pruner.regrow()).then_some(words);
+                self.masks.selector.select(&self.queue, [weights, words], open, counts)?;
+            }
+        }
+        self.masks.last = task;
+        Ok(())
+    }
+
+    /// Leaves the zeros of pointwise layers out if there are enough of them.
+    fn choose_paths(&mut self, pruner: &Pruner) -> Result<()> {
+        let many = pruner.ratio() >= self.sparse_from;
+        let pruned = |name: &str| pruner.masks().contains_key(&format!("{name}_weights"));
+        self.pass.set_sparse(&self.queue, &self.parameters, |layer| {
+            many && layer.kind == ConvKind::Pointwise && pruned(&layer.name)
+        })?;
+        Ok(())
+    }
+}
+
+impl<Q: Queue> OnDevice for DeviceLearner<Q> {
+    fn step(
+        &mut self,
+        batch: HostBatch<'_>,
+        rule: DeviceRule,
+        model: &MobileNet,
+        pruner: Option<&mut Pruner>,
+    ) -> Result<()> {
+        self.feed.put(&self.queue, batch.images, batch.labels, batch.size)?;
+        self.parameters.enforce(&self.queue)?;
+        if let Some(pruner) = &pruner {
+            self.choose_paths(pruner)?;
+        }
+        let soft = match &mut self.teacher {
+            Some(teacher) => Some(teacher.targets(&self.queue, &self.feed)?),
+            None => None,
+        };
+        let targets = DeviceTargets { label_smoothing: rule.label_smoothing, soft };
+        self.pass.forward(&self.queue, &self.parameters, self.feed.batch(), targets, Mode::Train)?;
+        self.pass.backward(&self.queue, &self.parameters)?;
+        let update = Rule {
+            learning_rate: rule.learning_rate,
+            momentum: rule.sgd.momentum,
+            l2_decay: rule.sgd.l2_decay,
+            masked: rule.masked,
+            hold_pruned: rule.hold_pruned,
+        };
+        self.parameters.step(&self.queue, update, rule.sgd.clip_norm)?;
+        pruner.map_or(Ok(()), |pruner| self.prune(model, pruner))
+    }
+
+    fn results(&self) -> Result<StepResults> {
+        let BatchResults { loss, first, among_five } = self.pass.results(&self.queue)?;
+        if !loss.is_finite() {
+            return Err(Error::LossNotFinite { loss });
+        }
+        let share = |count: u64| count as f64 / self.feed.images().max(1) as f64;
+        Ok(StepResults { loss, top1: share(first), top5: share(among_five) })
+    }
+
+    fn average_statistics(&mut self, batch: HostBatch<'_>, momentum: f64) -> Result<()> {
+        self.feed.put(&self.queue, batch.images, batch.labels, batch.size)?;
+        self.parameters.enforce(&self.queue)?;
+        self.pass.set_bn_momentum(momentum);
+        let (fed, targets) = (self.feed.batch(), DeviceTargets::default());
+        let passed = self.pass.forward(&self.queue, &self.parameters, fed, targets, Mode::Train);
+        self.pass.set_bn_momentum(self.bn_momentum);
+        Ok(passed?)
+    }
+
+    fn scores(&mut self, batch: HostBatch<'_>) -> Result<Vec<f32>> {
+        self.feed.put(&self.queue, batch.images, batch.labels, batch.size)?;
+        self.parameters.enforce(&self.queue)?;
+        let (fed, targets) = (self.feed.batch(), DeviceTargets::default());
+        self.pass.forward(&self.queue, &self.parameters, fed, targets, Mode::Eval)?;
+        Ok(self.pass.scores(&self.queue)?)
+    }
+
+    fn fetch(&self, host: HostState<'_>) -> Result<()> {
+        let HostState { model, optimizer, pruner } = host;
+        self.parameters.give(&self.queue, model)?;
+        for (name, velocity) in optimizer.velocities() {
+            let span = self.parameters.spans()[name];
+            set(velocity, download(&self.queue, span.of(self.parameters.velocities()))?)?;
+        }
+        self.masks.fetch(&self.queue, self.parameters.words(), pruner)
+    }
+}
+
+impl<M: Memory> DeviceMasks<M> {
+    fn new<Q: Queue<Memory = M>>(queue: &Q, parameters: &DeviceParameters<M>, pruner: &Pruner) -> Result<Self> {
+        let groups = pruner.groups();
+        let of_group = |(group, names): (usize, &Vec<&str>)| {
+            let member = |&name: &&str| Member { span: parameters.spans()[name], group, masked: true };
+            names.iter().map(member).collect::<Vec<_>>()
+        };
+        let members: Vec<Member> = groups.iter().enumerate().flat_map(of_group).collect();
+        let spans = groups.iter().flatten().map(|&name| (name.to_owned(), parameters.spans()[name]));
+        Ok(Self {
+            spans: spans.collect(),
+            chunks: Chunks::new(queue, &members)?,
+            selector: Selector::new(queue, Chunks::new(queue, &members)?)?,
+            nan: queue.allocate(size_of::<u32>())?,
+            last: Task::Keep,
+        })
+    }
+
+    /// Sends the pruner's masks.
+    fn send<Q: Queue<Memory = M>>(&self, queue: &Q, words: Slice<'_>, pruner: &Pruner) -> Result<()> {
+        for (name, mask) in pruner.masks() {
+            queue.write(bytemuck::cast_slice(mask.words()), self.spans[name].mask_of(words))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the masks, and the thresholds that they follow from, to the pruner.
+    fn fetch<Q: Queue<Memory = M>>(&self, queue: &Q, words: Slice<'_>, pruner: &mut Pruner) -> Result<()> {
+        let thresholds = match &self.last {
+            // As before, or computed on the host.
+            Task::Keep => return Ok(()),
+            Task::Threshold(threshold) => vec![*threshold; pruner.groups().len()],
+            Task::Smallest(_) => self.selector.thresholds(queue)?.into_iter().map(f64::from).collect(),
+        };
+        let mask = |(name, span): (&String, &Span)| {
+            let words: Vec<u64> = download(queue, span.mask_of(words))?;
+            let mut mask = Mask::all_kept(span.len);
+            // Bits behind the last weight are none.
+            mask.words_mut().iter_mut().zip(words).for_each(|(kept, word)| *kept &= word);
+            Ok((name.clone(), mask))
+        };
+        let masks = self.spans.iter().map(mask).collect::<Result<_>>()?;
+        Ok(pruner.take_masks(masks, Some(thresholds))?)
+    }
+
+    /// Gives the weights that may be pruned to the host's variables.
+    fn fetch_weights<Q: Queue<Memory = M>>(&self, queue: &Q, run: Slice<'_>, model: &MobileNet) -> Result<()> {
+        self.spans
+            .iter()
+            .try_for_each(|(name, span)| set(&model.variables()[name], download(queue, span.of(run))?))
+    }
+}
+
+impl<M: Memory> Teaching<M> {
+    fn new<Q: Queue<Memory = M>>(queue: &Q, teacher: &DeviceTeacher<'_>) -> Result<Self> {
+        Ok(Self {
+            parameters: DeviceParameters::new(queue, teacher.model, |_| false)?,
+            pass: DevicePass::new(teacher.model.config(), Precision::Full)?,
+            temperature: teacher.temperature,
+            weight: teacher.weight,
+        })
+    }
+
+    fn targets<Q: Queue<Memory = M>>(&mut self, queue: &Q, feed: &Feed<M>) -> Result<DeviceSoftTargets<'_>> {
+        let (fed, targets) = (feed.batch(), DeviceTargets::default());
+        self.pass.forward(queue, &self.parameters, fed, targets, Mode::Eval)?;
+        let (logits, temperature, weight) = (self.pass.logits(), self.temperature, self.weight);
+        Ok(DeviceSoftTargets { logits, temperature, weight })
+    }
+}
+
+fn numbers(variable: &Var) -> Result<Vec<f32>> {
+    Ok(variable.as_tensor().flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+}
+
+fn set(variable: &Var, values: Vec<f32>) -> Result<()> {
+    Ok(variable.set(&Tensor::from_vec(values, variable.shape(), variable.device())?)?)
+}
+
+fn download<Q: Queue, T: bytemuck::Pod>(queue: &Q, slice: Slice<'_>) -> Result<Vec<T>> {
+    let mut values = vec![T::zeroed(); slice.bytes() / size_of::<T>()];
+    queue.read(slice, bytemuck::cast_slice_mut(&mut values))?;
+    Ok(values)
+}

@@ -1,0 +1,173 @@
+//! Learners on the emulated device: masks and thresholds are the host pruner's of the same weights, bit for bit, in every mode; a run that
+//! stops and goes on ends with the same bytes; nothing but what is asked for crosses to the host.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use candle_core::{DType, Device, Tensor};
+use sparse_emulator::Emulator;
+use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
+use sparse_ops::SgdConfig;
+use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Scope, Strategy};
+use sparse_trainer::{Learner, LearnerConfig};
+use std::collections::BTreeMap;
+
+const BATCH: usize = 6;
+const SIZE: usize = 20;
+const RATE: f64 = 0.05;
+
+fn learner(pruner: Option<PrunerConfig>) -> Learner {
+    let model = MobileNet::new(MobileNetConfig::new(0.0625, 3, 5), 3, DType::F32, &Device::Cpu).unwrap();
+    let sgd = SgdConfig { momentum: 0.9, l2_decay: 3e-5, clip_norm: None };
+    let config = LearnerConfig { sgd, label_smoothing: 0.0, precision: Precision::Full, pruner };
+    Learner::new(model, config).unwrap()
+}
+
+fn on_the_device(pruner: Option<PrunerConfig>, sparse_from: f64) -> Learner {
+    let mut learner = learner(pruner);
+    learner.move_to(Emulator::new(1), sparse_from).unwrap();
+    learner
+}
+
+fn images(step: usize) -> Tensor {
+    let noise = |i: usize| ((i * 7919 + step * 104_729) % 2017) as f32 / 1008.5 - 1.0;
+    let values = (0..BATCH * 3 * SIZE * SIZE).map(noise).collect();
+    Tensor::from_vec(values, (BATCH, 3, SIZE, SIZE), &Device::Cpu).unwrap()
+}
+
+fn labels(step: usize) -> Vec<u32> {
+    (0..BATCH).map(|i| ((i * 3 + step) % 5) as u32).collect()
+}
+
+fn step(learner: &mut Learner, step: usize) {
+    learner.step(&images(step), &labels(step), RATE).unwrap();
+}
+
+fn weights(learner: &Learner) -> BTreeMap<String, Vec<f32>> {
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1().unwrap();
+    let of = |(name, variable): (&String, &candle_core::Var)| (name.clone(), values(variable.as_tensor()));
+    let velocities = learner.optimizer().velocities();
+    let momentum = velocities.iter().map(|(name, v)| (format!("momentum of {name}"), values(v.as_tensor())));
+    learner.model().variables().iter().map(of).chain(momentum).collect()
+}
+
+fn available() -> bool {
+    if !sparse_emulator::AVAILABLE {
+        eprintln!("SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU");
+    }
+    sparse_emulator::AVAILABLE
+}
+
+fn gmp() -> Strategy {
+    let (stable_steps, pruning_steps, tunning_steps) = (1, 4, 2);
+    Strategy::Gmp(GmpConfig {
+        stable_steps,
+        pruning_steps,
+        tunning_steps,
+        updates: 2,
+        initial_ratio: 0.2,
+        resume_step: 0,
+    })
+}
+
+#[test]
+fn masks_are_the_hosts_of_the_same_weights_in_every_mode() {
+    if !available() {
+        return;
+    }
+    let ratio = || PrunerConfig::new(Mode::Ratio(0.6));
+    let configs = [
+        ratio(),
+        PrunerConfig::new(Mode::Threshold(0.05)),
+        PrunerConfig { scope: Scope::LayerWise, ..ratio() },
+        PrunerConfig { strategy: gmp(), ..ratio() },
+        PrunerConfig { strategy: gmp(), regrow: false, ..ratio() },
+        PrunerConfig { regrow: false, ..PrunerConfig::new(Mode::Threshold(0.05)) },
+        PrunerConfig { gradient: GradientMode::Dense, exclude: vec!["fc".to_owned()], ..ratio() },
+        // Ranked on the host.
+        PrunerConfig { block: [2, 1], ..ratio() },
+        PrunerConfig { paddle_compat: true, ..ratio() },
+    ];
+    for config in configs {
+        let mut learner = on_the_device(Some(config.clone()), 0.5);
+        let mut host = Pruner::new(&learner.model().var_map(), config.clone()).unwrap();
+        for number in 0..5 {
+            step(&mut learner, number);
+            learner.settle().unwrap();
+            host.step().unwrap();
+            assert_eq!(learner.pruner().masks(), host.masks(), "{config:?}, step {number}");
+            assert_eq!(learner.pruner().thresholds(), host.thresholds(), "{config:?}, step {number}");
+            assert_eq!(learner.pruner().threshold(), host.threshold(), "{config:?}, step {number}");
+            assert_eq!(learner.pruner().state(), host.state(), "{config:?}, step {number}");
+        }
+        assert!(host.masks().values().any(|mask| mask.pruned() > 0), "{config:?}");
+    }
+}
+
+#[test]
+fn losses_counts_and_scores_are_the_hosts() {
+    if !available() {
+        return;
+    }
+    let config = PrunerConfig::new(Mode::Ratio(0.5));
+    let (mut device, mut host) = (on_the_device(Some(config.clone()), 1.0), learner(Some(config)));
+    for number in 0..3 {
+        step(&mut device, number);
+        step(&mut host, number);
+        let (found, expected) = (device.results().unwrap(), host.results().unwrap());
+        assert!((found.loss - expected.loss).abs() < 2e-3 * expected.loss, "{found:?} for {expected:?}");
+        assert_eq!(found.top5, expected.top5);
+    }
+    for number in 0..2 {
+        for learner in [&mut device, &mut host] {
+            learner.average_statistics(&images(number), &labels(number), number).unwrap();
+        }
+    }
+    let scores = |learner: &mut Learner| learner.scores(&images(9)).unwrap().flatten_all().unwrap();
+    let (found, expected) = (scores(&mut device), scores(&mut host));
+    let largest = |tensor: &Tensor| tensor.abs().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+    let off = largest(&(&found - &expected).unwrap());
+    assert!(off < 0.02 * largest(&expected), "off by {off}");
+}
+
+#[test]
+fn a_run_that_stops_and_goes_on_ends_with_the_same_bytes() {
+    if !available() {
+        return;
+    }
+    let config = || Some(PrunerConfig { strategy: gmp(), ..PrunerConfig::new(Mode::Ratio(0.7)) });
+    let mut whole = on_the_device(config(), 1.0);
+    (0..5).for_each(|number| step(&mut whole, number));
+    whole.settle().unwrap();
+
+    let mut first = on_the_device(config(), 1.0);
+    (0..3).for_each(|number| step(&mut first, number));
+    first.settle().unwrap();
+    let mut second = learner(config());
+    for (name, variable) in second.model().variables() {
+        variable.set(first.model().variables()[name].as_tensor()).unwrap();
+    }
+    for (name, velocity) in second.optimizer().velocities() {
+        velocity.set(first.optimizer().velocities()[name].as_tensor()).unwrap();
+    }
+    second.pruner_mut().restore(first.pruner().state(), first.pruner().masks().clone()).unwrap();
+    second.move_to(Emulator::new(0), 1.0).unwrap();
+    (3..5).for_each(|number| step(&mut second, number));
+    second.settle().unwrap();
+    assert_eq!(weights(&whole), weights(&second));
+    assert_eq!(whole.pruner().masks(), second.pruner().masks());
+    assert_eq!(whole.pruner().state(), second.pruner().state());
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_an_error_when_it_is_asked_for() {
+    if !available() {
+        return;
+    }
+    let mut learner = on_the_device(None, 1.0);
+    let images = (images(0) * 1e30).unwrap();
+    learner.step(&images, &labels(0), 1e30).unwrap();
+    learner.step(&images, &labels(0), 1e30).unwrap();
+    assert!(learner.results().unwrap_err().to_string().contains("loss"));
+    learner.settle().unwrap();
+    assert!(learner.check_finite().is_err());
+}
