@@ -100,6 +100,13 @@ pub enum Error {
     )]
     NoTeacher,
 
+    /// A folder of images to measure with holds none.
+    #[error("{} is no folder with JPEG or PNG files below it", .path.display())]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+    },
+
     /// A setting of a benchmark is out of its range.
     #[error("{setting} = {value} (--{setting}): it must be {rule}")]
     BenchSetting {
@@ -148,7 +155,8 @@ pub enum Error {
 
     /// Weights are asked for and not there.
     #[error(
-        "{} is missing: give --pretrained_model a weights file (.safetensors) or the folder of a finished run",
+        "{} is missing: wanted are a weights file (.safetensors) or the folder of a finished run (for a run or a test, \
+         --pretrained_model PATH)",
         .path.display()
     )]
     NoWeights {
@@ -360,6 +368,7 @@ impl Error {
                 | Error::NoCuda
                 | Error::NoTeacher
                 | Error::BenchSetting { .. }
+                | Error::NoImages { .. }
                 | Error::OtherWidth { .. }
                 | Error::ConvertOntoInput { .. }
         )

@@ -10,13 +10,14 @@ use super::sections::{DataFlags, ModelFlags, PruneFlags, TrainFlags};
 use super::sweep::SweepArgs;
 use sparse_trainer::config::{ConfigError, Layers};
 
-/// Train, prune and test MobileNetV1 image classifiers; without a subcommand, train or test.
+/// Train, prune and test MobileNetV1 image classifiers; without a subcommand, train or test: `sparse-train --config FILE`.
 #[derive(Debug, Parser)]
 #[command(
     name = "sparse-train",
     version,
     rename_all = "snake_case",
     args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
     args_override_self = true
 )]
 pub(super) struct CommandLine {
@@ -34,7 +35,7 @@ enum Command {
     Compare(CompareArgs),
     /// Find the highest sparsity whose accuracy stays within a given loss
     Sweep(Box<SweepArgs>),
-    /// Measure how fast this machine trains
+    /// Measure how fast this machine trains, or prepares images
     Bench(BenchArgs),
     /// Write weights of Paddle, PyTorch or TensorFlow as a file of this program
     Convert(ConvertArgs),

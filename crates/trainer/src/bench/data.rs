@@ -75,7 +75,7 @@ pub fn bench_data(config: &DataBenchConfig) -> Result<DataBenchReport> {
     let work = Work { transform, size: *size, threads: *threads };
     let (files, bytes) = work.usable(&all);
     if files.is_empty() {
-        return Err(refused("path", path.display().to_string(), "a folder with JPEG or PNG files"));
+        return Err(Error::NoImages { path: path.clone() });
     }
     tracing::info!("timing {} files", files.len());
     let temporary = Temporary::new();
