@@ -24,7 +24,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let action = match args::parse(std::env::args_os()) {
+    let action = match args::read(std::env::args_os()) {
         Ok(action) => action,
         Err(error) => error.exit(),
     };

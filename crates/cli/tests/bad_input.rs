@@ -15,6 +15,13 @@ const IMAGES: &str = "data/train-images-idx3-ubyte";
 const LABELS: &str = "data/train-labels-idx1-ubyte";
 
 #[test]
+fn the_bare_command_shows_its_help_and_starts_nothing() {
+    let bench = Bench::new();
+    fail(bench.bare(""), 2, &["Usage: sparse-train", "--config"]);
+    assert!(!bench.path("models").exists());
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest_one() {
     let bench = Bench::new();
     let mistyped = |flags: &str, parts: &[&str]| {

@@ -17,7 +17,6 @@ use sparse_trainer::config::{ConfigError, Layers};
     version,
     rename_all = "snake_case",
     args_conflicts_with_subcommands = true,
-    arg_required_else_help = true,
     args_override_self = true
 )]
 pub(super) struct CommandLine {

@@ -29,6 +29,19 @@ use clap::{
 };
 use sparse_trainer::config::known_keys;
 
+/// As [`parse`]; the program's name alone asks for help, since a run of nothing but defaults is hardly meant.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn read(arguments: impl ExactSizeIterator<Item = OsString>) -> Result<Action, clap::Error> {
+    if arguments.len() > 1 {
+        return parse(arguments);
+    }
+    let mut command = flags::CommandLine::command();
+    let help = command.render_help();
+    Err(command.error(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, help))
+}
+
 /// Reads an argument list, the program's name first.
 ///
 /// # Errors
