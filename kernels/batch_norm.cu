@@ -2,8 +2,8 @@
 //
 // Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1; variance is biased, as PaddlePaddle keeps it.
 //
-// Shapes: activations [C, pixels] with pixels = H·W·N; coefficients [ROWS, C]; partial [C, chunks, 2]. `coefficients.cu` makes coefficients of
-// partial sums.
+// Shapes: activations [C, pixels] with pixels = H·W·N; coefficients [ROWS, C]; partial [C, chunks, 2], or [C, chunks, MOMENTS] of
+// `statistics`. `coefficients.cu` makes coefficients of them.
 //
 //   statistics           reads y                     4 bytes an element (f32), 0.75 flop a byte
 //   normalise            reads y, writes z           8 bytes
@@ -21,26 +21,21 @@ template <u32 V, class Each> static __device__ __forceinline__ void over_chunk(u
   for (u32 at = blockIdx.x * chunk + threadIdx.x * V; at < end; at += THREADS * V) each((size_t)blockIdx.y * pixels + at);
 }
 
-static __device__ __forceinline__ float* own_partial(float* partial) {
-  return partial + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * 2;
+static __device__ __forceinline__ float* own_partial(float* partial, u32 stride) {
+  return partial + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * stride;
 }
 
-// partial = Σ (y − shift), Σ (y − shift)²: a shift near the mean keeps the digits.
+// partial = the moments of y.
 template <class E, u32 V>
-static __device__ __forceinline__ void statistics(const E* y, const float* shift, float* partial, u32 pixels, u32 chunk) {
-  const float centre = shift[blockIdx.y];
-  float sums[2] = {0.0f, 0.0f};
+static __device__ __forceinline__ void statistics(const E* y, float* partial, u32 pixels, u32 chunk) {
+  Gathered gathered = {0.0f, 0.0f, 0.0f, 0};
   over_chunk<V>(pixels, chunk, [&](size_t at) {
     float values[V];
     load<E, V>(y + at, values);
 #pragma unroll
-    for (u32 v = 0; v < V; v++) {
-      const float centred = values[v] - centre;
-      sums[0] += centred;
-      sums[1] = fmaf(centred, centred, sums[1]);
-    }
+    for (u32 v = 0; v < V; v++) gathered.take(values[v]);
   });
-  block_sums<2, THREADS>(sums, own_partial(partial));
+  block_moments<THREADS>(gathered, own_partial(partial, MOMENTS));
 }
 
 // z, for a product that cannot normalise while it reads.
@@ -87,12 +82,12 @@ static __device__ __forceinline__ void gate(E* g, const E* y, const float* coeff
     }
     store<E, V>(g + at, gradient);
   });
-  block_sums<2, THREADS>(sums, own_partial(partial));
+  block_sums<2, THREADS>(sums, own_partial(partial, 2));
 }
 
 #define ENTRY(NAME, E, V)                                                                                                 \
-  KERNEL(statistics_##NAME, (const E* y, const float* shift, float* partial, u32 pixels, u32 chunk)) {                    \
-    statistics<E, V>(y, shift, partial, pixels, chunk);                                                                   \
+  KERNEL(statistics_##NAME, (const E* y, float* partial, u32 pixels, u32 chunk)) {                                        \
+    statistics<E, V>(y, partial, pixels, chunk);                                                                   \
   }                                                                                                                       \
   KERNEL(normalise_##NAME, (const E* y, const float* coefficients, float ceiling, E* z, u32 pixels, u32 chunk)) {         \
     normalise<E, V>(y, coefficients, ceiling, z, pixels, chunk);                                                          \

@@ -1,4 +1,4 @@
-// What follows from the partial sums of a batch norm: its coefficients, running statistics, and gradients.
+// What follows from the moments and partial sums of a batch norm: its coefficients, running statistics, and gradients.
 //
 // Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1.
 //
@@ -7,23 +7,25 @@
 
 const u32 THREADS = WARP;
 
-// From partial sums to coefficients; running statistics are blended. Grid (C), a warp each. Without `training` the running
+// From moments, partial [C, chunks, MOMENTS], to coefficients; running statistics are blended. Grid (C), a warp each. Without `training` the running
 // statistics count and `partial` is not read.
-KERNEL(close_statistics, (const float* partial, u32 chunks, u32 pixels, float* running_mean, float* running_variance, const float* scale,
+KERNEL(close_statistics, (const float* partial, u32 chunks, float* running_mean, float* running_variance, const float* scale,
                           const float* offset, float momentum, float epsilon, u32 training, float* coefficients)) {
   const u32 channel = blockIdx.x, channels = gridDim.x;
-  double sum = 0.0, squares = 0.0;
+  Moments<double> total = {0.0, 0.0, 0.0};
   if (training) {
-    sum = fold(partial + (size_t)channel * chunks * 2, chunks, 2);
-    squares = fold(partial + (size_t)channel * chunks * 2 + 1, chunks, 2);
+    for (u32 i = threadIdx.x; i < chunks; i += WARP) {
+      const float* own = partial + ((size_t)channel * chunks + i) * MOMENTS;
+      total = total.with(own[0], own[1], own[2]);
+    }
+    total = warp_moments(total);
   }
   if (threadIdx.x != 0) return;
   float mean = running_mean[channel], variance = running_variance[channel];
   if (training) {
-    const double shifted = sum / pixels;
     const float old_mean = mean, old_variance = variance;
-    mean = (float)(old_mean + shifted);
-    variance = (float)fmax(squares / pixels - shifted * shifted, 0.0);
+    mean = (float)total.mean;
+    variance = (float)(total.squares / total.count);
     running_mean[channel] = old_mean * momentum + mean * (1.0f - momentum);
     running_variance[channel] = old_variance * momentum + variance * (1.0f - momentum);
   }

@@ -134,6 +134,68 @@ static __device__ __forceinline__ double fold(const float* partial, u32 count, u
   return warp_sum(sum);
 }
 
+// ---- Mean and variance in a fixed order
+
+// What is known of some values: how many, their mean, and Σ (value − mean)². Values far from zero keep their digits, unlike in Σ value².
+template <class T> struct Moments {
+  T count, mean, squares;
+
+  // Of these and others together.
+  //
+  // Source: Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1.
+  __device__ __forceinline__ Moments with(T n, T m, T q) const {
+    const T total = count + n, share = total > T(0) ? n / total : T(0), distance = m - mean;
+    return {total, mean + distance * share, squares + q + distance * distance * count * share};
+  }
+};
+const u32 MOMENTS = 3;
+
+// Gathers values one by one, about the first.
+struct Gathered {
+  float pivot, sum, squares;
+  u32 count;
+
+  __device__ __forceinline__ void take(float value) {
+    if (count == 0) pivot = value;
+    count++;
+    const float distance = value - pivot;
+    sum += distance;
+    squares = fmaf(distance, distance, squares);
+  }
+  __device__ __forceinline__ Moments<float> moments() const {
+    if (count == 0) return {0.0f, 0.0f, 0.0f};
+    const float shift = sum / count;
+    return {(float)count, pivot + shift, fmaxf(fmaf(-shift, sum, squares), 0.0f)};
+  }
+};
+
+// Those of all lanes of a warp, in lane 0.
+template <class T> static __device__ __forceinline__ Moments<T> warp_moments(Moments<T> own) {
+#pragma unroll
+  for (u32 distance = WARP / 2; distance > 0; distance /= 2) {
+    const T count = __shfl_down_sync(ALL_LANES, own.count, distance), mean = __shfl_down_sync(ALL_LANES, own.mean, distance);
+    own = own.with(count, mean, __shfl_down_sync(ALL_LANES, own.squares, distance));
+  }
+  return own;
+}
+
+// Those of what all threads of a block of THREADS gathered, written to `to[MOMENTS]`. Every thread must call it; shared memory of the call
+// before is free again when it returns.
+template <u32 THREADS> static __device__ __forceinline__ void block_moments(const Gathered& gathered, float* to) {
+  __shared__ Moments<float> warps[THREADS / WARP];
+  const Moments<float> own = warp_moments(gathered.moments());
+  if (threadIdx.x % WARP == 0) warps[threadIdx.x / WARP] = own;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    Moments<float> total = own;
+    for (u32 w = 1; w < THREADS / WARP; w++) total = total.with(warps[w].count, warps[w].mean, warps[w].squares);
+    to[0] = total.count;
+    to[1] = total.mean;
+    to[2] = total.squares;
+  }
+  __syncthreads();
+}
+
 // An entry point: a kernel of blocks of THREADS threads.
 #ifndef CUDA_EMULATOR
 #define KERNEL(NAME, PARAMETERS) extern "C" __global__ void __launch_bounds__(THREADS) NAME PARAMETERS

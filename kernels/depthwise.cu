@@ -31,19 +31,18 @@ template <u32 V> struct Place {
   }
 };
 
-// y, and partial [C, blocks, 2] = Σ (y − shift), Σ (y − shift)² where `partial` is given.
+// y, and partial [C, blocks, MOMENTS], the moments of y, where `partial` is given.
 template <class E, u32 V, u32 S>
-static __device__ __forceinline__ void forward(const E* x, const float* coefficients, float ceiling, const float* weight, const float* shift,
+static __device__ __forceinline__ void forward(const E* x, const float* coefficients, float ceiling, const float* weight,
                                                E* y, float* partial, const Plane p) {
   const u32 channel = blockIdx.y;
   Norm norm = {0.0f, 1.0f, 0.0f, 0.0f};
   if (coefficients) norm = Norm::of(coefficients, channel, gridDim.y, ceiling);
-  const float centre = partial ? shift[channel] : 0.0f;
   float kernel[9];
 #pragma unroll
   for (u32 tap = 0; tap < 9; tap++) kernel[tap] = weight[channel * 9 + tap];
   const Place<V> place = Place<V>::of(p.out_height, p.out_width, p.batch);
-  float sums[2] = {0.0f, 0.0f};
+  Gathered gathered = {0.0f, 0.0f, 0.0f, 0};
   if (place.inside) {
     const E* plane = x + (size_t)channel * p.height * p.width * p.batch + place.image;
     E* out = y + (size_t)channel * p.out_height * p.out_width * p.batch + place.image;
@@ -82,11 +81,7 @@ static __device__ __forceinline__ void forward(const E* x, const float* coeffici
       }
       store<E, V>(out + ((size_t)row * p.out_width + place.column) * p.batch, value);
 #pragma unroll
-      for (u32 v = 0; v < V; v++) {
-        const float centred = value[v] - centre;
-        sums[0] += centred;
-        sums[1] = fmaf(centred, centred, sums[1]);
-      }
+      for (u32 v = 0; v < V; v++) gathered.take(value[v]);
 #pragma unroll
       for (u32 r = 0; r < kept; r++) {
 #pragma unroll
@@ -97,7 +92,7 @@ static __device__ __forceinline__ void forward(const E* x, const float* coeffici
       }
     }
   }
-  if (partial) block_sums<2, THREADS>(sums, partial + ((size_t)channel * gridDim.x + blockIdx.x) * 2);
+  if (partial) block_moments<THREADS>(gathered, partial + ((size_t)channel * gridDim.x + blockIdx.x) * MOMENTS);
 }
 
 // What a block sums: nine gradients to its weights, Σ g and Σ g·(y − mean) of the gated gradient to the input.
@@ -168,13 +163,13 @@ static __device__ __forceinline__ void backward(const E* x, const float* coeffic
 }
 
 #define ENTRY(NAME, E, V)                                                                                                            \
-  KERNEL(depthwise_forward_s1_##NAME, (const E* x, const float* coefficients, float ceiling, const float* weight, const float* shift, \
+  KERNEL(depthwise_forward_s1_##NAME, (const E* x, const float* coefficients, float ceiling, const float* weight,                     \
                                        E* y, float* partial, Plane plane)) {                                                         \
-    forward<E, V, 1>(x, coefficients, ceiling, weight, shift, y, partial, plane);                                                    \
+    forward<E, V, 1>(x, coefficients, ceiling, weight, y, partial, plane);                                                           \
   }                                                                                                                                  \
-  KERNEL(depthwise_forward_s2_##NAME, (const E* x, const float* coefficients, float ceiling, const float* weight, const float* shift, \
+  KERNEL(depthwise_forward_s2_##NAME, (const E* x, const float* coefficients, float ceiling, const float* weight,                     \
                                        E* y, float* partial, Plane plane)) {                                                         \
-    forward<E, V, 2>(x, coefficients, ceiling, weight, shift, y, partial, plane);                                                    \
+    forward<E, V, 2>(x, coefficients, ceiling, weight, y, partial, plane);                                                           \
   }                                                                                                                                  \
   KERNEL(depthwise_backward_s1_##NAME, (const E* x, const float* coefficients, float ceiling, const float* weight, const E* g,       \
                                         const E* y, const float* behind, E* dx, float* partial, Plane plane)) {                      \

@@ -27,9 +27,9 @@ struct Under {
   }
 };
 
-// y, and partial [Cout, blocks, 2] = Σ (y − shift), Σ (y − shift)² where it is given. Grid (blocks, ceil(Cout / OUTPUTS)).
+// y, and partial [Cout, blocks, MOMENTS], the moments of y, where it is given. Grid (blocks, ceil(Cout / OUTPUTS)).
 template <class E, u32 V>
-static __device__ __forceinline__ void forward(const E* x, const float* weight, const float* shift, E* y, float* partial, const Image i) {
+static __device__ __forceinline__ void forward(const E* x, const float* weight, E* y, float* partial, const Image i) {
   const u32 first = blockIdx.y * OUTPUTS, runs = i.batch / V, pixels = i.out_height * i.out_width;
   const u32 index = blockIdx.x * THREADS + threadIdx.x, pixel = index / runs, image = index % runs * V;
   __shared__ float taps[OUTPUTS][9];
@@ -63,18 +63,13 @@ static __device__ __forceinline__ void forward(const E* x, const float* weight, 
   for (u32 o = 0; o < OUTPUTS; o++) {
     const u32 output = first + o;
     if (output >= i.outputs) break;
-    float sums[2] = {0.0f, 0.0f};
+    Gathered gathered = {0.0f, 0.0f, 0.0f, 0};
     if (pixel < pixels) {
       store<E, V>(y + ((size_t)output * pixels + pixel) * i.batch + image, value[o]);
-      const float centre = partial ? shift[output] : 0.0f;
 #pragma unroll
-      for (u32 v = 0; v < V; v++) {
-        const float centred = value[o][v] - centre;
-        sums[0] += centred;
-        sums[1] = fmaf(centred, centred, sums[1]);
-      }
+      for (u32 v = 0; v < V; v++) gathered.take(value[o][v]);
     }
-    if (partial) block_sums<2, THREADS>(sums, partial + ((size_t)output * gridDim.x + blockIdx.x) * 2);
+    if (partial) block_moments<THREADS>(gathered, partial + ((size_t)output * gridDim.x + blockIdx.x) * MOMENTS);
   }
 }
 
@@ -115,8 +110,8 @@ static __device__ __forceinline__ void weight_gradient(const E* x, const E* g, c
 }
 
 #define ENTRY(NAME, E, V)                                                                                                      \
-  KERNEL(stem_forward_##NAME, (const E* x, const float* weight, const float* shift, E* y, float* partial, Image image)) {      \
-    forward<E, V>(x, weight, shift, y, partial, image);                                                                        \
+  KERNEL(stem_forward_##NAME, (const E* x, const float* weight, E* y, float* partial, Image image)) {                          \
+    forward<E, V>(x, weight, y, partial, image);                                                                               \
   }                                                                                                                            \
   KERNEL(stem_weight_gradient_##NAME, (const E* x, const E* g, const E* y, const float* behind, float* partial, Image image)) { \
     weight_gradient<E, V>(x, g, y, behind, partial, image);                                                                    \

@@ -33,8 +33,8 @@ fn training(order: u64, dims: Dims, tolerance: f64) {
     let [running_mean, scale, offset] =
         [2, 3, 4].map(|seed| upload(&queue, &values(channels, seed)).unwrap());
     let running_variance = upload(&queue, &vec![0.5f32; channels]).unwrap();
-    let partial = queue.allocate(dims.partial().bytes(channels)).unwrap();
-    device::statistics(&queue, stored.slice(), running_mean.slice(), partial.slice(), dims).unwrap();
+    let partial = queue.allocate(dims.moments().bytes(channels)).unwrap();
+    device::statistics(&queue, stored.slice(), partial.slice(), dims).unwrap();
     let rows = queue.allocate(Coefficients::bytes(channels)).unwrap();
     let parameters = Parameters {
         running_mean: running_mean.slice(),
@@ -44,8 +44,8 @@ fn training(order: u64, dims: Dims, tolerance: f64) {
     };
     let form = Form { momentum: 0.9, epsilon: 1e-5 };
     let into = Coefficients::new(rows.slice(), channels);
-    let sums = Some((partial.slice(), dims.partial()));
-    device::close_statistics(&queue, sums, pixels, parameters, form, into).unwrap();
+    let moments = Some((partial.slice(), dims.moments()));
+    device::close_statistics(&queue, moments, parameters, form, into).unwrap();
 
     let found: Vec<f32> = download(&queue, rows.slice()).unwrap();
     let blended: Vec<f32> = download(&queue, running_variance.slice()).unwrap();
@@ -59,8 +59,8 @@ fn training(order: u64, dims: Dims, tolerance: f64) {
         close(&own, &expected, tolerance, &format!("{dims:?} order {order} channel {c}"));
         close(&[blended[c]], &[(0.5 * 0.9 + variance * 0.1) as f32], 1e-5, "running variance");
     }
-    // The running statistics, which the batch has moved, are what counts without sums.
-    device::close_statistics(&queue, None, pixels, parameters, form, into).unwrap();
+    // The running statistics, which the batch has moved, are what counts without moments.
+    device::close_statistics(&queue, None, parameters, form, into).unwrap();
     let given: Vec<f32> = download(&queue, rows.slice()).unwrap();
     assert_eq!(given[..channels], download::<_, f32>(&queue, running_mean.slice()).unwrap());
     assert_eq!(given[channels..2 * channels], blended);
@@ -111,6 +111,25 @@ fn on_the_way(order: u64, dims: Dims, tolerance: f64) {
         let expected = [sum, product, sum / count, product / count].map(|value| value as f32);
         let own = [doffset[c], dscale[c], rows[5 * channels + c], rows[6 * channels + c]];
         close(&own, &expected, 2e-5, &format!("{what} channel {c}"));
+    }
+}
+
+/// A mean a thousand times the deviation: sums of squares would keep no digit of the variance.
+#[test]
+fn values_far_from_zero_keep_their_variance() {
+    if !available() {
+        return;
+    }
+    let queue = Emulator::new(2);
+    let dims = Dims { channels: 2, pixels: 9001, element: Element::F32 };
+    let y: Vec<f32> = values(2 * 9001, 1).iter().map(|value| 1000.0 + value).collect();
+    let stored = activations(&queue, &y, dims.element);
+    let partial = queue.allocate(dims.moments().bytes(2)).unwrap();
+    device::statistics(&queue, stored.slice(), partial.slice(), dims).unwrap();
+    for (y, [found_mean, found]) in y.chunks(9001).zip(moments(&queue, partial.slice(), dims.moments(), 2)) {
+        let centre = mean(y.iter().map(|&value| f64::from(value)));
+        let variance = mean(y.iter().map(|&value| (f64::from(value) - centre).powi(2)));
+        assert!((found_mean / centre - 1.0).abs() < 1e-6 && (found / variance - 1.0).abs() < 1e-4, "{found} {variance}");
     }
 }
 

@@ -46,7 +46,8 @@ fn forward(order: u64, dims: Dims, (element, tolerance): (Element, f64), normali
         dims.channels * dims.height * dims.width * dims.batch,
         dims.channels * dims.out_height() * dims.out_width() * dims.batch,
     );
-    let (x, weight, shift) = (values(inputs, 1), values(dims.channels * 9, 2), values(dims.channels, 3));
+    let (x, weight) = (values(inputs, 1), values(dims.channels * 9, 2));
+    let shift = vec![0.0; dims.channels];
     let (mut mean, mut variance) = (vec![0.0; dims.channels], vec![0.0; dims.channels]);
     let mut expected = vec![0.0; outputs];
     let input = if normalised { norm.input(&x) } else { activation::Input::Plain(&x) };
@@ -54,23 +55,19 @@ fn forward(order: u64, dims: Dims, (element, tolerance): (Element, f64), normali
     host::forward(input, &weight, &mut expected, Some(statistics), dims);
 
     let memory = activations(&queue, &x, element);
-    let [weight, shift_memory] = [&weight, &shift].map(|values| upload(&queue, values).unwrap());
+    let weight = upload(&queue, &weight).unwrap();
     let y = queue.allocate(outputs * element.size()).unwrap();
-    let sums = device::forward_partial(dims, element);
+    let sums = device::moments_partial(dims, element);
     let partial = queue.allocate(sums.bytes(dims.channels)).unwrap();
     let reading = if normalised { norm.reading(memory.slice()) } else { plain(memory.slice()) };
-    let statistics = Some((shift_memory.slice(), partial.slice()));
-    device::forward(&queue, reading, weight.slice(), y.slice(), statistics, dims, element).unwrap();
+    device::forward(&queue, reading, weight.slice(), y.slice(), Some(partial.slice()), dims, element).unwrap();
     let what = format!("{dims:?} {element:?} order {order} normalised {normalised}");
     close(&numbers(&queue, y.slice(), element), &expected, tolerance, &what);
 
-    let pixels = (outputs / dims.channels) as f32;
-    let totals = folded(&queue, &partial, sums, dims.channels);
-    let found = |of: &dyn Fn(usize, [f32; 2]) -> f32| -> Vec<f32> {
-        totals.chunks(2).enumerate().map(|(c, t)| of(c, [t[0] / pixels, t[1] / pixels])).collect()
-    };
-    close(&found(&|c, [sum, _]| shift[c] + sum), &mean, tolerance, &what);
-    close(&found(&|_, [sum, squares]| squares - sum * sum), &variance, 4.0 * tolerance, &what);
+    let found = moments(&queue, partial.slice(), sums, dims.channels);
+    let row = |of: usize| -> Vec<f32> { found.iter().map(|moments| moments[of] as f32).collect() };
+    close(&row(0), &mean, tolerance, &what);
+    close(&row(1), &variance, 4.0 * tolerance, &what);
 }
 
 fn backward(order: u64, dims: Dims, (element, tolerance): (Element, f64), normalised: bool) {

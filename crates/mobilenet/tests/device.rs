@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 const SIZE: [usize; 2] = [37, 34];
 const STEPS: usize = 5;
-const RATE: f64 = 0.05;
+const RATE: f64 = 0.005;
 const RATIO: f64 = 0.6;
 
 /// How both sides train.
@@ -36,6 +36,9 @@ struct Case {
     /// Whether pointwise layers leave their zeros out on the device.
     sparse: bool,
     order: u64,
+    /// Of the images. Where a value before a ReLU lies within rounding of zero, the gradient jumps, and both sides may be right: with these
+    /// seeds none does in f32.
+    seed: usize,
     /// How many times the CPU's error is allowed.
     times: f64,
     /// And beside it, as a share of the values: that of the first step, where nothing has added up yet.
@@ -52,7 +55,8 @@ impl Case {
     }
 
     fn images(&self, step: usize) -> Vec<f32> {
-        let noise = |i: usize| ((i * 7919 + step * 104_729) % 2017) as f32 / 1008.5 - 1.0;
+        let noise =
+            |i: usize| ((i * 7919 + (self.seed * STEPS + step) * 104_729) % 2017) as f32 / 1008.5 - 1.0;
         (0..self.batch * 3 * SIZE[0] * SIZE[1]).map(noise).collect()
     }
 
@@ -122,7 +126,8 @@ fn on_the_host(case: Case, dtype: DType) -> Vec<Found> {
         let words = masks.iter().map(|(name, mask)| (name.as_str(), mask.words())).collect();
         pass.set_masks(&model, &Masks { words, masked_gradient: true });
         let shape = (case.batch, 3, SIZE[0], SIZE[1]);
-        let images = Tensor::from_vec(case.images(step), shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        let images =
+            Tensor::from_vec(case.images(step), shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
         let logits = Tensor::from_vec(case.teacher(step), (case.batch, 5), &Device::Cpu).unwrap();
         let logits = logits.to_dtype(dtype).unwrap();
         let soft = SoftTargets { logits, temperature: 2.0, weight: 0.7 };
@@ -203,34 +208,74 @@ fn check(case: Case, what: &str, step: usize, [device, host, exact]: [&[f64]; 3]
     let (off, cpu) = (distance(device, exact), distance(host, exact));
     let length = distance(exact, &vec![0.0; exact.len()]);
     let allowed = case.times * cpu + case.slack * length.max(1e-3);
-    assert!(off <= allowed, "{case:?}, step {step}: {what} is off by {off:e}, the CPU by {cpu:e}, of {length}");
+    assert!(
+        off <= allowed,
+        "{case:?}, step {step}: {what} is off by {off:e}, the CPU by {cpu:e}, of {length}"
+    );
 }
 
-fn compare(case: Case) {
+/// The steps of the device, of the CPU, and the exact ones; none without a compiler.
+fn steps(case: Case) -> Vec<[Found; 3]> {
     if !sparse_emulator::AVAILABLE {
         eprintln!(
             "SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU"
         );
-        return;
+        return Vec::new();
     }
-    let device = on_the_device(case);
     let (host, exact) = (on_the_host(case, DType::F32), on_the_host(case, DType::F64));
-    for (step, ((device, host), exact)) in device.iter().zip(&host).zip(&exact).enumerate() {
+    let steps = on_the_device(case).into_iter().zip(host).zip(exact);
+    steps.map(|((device, host), exact)| [device, host, exact]).collect()
+}
+
+/// How many masks differ, and of how many.
+fn masks_that_differ([a, b]: [&Found; 2]) -> (usize, usize) {
+    let (mut differ, mut total) = (0, 0);
+    for (name, mask) in &a.masks {
+        differ += (0..mask.len()).filter(|&i| mask.get(i) != b.masks[name].get(i)).count();
+        total += mask.len();
+    }
+    (differ, total)
+}
+
+fn compare(case: Case) {
+    let steps = steps(case);
+    for (step, found) in steps.iter().enumerate() {
+        let [device, host, exact] = found;
         check(case, "the loss", step, [&[device.loss], &[host.loss], &[exact.loss]]);
-        for (name, values) in &exact.gradients {
-            let compared = [&device.gradients[name], &host.gradients[name], values].map(Vec::as_slice);
-            check(case, &format!("the gradient of {name}"), step, compared);
+        let before = step.checked_sub(1).map(|before| &steps[before]);
+        for name in exact.gradients.keys() {
+            // Gradients of pruned weights are not used, and where zeros are left out not computed.
+            let kept = |i: usize| {
+                before.into_iter().flatten().all(|found| found.masks.get(name).is_none_or(|mask| mask.get(i)))
+            };
+            let values = found.each_ref().map(|found| {
+                let values = found.gradients[name].iter().enumerate();
+                values.filter(|(i, _)| kept(*i)).map(|(_, &value)| value).collect::<Vec<f64>>()
+            });
+            check(case, &format!("the gradient of {name}"), step, values.each_ref().map(Vec::as_slice));
         }
-        for (name, values) in &exact.weights {
-            check(case, name, step, [&device.weights[name], &host.weights[name], values].map(Vec::as_slice));
-        }
-        let (mut differ, mut total) = (0, 0);
-        for (name, mask) in &host.masks {
-            differ += (0..mask.len()).filter(|&i| mask.get(i) != device.masks[name].get(i)).count();
-            total += mask.len();
+        for name in exact.weights.keys() {
+            check(case, name, step, found.each_ref().map(|found| found.weights[name].as_slice()));
         }
         // Weights at the cutoff, whose last digits decide.
-        assert!(differ <= total / 100, "{case:?}, step {step}: {differ} of {total} masks differ");
+        let (differ, total) = masks_that_differ([device, host]);
+        assert!(differ <= total / 1000, "{case:?}, step {step}: {differ} of {total} masks differ");
+    }
+}
+
+/// Rounding to eight bits moves the gradients of so small a net by as much as they are long, on both sides: what must agree is where the steps
+/// lead.
+fn compare_coarsely(case: Case) {
+    for (step, found) in steps(case).iter().enumerate() {
+        let [device, host, exact] = found;
+        let off = (device.loss - exact.loss).abs() / exact.loss;
+        assert!(off < 0.15, "{case:?}, step {step}: loss {} for {}", device.loss, exact.loss);
+        let all =
+            found.each_ref().map(|found| found.weights.values().flatten().copied().collect::<Vec<f64>>());
+        check(case, "all weights together", step, all.each_ref().map(Vec::as_slice));
+        let ((differ, total), (host, _)) =
+            (masks_that_differ([device, exact]), masks_that_differ([host, exact]));
+        assert!(differ <= 2 * host + total / 500, "{case:?}, step {step}: {differ} of {total} masks differ");
     }
 }
 
@@ -242,8 +287,9 @@ const PLAIN: Case = Case {
     clip_norm: None,
     sparse: false,
     order: 0,
+    seed: 10,
     times: 4.0,
-    slack: 1e-5,
+    slack: 1e-4,
 };
 
 #[test]
@@ -263,5 +309,5 @@ fn five_steps_that_leave_zeros_out() {
 
 #[test]
 fn five_steps_in_bf16() {
-    compare(Case { precision: Precision::Bf16, order: 7919, slack: 1e-2, ..PLAIN });
+    compare_coarsely(Case { precision: Precision::Bf16, order: 7919, times: 2.0, slack: 0.0, ..PLAIN });
 }

@@ -4,6 +4,7 @@
 
 use half::{bf16, f16};
 use sparse_emulator::{Emulator, download, upload};
+use sparse_kernels::cuda::batch_norm::PartialSums;
 use sparse_kernels::cuda::{Coefficients, Element, Memory, Queue, Reading, Slice};
 use sparse_kernels::host::activation::{Activation, Input, Norm};
 
@@ -104,4 +105,17 @@ impl BatchNorm {
 /// Values read as they are.
 pub fn plain(y: Slice<'_>) -> Reading<'_> {
     Reading { y, coefficients: None, activation: Activation::Relu }
+}
+
+/// Mean and variance of each channel from the moments that a kernel leaves.
+pub fn moments(queue: &Emulator, partial: Slice<'_>, sums: PartialSums, channels: usize) -> Vec<[f64; 2]> {
+    let partial: Vec<f32> = download(queue, partial.part(0, sums.bytes(channels))).unwrap();
+    let of_channel = |chunks: &[f32]| {
+        let chunks = || chunks.chunks(3).map(|moments| [0, 1, 2].map(|i| f64::from(moments[i])));
+        let count: f64 = chunks().map(|[count, ..]| count).sum();
+        let mean = chunks().map(|[count, mean, _]| count * mean).sum::<f64>() / count;
+        let squares: f64 = chunks().map(|[n, own, squares]| squares + n * (own - mean).powi(2)).sum();
+        [mean, squares / count]
+    };
+    partial.chunks(3 * sums.chunks).map(of_channel).collect()
 }

@@ -8,6 +8,8 @@ const THREADS: usize = 256;
 /// Vectors of a thread, at least; and chunks of a channel, at most.
 const EACH: usize = 8;
 const MOST_CHUNKS: usize = 64;
+/// Numbers of a chunk's moments.
+pub(crate) const MOMENTS: usize = 3;
 /// Rows of the coefficients of a layer.
 const ROWS: usize = 7;
 
@@ -82,7 +84,12 @@ impl Dims {
         self.pixels.div_ceil(self.chunk())
     }
 
-    /// Partial sums that a kernel over these channels leaves.
+    /// Moments that [`statistics`] leaves.
+    pub fn moments(&self) -> PartialSums {
+        PartialSums { chunks: self.chunks(), stride: MOMENTS, first: 0 }
+    }
+
+    /// Partial sums that [`gate`] leaves.
     pub fn partial(&self) -> PartialSums {
         PartialSums { chunks: self.chunks(), stride: 2, first: 0 }
     }
@@ -106,23 +113,21 @@ impl PartialSums {
     }
 }
 
-/// Partial sums of `y − shift` and its square.
+/// Moments of each chunk of `y`: count, mean, sum of squared distances to it.
 ///
-/// Shapes: `y: [C, pixels]`, `shift: [C]`, `partial: [C, chunks, 2]`.
+/// Shapes: `y: [C, pixels]`, `partial: [C, chunks, 3]`.
 ///
 /// # Errors
 /// The queue's.
 pub fn statistics<Q: Queue>(
     queue: &Q,
     y: Slice<'_>,
-    shift: Slice<'_>,
     partial: Slice<'_>,
     dims: Dims,
 ) -> Result<()> {
     y.holds_elements(dims.elements(), dims.element);
-    shift.holds::<f32>(dims.channels);
-    partial.holds::<f32>(dims.channels * dims.chunks() * 2);
-    launch_chunks(queue, "statistics", dims, &[y.into(), shift.into(), partial.into()])
+    partial.holds::<f32>(dims.channels * dims.chunks() * MOMENTS);
+    launch_chunks(queue, "statistics", dims, &[y.into(), partial.into()])
 }
 
 /// `z` of a layer's raw output, for a product that cannot normalise while it reads.
@@ -197,15 +202,13 @@ pub struct Form {
     pub epsilon: f64,
 }
 
-/// Coefficients from partial sums over `pixels` of each channel, whose shift was the running mean; running statistics are blended.
-/// Without sums the running statistics count.
+/// Coefficients from moments of each channel; running statistics are blended. Without moments the running statistics count.
 ///
 /// # Errors
 /// The queue's.
 pub fn close_statistics<Q: Queue>(
     queue: &Q,
-    sums: Option<(Slice<'_>, PartialSums)>,
-    pixels: usize,
+    moments: Option<(Slice<'_>, PartialSums)>,
     parameters: Parameters<'_>,
     form: Form,
     into: Coefficients<'_>,
@@ -213,20 +216,19 @@ pub fn close_statistics<Q: Queue>(
     let channels = into.channels;
     let Parameters { running_mean, running_variance, scale, offset } = parameters;
     [running_mean, running_variance, scale, offset].iter().for_each(|slice| slice.holds::<f32>(channels));
-    if let Some((partial, sums)) = sums {
-        assert!(sums.stride == 2 && sums.first == 0 && sums.bytes(channels) <= partial.bytes(), "{sums:?}");
+    if let Some((partial, sums)) = moments {
+        assert!(sums.stride == MOMENTS && sums.first == 0 && sums.bytes(channels) <= partial.bytes(), "{sums:?}");
     }
     let arguments = [
-        sums.map(|(partial, _)| partial).into(),
-        count(sums.map_or(0, |(_, sums)| sums.chunks)).into(),
-        count(pixels).into(),
+        moments.map(|(partial, _)| partial).into(),
+        count(moments.map_or(0, |(_, sums)| sums.chunks)).into(),
         running_mean.into(),
         running_variance.into(),
         scale.into(),
         offset.into(),
         (form.momentum as f32).into(),
         (form.epsilon as f32).into(),
-        u32::from(sums.is_some()).into(),
+        u32::from(moments.is_some()).into(),
         into.slice.into(),
     ];
     close(queue, "close_statistics", channels, &arguments)

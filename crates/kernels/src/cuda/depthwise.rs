@@ -1,6 +1,6 @@
 //! Depthwise 3×3 convolution with the batch norm and ReLU around it.
 
-use super::batch_norm::{Coefficients, PartialSums, Reading};
+use super::batch_norm::{Coefficients, MOMENTS, PartialSums, Reading};
 use super::queue::{self, count};
 use super::{Argument, Element, Launch, Queue, Result, Slice};
 use crate::host::depthwise::Dims;
@@ -42,8 +42,8 @@ fn blocks(dims: Dims, element: Element, [rows, columns]: [usize; 2]) -> usize {
 }
 
 /// Partial sums that [`forward`] leaves.
-pub fn forward_partial(dims: Dims, element: Element) -> PartialSums {
-    PartialSums { chunks: blocks(dims, element, [dims.out_height(), dims.out_width()]), stride: 2, first: 0 }
+pub fn moments_partial(dims: Dims, element: Element) -> PartialSums {
+    PartialSums { chunks: blocks(dims, element, [dims.out_height(), dims.out_width()]), stride: MOMENTS, first: 0 }
 }
 
 /// Partial sums that [`backward`] leaves: the first nine of a chunk are of the gradient to the weight.
@@ -51,9 +51,9 @@ pub fn backward_partial(dims: Dims, element: Element) -> PartialSums {
     PartialSums { chunks: blocks(dims, element, [dims.height, dims.width]), stride: TOTALS, first: 9 }
 }
 
-/// `y`, and partial sums of `y − shift` and its square if asked for: `(shift, partial)`.
+/// `y`, and moments of it, in [`moments_partial`], if asked for.
 ///
-/// Shapes: `x.y: [C, H, W, N]`, `weight: [C, 1, 3, 3]` f32, `y: [C, Ho, Wo, N]`, `shift: [C]`.
+/// Shapes: `x.y: [C, H, W, N]`, `weight: [C, 1, 3, 3]` f32, `y: [C, Ho, Wo, N]`.
 ///
 /// # Errors
 /// The queue's.
@@ -62,14 +62,13 @@ pub fn forward<Q: Queue>(
     x: Reading<'_>,
     weight: Slice<'_>,
     y: Slice<'_>,
-    statistics: Option<(Slice<'_>, Slice<'_>)>,
+    moments: Option<Slice<'_>>,
     dims: Dims,
     element: Element,
 ) -> Result<()> {
     check(x.y, weight, y, dims, element);
-    let sums = forward_partial(dims, element);
-    if let Some((shift, partial)) = statistics {
-        shift.holds::<f32>(dims.channels);
+    let sums = moments_partial(dims, element);
+    if let Some(partial) = moments {
         assert!(sums.bytes(dims.channels) <= partial.bytes(), "{sums:?}");
     }
     let arguments = [
@@ -77,9 +76,8 @@ pub fn forward<Q: Queue>(
         x.coefficients.map(|coefficients| coefficients.slice()).into(),
         x.ceiling().into(),
         weight.into(),
-        statistics.map(|(shift, _)| shift).into(),
         y.into(),
-        statistics.map(|(_, partial)| partial).into(),
+        moments.into(),
         Argument::of(Plane::of(dims)),
     ];
     launch(queue, "depthwise_forward", sums.chunks, &arguments, dims, element)

@@ -1,6 +1,6 @@
 //! Dense 3×3 convolution: the stem of the network.
 
-use super::batch_norm::PartialSums;
+use super::batch_norm::{MOMENTS, PartialSums};
 use super::depthwise::OutputGradient;
 use super::queue::{self, count};
 use super::{Argument, Element, Launch, Queue, Result, Slice, partial_sums};
@@ -48,8 +48,8 @@ fn vectors(dims: Dims, element: Element) -> usize {
 }
 
 /// Partial sums that [`forward`] leaves.
-pub fn forward_partial(dims: Dims, element: Element) -> PartialSums {
-    PartialSums { chunks: vectors(dims, element).div_ceil(THREADS), stride: 2, first: 0 }
+pub fn moments_partial(dims: Dims, element: Element) -> PartialSums {
+    PartialSums { chunks: vectors(dims, element).div_ceil(THREADS), stride: MOMENTS, first: 0 }
 }
 
 /// Partial sums that [`weight_gradient`] needs room for, of each pair of channels.
@@ -58,31 +58,29 @@ pub fn gradient_partial(dims: Dims, element: Element) -> PartialSums {
     PartialSums { chunks, stride: 9, first: 0 }
 }
 
-/// `y`, and partial sums of `y − shift` and its square if asked for: `(shift, partial)`.
+/// `y`, and moments of it, in [`moments_partial`], if asked for.
 ///
-/// Shapes: `x: [Cin, H, W, N]`, `weight: [Cout, Cin, 3, 3]` f32, `y: [Cout, Ho, Wo, N]`, `shift: [Cout]`.
+/// Shapes: `x: [Cin, H, W, N]`, `weight: [Cout, Cin, 3, 3]` f32, `y: [Cout, Ho, Wo, N]`.
 ///
 /// # Errors
 /// The queue's.
 pub fn forward<Q: Queue>(
     queue: &Q,
     [x, weight, y]: [Slice<'_>; 3],
-    statistics: Option<(Slice<'_>, Slice<'_>)>,
+    moments: Option<Slice<'_>>,
     dims: Dims,
     element: Element,
 ) -> Result<()> {
     check([x, weight, y], dims, element);
-    let sums = forward_partial(dims, element);
-    if let Some((shift, partial)) = statistics {
-        shift.holds::<f32>(dims.outputs);
+    let sums = moments_partial(dims, element);
+    if let Some(partial) = moments {
         assert!(sums.bytes(dims.outputs) <= partial.bytes(), "{sums:?}");
     }
     let arguments = [
         x.into(),
         weight.into(),
-        statistics.map(|(shift, _)| shift).into(),
         y.into(),
-        statistics.map(|(_, partial)| partial).into(),
+        moments.into(),
         Argument::of(Image::of(dims)),
     ];
     let blocks = [count(sums.chunks), count(dims.outputs.div_ceil(OUTPUTS)), 1];

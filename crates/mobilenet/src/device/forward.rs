@@ -28,7 +28,12 @@ impl<M: Memory> DevicePass<M> {
         mode: Mode,
     ) -> Result<()> {
         let pixels = self.config.channels * fed.size[0] * fed.size[1];
-        assert_eq!(fed.images.bytes(), fed.count * pixels * size_of::<f32>(), "bytes of {} images", fed.count);
+        assert_eq!(
+            fed.images.bytes(),
+            fed.count * pixels * size_of::<f32>(),
+            "bytes of {} images",
+            fed.count
+        );
         assert!((fed.highest as usize) < parameters.classes(), "label {} is no class", fed.highest);
         self.resize(queue, parameters, fed.count, fed.size)?;
         layout::batch_innermost(queue, [fed.images, self.x.slice()], [fed.count, pixels], self.element)?;
@@ -61,29 +66,28 @@ impl<M: Memory> DevicePass<M> {
         };
         let training = mode == Mode::Train;
         let partial = self.partial.slice();
-        let statistics = training.then_some((norm.running_mean, partial));
+        let moments = training.then_some(partial);
         let (y, weight) = (layer.y.slice(), parameters.weight(&named("weights")));
         match layer.layer.kind {
             ConvKind::Stem => {
                 let operands = [self.x.slice(), weight, y];
-                stem::forward(queue, operands, statistics, self.stem_dims(before), self.element)?;
+                stem::forward(queue, operands, moments, self.stem_dims(before), self.element)?;
             }
             ConvKind::Depthwise => {
                 let (x, dims) = (self.reading(index - 1), self.depthwise_dims(index, before));
-                depthwise::forward(queue, x, weight, y, statistics, dims, self.element)?;
+                depthwise::forward(queue, x, weight, y, moments, dims, self.element)?;
             }
             ConvKind::Pointwise => {
                 self.normalise(queue, index - 1)?;
                 self.product(queue, parameters, index)?;
                 if training {
-                    batch_norm::statistics(queue, y, norm.running_mean, partial, self.norm_dims(index))?;
+                    batch_norm::statistics(queue, y, partial, self.norm_dims(index))?;
                 }
             }
         }
-        let dims = self.norm_dims(index);
-        let sums = training.then(|| (partial, self.statistics_partial(index, before)));
+        let moments = training.then(|| (partial, self.moments(index, before)));
         let form = Form { momentum: self.config.bn_momentum, epsilon: self.config.bn_epsilon };
-        Ok(batch_norm::close_statistics(queue, sums, dims.pixels, norm, form, layer.coefficients())?)
+        Ok(batch_norm::close_statistics(queue, moments, norm, form, layer.coefficients())?)
     }
 
     /// A layer's output, normalised, where products read it.

@@ -218,7 +218,7 @@ impl<M: Memory> DevicePass<M> {
             let layer = &self.layers[index];
             let outputs = layer.layer.outputs;
             let pixels = layer.size[0] * layer.size[1] * self.batch;
-            bytes = bytes.max(self.statistics_partial(index, before).bytes(outputs));
+            bytes = bytes.max(self.moments(index, before).bytes(outputs));
             bytes = bytes.max(self.norm_dims(index).partial().bytes(outputs));
             match layer.layer.kind {
                 ConvKind::Stem => {
@@ -245,16 +245,16 @@ impl<M: Memory> DevicePass<M> {
     }
 
     /// What the forward kernel of a layer leaves of its output's statistics.
-    pub(super) fn statistics_partial(&self, index: usize, before: [usize; 2]) -> PartialSums {
+    pub(super) fn moments(&self, index: usize, before: [usize; 2]) -> PartialSums {
         match self.layers[index].layer.kind {
             ConvKind::Stem => {
-                sparse_kernels::cuda::stem::forward_partial(self.stem_dims(before), self.element)
+                sparse_kernels::cuda::stem::moments_partial(self.stem_dims(before), self.element)
             }
             ConvKind::Depthwise => {
                 let dims = self.depthwise_dims(index, before);
-                sparse_kernels::cuda::depthwise::forward_partial(dims, self.element)
+                sparse_kernels::cuda::depthwise::moments_partial(dims, self.element)
             }
-            ConvKind::Pointwise => self.norm_dims(index).partial(),
+            ConvKind::Pointwise => self.norm_dims(index).moments(),
         }
     }
 
