@@ -108,8 +108,8 @@ template <class T> static __device__ __forceinline__ T warp_sum(T value) {
   return value;
 }
 
-// The K sums over all threads of a block of THREADS, written to `to` by the first K threads. Every thread must call it; shared memory
-// of the call before is free again when it returns.
+// The K sums over all threads of a block of THREADS, written to `to` by the first K threads. Every thread must call it,
+// once in a kernel.
 template <u32 K, u32 THREADS> static __device__ __forceinline__ void block_sums(const float (&values)[K], float* to) {
   __shared__ float sums[K][THREADS / WARP];
   const u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -124,7 +124,6 @@ template <u32 K, u32 THREADS> static __device__ __forceinline__ void block_sums(
     for (u32 w = 0; w < THREADS / WARP; w++) total += sums[threadIdx.x][w];
     to[threadIdx.x] = total;
   }
-  __syncthreads();
 }
 
 // Σ partial[i · stride] over `count` entries, by one warp, in lane 0.

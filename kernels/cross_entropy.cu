@@ -32,17 +32,17 @@ struct Softmax {
   __device__ __forceinline__ double log_probability(u32 at) const { return (double)(scores[at] - largest) * inverse_temperature - normaliser; }
 };
 
-// The block's largest value, and the block's sum: for all threads.
+// The block's largest value, for all threads. Between two calls there must be a barrier, such as those of `block_total`.
 static __device__ __forceinline__ float block_largest(float value) {
   __shared__ float largest[THREADS / WARP];
 #pragma unroll
   for (u32 distance = WARP / 2; distance > 0; distance /= 2) value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, distance));
-  __syncthreads();
   if (threadIdx.x % WARP == 0) largest[threadIdx.x / WARP] = value;
   __syncthreads();
   for (u32 warp = 0; warp < THREADS / WARP; warp++) value = fmaxf(value, largest[warp]);
   return value;
 }
+// The block's sum, for all threads.
 static __device__ __forceinline__ double block_total(double value) {
   __shared__ double sums[THREADS / WARP];
   value = warp_sum(value);

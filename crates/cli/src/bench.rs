@@ -21,8 +21,8 @@ pub(crate) fn bench(arguments: &BenchArgs) -> anyhow::Result<()> {
 }
 
 fn bench_steps(arguments: &BenchTrainArgs) -> anyhow::Result<()> {
-    let device = TrainSection { use_gpu: Some(false), threads: arguments.threads, ..TrainSection::default() };
-    let threads = DeviceChoice::for_config(&device)?.threads();
+    let threads = TrainSection { threads: arguments.threads, ..TrainSection::default() }.thread_count();
+    DeviceChoice::of(Some(arguments.device), threads)?;
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let reports = bench_train(&arguments.config())?;
     run::print(&reports, arguments.json, |reports| tables::bench(reports, arguments.layers))

@@ -230,7 +230,7 @@ pub(crate) fn bench(reports: &[BenchReport], layers: bool) -> String {
             format!("{:.1}", report.step_ms),
             format!("{:.1}", report.step_ms_min),
             format!("{:.1}", report.step_ms_max),
-            format!("{:.1}", report.pruner_ms),
+            optional(report.pruner_ms, 1),
             format!("{:.1}", report.gflops_per_second),
             format!("{:.2}", report.gflops_skipped_per_step),
             optional(mebibytes, 0),
@@ -248,15 +248,21 @@ pub(crate) fn bench(reports: &[BenchReport], layers: bool) -> String {
         "GFLOP skipped",
         "peak MiB so far",
     ];
+    let computing = match first.peak {
+        None => format!("{}, {}", first.device, first.precision.name()),
+        Some(peak) => format!(
+            "threads: {}, {}; at most {:.1} GFLOP/s and {:.1} GB/s",
+            first.threads,
+            first.precision.name(),
+            peak.gflops_per_second,
+            peak.gbytes_per_second,
+        ),
+    };
     let mut text = format!(
-        "{} images of {}×{}, threads: {}, {}; at most {:.1} GFLOP/s and {:.1} GB/s\n{}",
+        "{} images of {}×{}, {computing}\n{}",
         first.batch,
         first.size,
         first.size,
-        first.threads,
-        first.precision.name(),
-        first.peak.gflops_per_second,
-        first.peak.gbytes_per_second,
         table(&header, rows),
     );
     for report in reports {

@@ -86,6 +86,8 @@ struct Fiber {
   Dim3 index;
   unsigned linear;
   bool done;
+  // The barrier that it waits at, counted from 1; 0 = none.
+  uint64_t barrier;
 };
 
 // The lanes of a warp that have come to an exchange, and what they bring.
@@ -104,6 +106,8 @@ struct Block {
   Fiber* current;
   unsigned left, waiting;
   uint64_t barriers;
+  // Grows whenever a thread comes to a barrier or an end, or lanes have met: if it does not, all wait for each other.
+  uint64_t progress;
   std::string error;
   void (*run)(void*);
   void* argument;
@@ -133,13 +137,16 @@ inline std::string thread_name() {
 inline void barrier() {
   Block& b = block();
   const uint64_t passed = b.barriers;
+  b.progress++;
   b.waiting++;
   if (b.waiting == b.fibers.size()) {
     b.waiting = 0;
     b.barriers++;
     return;
   }
+  b.current->barrier = passed + 1;
   while (block().barriers == passed) pause();
+  block().current->barrier = 0;
 }
 
 inline Warp& own_warp() { return block().warps[block().current->linear / LANES]; }
@@ -150,6 +157,7 @@ inline void meet(uint32_t mask) {
   if (!(mask & self)) fail(thread_name() + " is not in the mask of its exchange");
   if (mask & ~warp.live) fail(thread_name() + " waits for a lane that has left");
   warp.arrived |= self;
+  block().progress++;
   if ((warp.arrived & mask) == mask) {
     warp.arrived &= ~mask;
     return;
@@ -172,6 +180,7 @@ inline void enter() {
   block().run(block().argument);
   Block& b = block();
   b.current->done = true;
+  b.progress++;
   b.left--;
   b.warps[b.current->linear / LANES].live &= ~(1u << b.current->linear % LANES);
   go(b.current->context, b.scheduler);
@@ -202,19 +211,30 @@ inline void run_block(uint64_t order) {
     fiber.index = {i % b.threads.x, i / b.threads.x % b.threads.y, i / (b.threads.x * b.threads.y)};
     fiber.linear = i;
     fiber.done = false;
+    fiber.barrier = 0;
     begin(fiber.context, b.stacks[i].data(), STACK, enter);
     b.warps[i / LANES].live |= 1u << i % LANES;
   }
-  const std::vector<unsigned> order_of_threads = ordered(count, order);
+  const std::vector<unsigned> order_of_warps = ordered((count + LANES - 1) / LANES, order), order_of_lanes = ordered(LANES, order);
   while (b.left > 0 && b.error.empty()) {
-    const unsigned left = b.left;
-    for (unsigned i : order_of_threads) {
-      if (b.fibers[i].done || !b.error.empty()) continue;
-      b.current = &b.fibers[i];
-      go(b.scheduler, b.current->context);
+    const uint64_t at_start = b.progress;
+    for (unsigned warp : order_of_warps) {
+      // All lanes once in the plain order; in others as long as one can go on, so that a warp runs far ahead of those after it.
+      bool moved = true;
+      while (moved && b.error.empty()) {
+        const uint64_t before = b.progress;
+        for (unsigned lane : order_of_lanes) {
+          const unsigned i = warp * LANES + lane;
+          if (i >= count || b.fibers[i].done || b.fibers[i].barrier > b.barriers || !b.error.empty()) continue;
+          b.current = &b.fibers[i];
+          go(b.scheduler, b.current->context);
+        }
+        moved = order != 0 && b.progress != before;
+      }
     }
-    if (b.waiting > 0 && b.waiting + (count - b.left) == count && b.left < count && left == b.left) {
-      b.error = std::to_string(count - b.left) + " threads left before a barrier that the others wait at";
+    if (b.left > 0 && b.error.empty() && b.progress == at_start) {
+      b.error = b.left == b.waiting ? std::to_string(count - b.left) + " threads left before a barrier that the others wait at"
+                                    : std::to_string(b.left) + " threads wait for each other";
     }
   }
 }

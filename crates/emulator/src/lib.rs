@@ -10,15 +10,17 @@
 
 mod matmul;
 mod memory;
+mod under_test;
 
 pub use memory::HostMemory;
+pub use under_test::{TestQueue, queue, reads};
 
 use sparse_kernels::cuda::{Error, Launch, Memory, Product, Queue, Result, Slice};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-/// Whether there was a C++ compiler when this was built.
-pub const AVAILABLE: bool = cfg!(emulated);
+/// Whether tests have something to run kernels on: a device (feature `gpu`), or there was a C++ compiler when this was built.
+pub const AVAILABLE: bool = cfg!(any(emulated, feature = "gpu"));
 
 /// A device that is the CPU.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use sparse_emulator::{Emulator, download, upload};
+use sparse_emulator::{download, queue, upload};
 use sparse_kernels::cuda::batch_norm::{self as device, Dims, Form, Parameters};
 use sparse_kernels::cuda::{Coefficients, Element, Memory, Queue};
 
@@ -26,7 +26,7 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 }
 
 fn training(order: u64, dims: Dims, tolerance: f64) {
-    let queue = Emulator::new(order);
+    let queue = queue(order);
     let Dims { channels, pixels, element } = dims;
     let y = values(channels * pixels, 1);
     let stored = activations(&queue, &y, element);
@@ -67,7 +67,7 @@ fn training(order: u64, dims: Dims, tolerance: f64) {
 }
 
 fn on_the_way(order: u64, dims: Dims, tolerance: f64) {
-    let queue = Emulator::new(order);
+    let queue = queue(order);
     let Dims { channels, pixels, element } = dims;
     let norm = BatchNorm::new(&queue, channels);
     let (y, g) = (values(channels * pixels, 1), values(channels * pixels, 2));
@@ -120,7 +120,7 @@ fn values_far_from_zero_keep_their_variance() {
     if !available() {
         return;
     }
-    let queue = Emulator::new(2);
+    let queue = queue(2);
     let dims = Dims { channels: 2, pixels: 9001, element: Element::F32 };
     let y: Vec<f32> = values(2 * 9001, 1).iter().map(|value| 1000.0 + value).collect();
     let stored = activations(&queue, &y, dims.element);

@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use sparse_emulator::{Emulator, download, upload};
+use sparse_emulator::{TestQueue, download, queue, upload};
 use sparse_kernels::cuda::batch_norm::PartialSums;
 use sparse_kernels::cuda::depthwise::{self as device, OutputGradient};
 use sparse_kernels::cuda::{Element, Memory, Queue, partial_sums};
@@ -29,8 +29,8 @@ fn cases() -> Vec<Dims> {
 
 /// The sums of each channel over its chunks.
 fn folded(
-    queue: &Emulator,
-    partial: &<Emulator as Queue>::Memory,
+    queue: &TestQueue,
+    partial: &<TestQueue as Queue>::Memory,
     sums: PartialSums,
     channels: usize,
 ) -> Vec<f32> {
@@ -40,7 +40,7 @@ fn folded(
 }
 
 fn forward(order: u64, dims: Dims, (element, tolerance): (Element, f64), normalised: bool) {
-    let queue = Emulator::new(order);
+    let queue = queue(order);
     let norm = BatchNorm::new(&queue, dims.channels);
     let (inputs, outputs) = (
         dims.channels * dims.height * dims.width * dims.batch,
@@ -71,7 +71,7 @@ fn forward(order: u64, dims: Dims, (element, tolerance): (Element, f64), normali
 }
 
 fn backward(order: u64, dims: Dims, (element, tolerance): (Element, f64), normalised: bool) {
-    let queue = Emulator::new(order);
+    let queue = queue(order);
     let norm = BatchNorm::new(&queue, dims.channels);
     let channels = dims.channels;
     let (inputs, outputs) = (

@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use sparse_emulator::{Emulator, download, upload};
+use sparse_emulator::{download, queue, upload};
 use sparse_kernels::cuda::cross_entropy::{self as device, Targets};
 use sparse_kernels::cuda::pool::{self as device_pool, Dims};
 use sparse_kernels::cuda::{Element, Memory, Queue};
@@ -13,7 +13,7 @@ use sparse_kernels::host::activation::GateSums;
 use sparse_kernels::host::{cross_entropy, distillation, linear, pool};
 
 fn pooled(order: u64, (element, tolerance): (Element, f64), [channels, plane, batch]: [usize; 3]) {
-    let queue = Emulator::new(order);
+    let queue = queue(order);
     let norm = BatchNorm::new(&queue, channels);
     let (x, dy) = (values(channels * plane * batch, 1), values(channels * batch, 2));
     let what = format!("{channels} {plane} {batch} {element:?} order {order}");
@@ -50,7 +50,7 @@ fn pooling_is_the_hosts() {
 }
 
 fn loss(order: u64, [batch, classes]: [usize; 2], smoothing: f64, soft: Option<(f64, f64)>) {
-    let queue = Emulator::new(order);
+    let queue = queue(order);
     let spread =
         |seed: usize| -> Vec<f32> { values(batch * classes, seed).iter().map(|v| v * 8.0).collect() };
     let (logits, teacher) = (spread(1), spread(2));
@@ -106,7 +106,7 @@ fn loss_gradient_and_counts_are_the_hosts() {
 #[test]
 fn bias_and_its_gradient_are_the_hosts() {
     for [batch, classes] in [[1, 1], [5, 10], [3, 300]].into_iter().filter(|_| available()) {
-        let queue = Emulator::new(2);
+        let queue = queue(2);
         let (logits, bias) = (values(batch * classes, 1), values(classes, 2));
         let memory = upload(&queue, &logits).unwrap();
         let bias_memory = upload(&queue, &bias).unwrap();

@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use sparse_emulator::{Emulator, download, upload};
+use sparse_emulator::{download, queue, upload};
 use sparse_kernels::cuda::sparse_pointwise::Pattern;
 use sparse_kernels::cuda::{Element, Memory, Queue, layout};
 
@@ -24,7 +24,7 @@ fn products(
     ([outputs, inputs, pixels], kept): ([usize; 3], usize),
     (element, tolerance): (Element, f64),
 ) {
-    let queue = Emulator::new(order);
+    let queue = queue(order);
     let what = format!("{outputs} {inputs} {pixels} {element:?} order {order}");
     let mut words = vec![0u64; (outputs * inputs).div_ceil(64)];
     let mut weight = values(outputs * inputs, 1);
@@ -81,7 +81,7 @@ fn images_move_innermost_and_weights_are_rounded() {
     for [batch, pixels] in [[1, 1], [5, 33], [32, 32], [40, 100]].into_iter().filter(|_| available()) {
         for (element, _) in ELEMENTS {
             for order in ORDERS {
-                let queue = Emulator::new(order);
+                let queue = queue(order);
                 let images = values(batch * pixels, 1);
                 let memory = upload(&queue, &images).unwrap();
                 let x = queue.allocate(images.len() * element.size()).unwrap();

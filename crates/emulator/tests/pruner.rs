@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use sparse_emulator::{Emulator, download, upload};
+use sparse_emulator::{TestQueue, download, queue, upload};
 use sparse_kernels::cuda::chunks::{Chunks, Member, Span, place};
 use sparse_kernels::cuda::select::Selector;
 use sparse_kernels::cuda::sgd::{self as device, Rule, Runs};
@@ -20,7 +20,7 @@ const LENS: [usize; 6] = [9000, 1, 64, 0, 300, 16_385];
 
 /// Tensors in one run, and what lies in it.
 struct Parameters {
-    queue: Emulator,
+    queue: TestQueue,
     spans: Vec<Span>,
     end: usize,
 }
@@ -28,7 +28,7 @@ struct Parameters {
 impl Parameters {
     fn new(order: u64) -> Self {
         let (spans, end) = place(LENS);
-        Self { queue: Emulator::new(order), spans, end }
+        Self { queue: queue(order), spans, end }
     }
 
     /// One run with the values of all tensors, zeros between them.
@@ -52,7 +52,7 @@ impl Parameters {
         &self,
         group_of: impl Fn(usize) -> usize,
         masked: impl Fn(usize) -> bool,
-    ) -> Chunks<<Emulator as Queue>::Memory> {
+    ) -> Chunks<<TestQueue as Queue>::Memory> {
         let member = |(i, &span): (usize, &Span)| Member { span, group: group_of(i), masked: masked(i) };
         let members: Vec<Member> = self.spans.iter().enumerate().map(member).collect();
         Chunks::new(&self.queue, &members).unwrap()

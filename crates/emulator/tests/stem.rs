@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use sparse_emulator::{Emulator, download, upload};
+use sparse_emulator::{download, queue, upload};
 use sparse_kernels::cuda::depthwise::OutputGradient;
 use sparse_kernels::cuda::{Element, Memory, Queue, stem as device};
 use sparse_kernels::host::activation::{self, NormGradient};
@@ -27,7 +27,7 @@ fn cases() -> Vec<Dims> {
 }
 
 fn both_ways(order: u64, dims: Dims, (element, tolerance): (Element, f64)) {
-    let queue = Emulator::new(order);
+    let queue = queue(order);
     let outputs = dims.outputs * dims.out_height() * dims.out_width() * dims.batch;
     let x = values(dims.inputs * dims.height * dims.width * dims.batch, 1);
     let weight = values(dims.outputs * dims.inputs * 9, 2);

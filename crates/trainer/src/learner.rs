@@ -237,6 +237,19 @@ impl Learner {
         with_batch(images, labels, |batch| device.step(batch, rule, model, pruner))
     }
 
+    /// Waits until what was begun on a device is done.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn wait(&self) -> Result<()> {
+        self.device.as_ref().map_or(Ok(()), |device| device.results().map(|_| ()))
+    }
+
+    /// Whether the steps run on a device.
+    pub(crate) fn is_on_device(&self) -> bool {
+        self.device.is_some()
+    }
+
     /// What the last step found; on a device, waits for it. Nothing before the first step.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<Started> 
         let mut learner = new_learner(plan, build_model(&plan.config, plan.data.image_shape[0])?, 0)?;
         checkpoint.recipe.check_resume(&learner.recipe(&plan.config), &folder)?;
         checkpoint.restore(&mut learner, &folder)?;
-        place(&mut learner, plan.device, &plan.config)?;
+        place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
         tracing::info!("resumed from {} ({step} of {} steps done)", folder.display(), plan.total_steps);
         return Ok(Started { learner, step, resumed: true });
     }
@@ -66,19 +66,19 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<Started> 
         }
     }
     let mut learner = new_learner(plan, model, step)?;
-    place(&mut learner, plan.device, &plan.config)?;
+    place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
     Ok(Started { learner, step, resumed: false })
 }
 
-/// Moves a learner to where it is to compute.
+/// Moves a learner to where it is to compute; `sparse_from` is `train.gpu_sparse_from`.
 #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "there is only the host"))]
-pub(crate) fn place(learner: &mut Learner, device: DeviceChoice, config: &TrainConfig) -> Result<()> {
+pub(crate) fn place(learner: &mut Learner, device: DeviceChoice, sparse_from: f64) -> Result<()> {
     let DeviceChoice::Cuda { ordinal, .. } = device else { return Ok(()) };
     #[cfg(feature = "cuda")]
     {
         let stream = sparse_kernels::cuda::Stream::new(ordinal)?;
         tracing::info!("computing on CUDA device {ordinal}: {}", stream.device_name()?);
-        learner.move_to(stream, config.train.gpu_sparse_from)
+        learner.move_to(stream, sparse_from)
     }
     #[cfg(not(feature = "cuda"))]
     Err(crate::error::Error::NoCuda)

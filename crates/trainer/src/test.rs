@@ -42,7 +42,7 @@ pub fn test(
     tracing::info!("testing {} on {} images, {head}", file.display(), dataset.len());
     let folder = RunFolder::open(&config.train.model_path)?;
     let mut learner = Learner::new(model, LearnerConfig::dense(storage(config.train.precision)))?;
-    place(&mut learner, DeviceChoice::for_config(&config.train)?, config)?;
+    place(&mut learner, DeviceChoice::for_config(&config.train)?, config.train.gpu_sparse_from)?;
     let scores = |images: &Tensor| learner.scores(images);
     let evaluation = evaluate(scores, dataset.clone(), feed(config), stop, observer);
     bad_images::list_and_warn(&folder, "test", &*dataset, "left out")?;

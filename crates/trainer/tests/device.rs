@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use candle_core::{DType, Device, Tensor};
-use sparse_emulator::Emulator;
+use sparse_emulator::queue;
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
 use sparse_ops::SgdConfig;
 use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Scope, Strategy};
@@ -24,7 +24,7 @@ fn learner(pruner: Option<PrunerConfig>) -> Learner {
 
 fn on_the_device(pruner: Option<PrunerConfig>, sparse_from: f64) -> Learner {
     let mut learner = learner(pruner);
-    learner.move_to(Emulator::new(1), sparse_from).unwrap();
+    learner.move_to(queue(1), sparse_from).unwrap();
     learner
 }
 
@@ -159,7 +159,7 @@ fn a_run_that_stops_and_goes_on_ends_with_the_same_bytes() {
         velocity.set(first.optimizer().velocities()[name].as_tensor()).unwrap();
     }
     second.pruner_mut().restore(first.pruner().state(), first.pruner().masks().clone()).unwrap();
-    second.move_to(Emulator::new(0), 1.0).unwrap();
+    second.move_to(queue(0), 1.0).unwrap();
     (3..5).for_each(|number| step(&mut second, number));
     second.settle().unwrap();
     assert_eq!(weights(&whole), weights(&second));

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use sparse_trainer::bench::{BenchConfig, DataBenchConfig};
-use sparse_trainer::config::Precision;
+use sparse_trainer::config::{Gpu, Precision};
 use std::path::PathBuf;
 
 /// `sparse-train bench`.
@@ -87,6 +87,12 @@ pub(crate) struct BenchTrainArgs {
     /// Classes of the network
     #[arg(long, value_name = "N", default_value = "1000", value_parser = whole, allow_negative_numbers = true)]
     classes: usize,
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, value_name = "NAME", default_value = "cpu", value_parser = device)]
+    pub(crate) device: Gpu,
+    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU; 1 = never
+    #[arg(long, value_name = "FRACTION", default_value = "1", allow_negative_numbers = true)]
+    gpu_sparse_from: f64,
     /// Show every layer in a table as well
     #[arg(long)]
     pub(crate) layers: bool,
@@ -116,8 +122,17 @@ impl BenchTrainArgs {
             },
             scale: self.scale,
             classes: self.classes,
+            gpu: match self.device {
+                Gpu::None => None,
+                Gpu::Cuda(ordinal) => Some(ordinal),
+            },
+            gpu_sparse_from: self.gpu_sparse_from,
         }
     }
+}
+
+fn device(name: &str) -> Result<Gpu, &'static str> {
+    Gpu::parse(name).ok_or("it must be cpu, cuda or cuda:N")
 }
 
 fn whole(text: &str) -> Result<usize, &'static str> {
@@ -154,7 +169,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_setting_and_the_last_one_wins() {
         let flags = "--batch 2 --size 33 --sparsity 0.9 --sparsity 0.5,0 --steps 3 --precision bf16 --scale 0.5 \
-                     --classes 7";
+                     --classes 7 --device cuda:2 --gpu_sparse_from 0.25";
         let expected = BenchConfig {
             batch: 2,
             size: 33,
@@ -163,6 +178,8 @@ mod tests {
             precision: Precision::Bf16,
             scale: 0.5,
             classes: 7,
+            gpu: Some(2),
+            gpu_sparse_from: 0.25,
         };
         assert_eq!(config(flags), expected);
     }

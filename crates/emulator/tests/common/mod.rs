@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, dead_code, unreachable_pub, reason = "shared by tests")]
 
 use half::{bf16, f16};
-use sparse_emulator::{Emulator, download, upload};
+use sparse_emulator::{TestQueue, download, upload};
 use sparse_kernels::cuda::batch_norm::PartialSums;
 use sparse_kernels::cuda::{Coefficients, Element, Memory, Queue, Reading, Slice};
 use sparse_kernels::host::activation::{Activation, Input, Norm};
@@ -30,7 +30,7 @@ pub fn values(len: usize, seed: usize) -> Vec<f32> {
 }
 
 /// Numbers as activations of a type.
-pub fn activations(queue: &Emulator, values: &[f32], element: Element) -> <Emulator as Queue>::Memory {
+pub fn activations(queue: &TestQueue, values: &[f32], element: Element) -> <TestQueue as Queue>::Memory {
     let stored = match element {
         Element::F32 => upload(queue, values),
         Element::Bf16 => {
@@ -42,7 +42,7 @@ pub fn activations(queue: &Emulator, values: &[f32], element: Element) -> <Emula
 }
 
 /// Activations of a type as numbers.
-pub fn numbers(queue: &Emulator, slice: Slice<'_>, element: Element) -> Vec<f32> {
+pub fn numbers(queue: &TestQueue, slice: Slice<'_>, element: Element) -> Vec<f32> {
     match element {
         Element::F32 => download(queue, slice).unwrap(),
         Element::Bf16 => download::<_, bf16>(queue, slice).unwrap().into_iter().map(bf16::to_f32).collect(),
@@ -68,7 +68,7 @@ pub struct BatchNorm {
     pub offset: Vec<f32>,
     pub constant: Vec<f32>,
     pub slope: Vec<f32>,
-    rows: <Emulator as Queue>::Memory,
+    rows: <TestQueue as Queue>::Memory,
 }
 
 /// Below many of the values, so that the gate shuts at both ends.
@@ -76,7 +76,7 @@ pub const ACTIVATION: Activation = Activation::Relu6;
 
 impl BatchNorm {
     /// Coefficients of so many channels; gains up to 8 let some values reach the ceiling of 6.
-    pub fn new(queue: &Emulator, channels: usize) -> Self {
+    pub fn new(queue: &TestQueue, channels: usize) -> Self {
         let some = |seed: usize, scale: f32| -> Vec<f32> {
             values(channels, seed).iter().map(|v| v * scale).collect()
         };
@@ -108,7 +108,7 @@ pub fn plain(y: Slice<'_>) -> Reading<'_> {
 }
 
 /// Mean and variance of each channel from the moments that a kernel leaves.
-pub fn moments(queue: &Emulator, partial: Slice<'_>, sums: PartialSums, channels: usize) -> Vec<[f64; 2]> {
+pub fn moments(queue: &TestQueue, partial: Slice<'_>, sums: PartialSums, channels: usize) -> Vec<[f64; 2]> {
     let partial: Vec<f32> = download(queue, partial.part(0, sums.bytes(channels))).unwrap();
     let of_channel = |chunks: &[f32]| {
         let chunks = || chunks.chunks(3).map(|moments| [0, 1, 2].map(|i| f64::from(moments[i])));

@@ -93,6 +93,23 @@ impl Stream {
         self.stream.synchronize().map_err(failed("waiting"))
     }
 
+    /// Copies within the device.
+    ///
+    /// # Errors
+    /// The driver's.
+    ///
+    /// # Panics
+    /// If the lengths differ: a fault of the caller.
+    pub fn copy(&self, from: Slice<'_>, to: Slice<'_>) -> Result<()> {
+        assert_eq!(from.bytes(), to.bytes(), "bytes of a copy");
+        self.bind()?;
+        // SAFETY: both are memory of the device, and of the same length.
+        let copied = unsafe {
+            result::memcpy_dtod_async(to.address(), from.address(), from.bytes(), self.stream.cu_stream())
+        };
+        copied.map_err(failed("a copy on it"))
+    }
+
     /// What the device is called, and its compute capability.
     ///
     /// # Errors

@@ -25,11 +25,13 @@ pub(super) fn steps(learner: &mut Learner, batch: &Batch, count: usize) -> Resul
     for _ in 0..WARM_UP {
         learner.step(&batch.images, &batch.labels, LEARNING_RATE)?;
     }
+    learner.wait()?;
     learner.take_times();
     let mut timed = Vec::with_capacity(count);
     for _ in 0..count {
         let start = Instant::now();
         learner.step(&batch.images, &batch.labels, LEARNING_RATE)?;
+        learner.wait()?;
         let step = start.elapsed();
         timed.push(Timed { step, times: learner.take_times() });
     }

@@ -18,7 +18,8 @@ pub use report::{BenchReport, LayerBench, Peak, SparsePaths, Split};
 use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::learner::{Learner, LearnerConfig};
-use crate::setup::storage;
+use crate::plan::DeviceChoice;
+use crate::setup::{place, storage};
 use candle_core::{DType, Device, Tensor};
 use sparse_data::sample_rng;
 use sparse_kernels::peak;
@@ -52,6 +53,10 @@ pub struct BenchConfig {
     pub scale: f64,
     /// Classes, from 1 to 1000000.
     pub classes: usize,
+    /// The CUDA device to measure, from 0; `None` = the CPU.
+    pub gpu: Option<usize>,
+    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU, a fraction; 1 = never.
+    pub gpu_sparse_from: f64,
 }
 
 impl Default for BenchConfig {
@@ -64,6 +69,8 @@ impl Default for BenchConfig {
             precision: Precision::F32,
             scale: 1.0,
             classes: 1000,
+            gpu: None,
+            gpu_sparse_from: 1.0,
         }
     }
 }
@@ -89,6 +96,9 @@ impl BenchConfig {
             "a width multiplier from 0.03125 to 8",
         )?;
         require((1..=1_000_000).contains(&classes), "classes", &classes, "a whole number from 1 to 1000000")?;
+        let share = self.gpu_sparse_from;
+        let fraction = "a fraction of at least 0 and at most 1";
+        require((0.0..=1.0).contains(&share), "gpu_sparse_from", &share, fraction)?;
         for sparsity in &self.sparsities {
             let fits = (0.0..1.0).contains(sparsity);
             require(fits, "sparsity", sparsity, "fractions of at least 0 and below 1, with commas between")?;
@@ -108,11 +118,7 @@ impl BenchConfig {
 /// [`Error::BenchSetting`] for a setting out of its range, or what a step reports.
 pub fn bench_train(config: &BenchConfig) -> Result<Vec<BenchReport>> {
     config.check()?;
-    tracing::info!("measuring what the machine can do at most");
-    let peak = Peak {
-        gflops_per_second: peak::flops_per_second(peak::threads()) / 1e9,
-        gbytes_per_second: peak::bytes_per_second() / 1e9,
-    };
+    let peak = config.gpu.is_none().then(host_peak);
     let batch = random_batch(config)?;
     config.sparsities.iter().map(|&sparsity| bench_one(config, sparsity, &batch, peak)).collect()
 }
@@ -123,8 +129,21 @@ struct Batch {
     labels: Vec<u32>,
 }
 
-fn bench_one(config: &BenchConfig, sparsity: f64, batch: &Batch, peak: Peak) -> Result<BenchReport> {
+/// What the machine can do at most.
+fn host_peak() -> Peak {
+    tracing::info!("measuring what the machine can do at most");
+    Peak {
+        gflops_per_second: peak::flops_per_second(peak::threads()) / 1e9,
+        gbytes_per_second: peak::bytes_per_second() / 1e9,
+    }
+}
+
+fn bench_one(config: &BenchConfig, sparsity: f64, batch: &Batch, peak: Option<Peak>) -> Result<BenchReport> {
     let mut learner = learner(config, sparsity)?;
+    if let Some(ordinal) = config.gpu {
+        let device = DeviceChoice::Cuda { ordinal, threads: peak::threads() };
+        place(&mut learner, device, config.gpu_sparse_from)?;
+    }
     tracing::info!(
         "measuring sparsity {sparsity}: {} + {} steps of {} images",
         measure::WARM_UP,
@@ -132,8 +151,12 @@ fn bench_one(config: &BenchConfig, sparsity: f64, batch: &Batch, peak: Peak) -> 
         config.batch
     );
     let steps = measure::steps(&mut learner, batch, config.steps)?;
-    tracing::info!("measuring the pruner at sparsity {sparsity}");
-    let pruner = measure::pruner(&learner, if sparsity > 0.0 { sparsity } else { 0.5 })?;
+    let pruner = if learner.is_on_device() {
+        None
+    } else {
+        tracing::info!("measuring the pruner at sparsity {sparsity}");
+        Some(measure::pruner(&learner, if sparsity > 0.0 { sparsity } else { 0.5 })?)
+    };
     report::report(config, sparsity, &learner, report::Measured { steps, pruner, peak })
 }
 

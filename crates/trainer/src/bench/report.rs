@@ -30,7 +30,9 @@ pub struct BenchReport {
     pub batch: usize,
     /// Height and width of the images.
     pub size: usize,
-    /// Compute threads.
+    /// `cpu`, or `cuda:N`.
+    pub device: String,
+    /// Compute threads of the host.
     pub threads: usize,
     /// How activations are stored.
     pub precision: Precision,
@@ -43,8 +45,8 @@ pub struct BenchReport {
     /// Milliseconds of the slowest step.
     pub step_ms_max: f64,
     /// Milliseconds, median, of one step of a pruner that makes all masks anew at this ratio (in a dense run 0.5) over
-    /// all prunable weights. It is not part of the timed steps.
-    pub pruner_ms: f64,
+    /// all prunable weights. It is not part of the timed steps. `None` on a GPU.
+    pub pruner_ms: Option<f64>,
     /// The most memory the process had at a time up to here, in bytes: the sparsities before and the measurement of
     /// the machine count as well. `None` where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
@@ -53,11 +55,11 @@ pub struct BenchReport {
     pub gflops_per_second: f64,
     /// 10⁹ floating-point operations of pruned weights in a step: those that a dense step has more.
     pub gflops_skipped_per_step: f64,
-    /// What the machine can do at most.
-    pub peak: Peak,
-    /// The step by operation.
+    /// What the machine can do at most; `None` on a GPU.
+    pub peak: Option<Peak>,
+    /// The step by operation; nothing on a GPU, where a step is one queue of work.
     pub parts: Vec<Split>,
-    /// The step by convolution, in the order of the network.
+    /// The step by convolution, in the order of the network; nothing on a GPU.
     pub layers: Vec<LayerBench>,
 }
 
@@ -116,8 +118,8 @@ pub struct SparsePaths {
 pub(super) struct Measured {
     pub(super) steps: Vec<Timed>,
     /// Milliseconds of the pruner's step.
-    pub(super) pruner: f64,
-    pub(super) peak: Peak,
+    pub(super) pruner: Option<f64>,
+    pub(super) peak: Option<Peak>,
 }
 
 /// Milliseconds of a part of a step, forward and backward.
@@ -157,11 +159,13 @@ pub(super) fn report(
         }
     };
     let flops = work.iter().map(|work| work.flops).sum::<f64>() + head;
+    let timed = !learner.is_on_device();
     let parts = convolution_parts(&table, &spent, &work);
     Ok(BenchReport {
         sparsity,
         batch: config.batch,
         size: config.size,
+        device: config.gpu.map_or_else(|| "cpu".to_owned(), |ordinal| format!("cuda:{ordinal}")),
         threads: peak::threads(),
         precision: config.precision,
         images_per_second: config.batch as f64 / (step_ms / 1e3),
@@ -175,9 +179,10 @@ pub(super) fn report(
         peak: measured.peak,
         parts: parts
             .chain(other_parts(steps, head))
+            .filter(|_| timed)
             .map(|(operation, spent, flops)| split(operation, spent, flops, step_ms))
             .collect(),
-        layers: (0..table.len()).map(layer).collect(),
+        layers: (0..table.len()).filter(|_| timed).map(layer).collect(),
     })
 }
 

@@ -183,7 +183,8 @@ pub enum Gpu {
 
 impl Gpu {
     /// Reads "cpu", "cuda" (the first) or "cuda:N".
-    fn parse(name: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
         match name.strip_prefix("cuda") {
             _ if name == "cpu" => Some(Self::None),
             Some("") => Some(Self::Cuda(0)),

@@ -26,8 +26,15 @@ impl DeviceChoice {
     /// # Errors
     /// [`Error::NoCuda`] when a GPU is asked for and this build has no CUDA support.
     pub fn for_config(train: &TrainSection) -> Result<Self> {
-        let threads = train.thread_count();
-        match train.gpu() {
+        Self::of(train.gpu(), train.thread_count())
+    }
+
+    /// The device asked for, or the best there is when it is left open.
+    ///
+    /// # Errors
+    /// [`Error::NoCuda`] when a GPU is asked for and this build has no CUDA support.
+    pub fn of(gpu: Option<Gpu>, threads: usize) -> Result<Self> {
+        match gpu {
             Some(Gpu::Cuda(_)) if !cfg!(feature = "cuda") => Err(Error::NoCuda),
             Some(Gpu::Cuda(ordinal)) => Ok(Self::Cuda { ordinal, threads }),
             None if there_is_one() => Ok(Self::Cuda { ordinal: 0, threads }),
