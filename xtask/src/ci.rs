@@ -58,7 +58,9 @@ fn steps(library_crates: &[String]) -> Vec<Step> {
     ];
     // Alone, a crate cannot borrow a feature that another one switches on.
     steps.extend(library_crates.iter().map(|name| step(&format!("check --release -p {name}"))));
-    steps.push(step("check --release -p sparse-kernels --features cuda"));
+    steps.push(step("check --release -p sparse-kernels --features cuda --all-targets"));
+    steps.push(step("check --release -p sparse-train --features cuda --all-targets"));
+    steps.push(step("check --manifest-path xtask/cuda-types/Cargo.toml --target-dir target/cuda-types"));
     steps.push(step("test --release --workspace"));
     steps
 }

@@ -1,5 +1,6 @@
 //! Project chores: `cargo xtask ci` is everything that a change must pass, `cargo xtask tidy` the house rules alone,
-//! `cargo xtask results` makes a recorded table, `cargo xtask build-kernels` compiles the CUDA kernels.
+//! `cargo xtask results` makes a recorded table, `cargo xtask build-kernels` compiles the CUDA kernels,
+//! `cargo xtask gpu-check` checks and measures them on a GPU.
 //!
 //! Exit code 0: all well; 1: something failed, and it was printed what; 2: usage; 3: the CUDA kernels could not be assembled, as there is
 //! nothing to assemble them with.
@@ -7,6 +8,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what these commands are for")]
 
 mod ci;
+mod gpu_check;
 mod kernels;
 mod results;
 mod tidy;
@@ -52,6 +54,15 @@ enum Command {
         #[arg(long)]
         fetch: bool,
     },
+    /// Check and measure everything on a GPU, and write one report
+    GpuCheck {
+        /// Number of the CUDA device
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        device: usize,
+        /// The report
+        #[arg(long, value_name = "FILE", default_value = "target/gpu-check.md")]
+        out: PathBuf,
+    },
     /// Compile one file by NVRTC and print its PTX: what build-kernels starts for each file
     #[command(hide = true)]
     Nvrtc {
@@ -88,6 +99,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             Outcome::Bad => false,
             Outcome::NotAssembled => return Ok(ExitCode::from(NOT_ASSEMBLED)),
         },
+        Command::GpuCheck { device, out } => gpu_check::run(&metadata, *device, out)?,
         Command::Nvrtc { .. } => true,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

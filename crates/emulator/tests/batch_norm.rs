@@ -129,7 +129,10 @@ fn values_far_from_zero_keep_their_variance() {
     for (y, [found_mean, found]) in y.chunks(9001).zip(moments(&queue, partial.slice(), dims.moments(), 2)) {
         let centre = mean(y.iter().map(|&value| f64::from(value)));
         let variance = mean(y.iter().map(|&value| (f64::from(value) - centre).powi(2)));
-        assert!((found_mean / centre - 1.0).abs() < 1e-6 && (found / variance - 1.0).abs() < 1e-4, "{found} {variance}");
+        assert!(
+            (found_mean / centre - 1.0).abs() < 1e-6 && (found / variance - 1.0).abs() < 1e-4,
+            "{found} {variance}"
+        );
     }
 }
 

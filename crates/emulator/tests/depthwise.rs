@@ -60,7 +60,8 @@ fn forward(order: u64, dims: Dims, (element, tolerance): (Element, f64), normali
     let sums = device::moments_partial(dims, element);
     let partial = queue.allocate(sums.bytes(dims.channels)).unwrap();
     let reading = if normalised { norm.reading(memory.slice()) } else { plain(memory.slice()) };
-    device::forward(&queue, reading, weight.slice(), y.slice(), Some(partial.slice()), dims, element).unwrap();
+    device::forward(&queue, reading, weight.slice(), y.slice(), Some(partial.slice()), dims, element)
+        .unwrap();
     let what = format!("{dims:?} {element:?} order {order} normalised {normalised}");
     close(&numbers(&queue, y.slice(), element), &expected, tolerance, &what);
 

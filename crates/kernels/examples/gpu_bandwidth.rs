@@ -41,7 +41,12 @@ impl Table<'_> {
         let seconds = start.elapsed().as_secs_f64() / LAUNCHES as f64;
         let rate = bytes as f64 / seconds;
         let share = if self.copy > 0.0 { rate / self.copy } else { 1.0 };
-        println!("| {name} | {:.1} | {:.3} | {:.0} | {share:.2} |", bytes as f64 / 1e6, seconds * 1e3, rate / 1e9);
+        println!(
+            "| {name} | {:.1} | {:.3} | {:.0} | {share:.2} |",
+            bytes as f64 / 1e6,
+            seconds * 1e3,
+            rate / 1e9
+        );
         Ok(rate)
     }
 }
@@ -79,13 +84,21 @@ fn activations(table: &Table<'_>, element: Element) -> Result<()> {
     let name = |kernel: &str| format!("{kernel}, {element:?}");
     table.row(&name("statistics"), bytes, || batch_norm::statistics(queue, y, partial, dims))?;
     table.row(&name("normalise"), 2 * bytes, || batch_norm::normalise(queue, reading(y, 64), g, dims))?;
-    table.row(&name("output gradient"), 3 * bytes, || batch_norm::output_gradient(queue, [g, y], of(64), g, dims))?;
+    table.row(&name("output gradient"), 3 * bytes, || {
+        batch_norm::output_gradient(queue, [g, y], of(64), g, dims)
+    })?;
     table.row(&name("gate"), 3 * bytes, || batch_norm::gate(queue, g, reading(y, 64), partial, dims))?;
     let weight = queue.allocate(1 << 20)?;
     let weight = weight.slice();
     for (channels, side, stride) in [(64, 112, 2), (128, 56, 1), (512, 14, 1)] {
-        let dims =
-            host::Dims { channels, height: side, width: side, batch: BATCH, stride, padding: Padding::Symmetric };
+        let dims = host::Dims {
+            channels,
+            height: side,
+            width: side,
+            batch: BATCH,
+            stride,
+            padding: Padding::Symmetric,
+        };
         let [input, output] = [side, side / stride].map(|side| channels * side * side * BATCH * size);
         let (x, y) = (reading(y.part(0, input), channels), g.part(0, output));
         let shape = format!("{channels} x {side}², stride {stride}");
@@ -124,7 +137,9 @@ fn activations(table: &Table<'_>, element: Element) -> Result<()> {
     let (inputs, pooled) = (1024 * 49 * BATCH, 1024 * BATCH * size_of::<f32>());
     let features = queue.allocate(pooled)?;
     let x = reading(y.part(0, inputs * size), 1024);
-    table.row(&name("pool forward"), inputs * size + pooled, || pool::forward(queue, x, features.slice(), dims))?;
+    table.row(&name("pool forward"), inputs * size + pooled, || {
+        pool::forward(queue, x, features.slice(), dims)
+    })?;
     table.row(&name("pool backward"), 2 * inputs * size + pooled, || {
         pool::backward(queue, x, features.slice(), [g.part(0, inputs * size), partial], dims)
     })?;
@@ -171,7 +186,8 @@ fn parameters(table: &Table<'_>) -> Result<()> {
     let [weights, gradients, velocities] =
         [queue.allocate(end * 4)?, queue.allocate(end * 4)?, queue.allocate(end * 4)?];
     // A spread of magnitudes, so that selecting has something to do.
-    let numbers: Vec<f32> = (0..end).map(|i| (i.wrapping_mul(2_654_435_761) % 65_521) as f32 / 65_521.0 - 0.5).collect();
+    let numbers: Vec<f32> =
+        (0..end).map(|i| (i.wrapping_mul(2_654_435_761) % 65_521) as f32 / 65_521.0 - 0.5).collect();
     queue.write(bytemuck::cast_slice(&numbers), weights.slice())?;
     let [words, nan] = [queue.allocate(end / 8)?, queue.allocate(4)?];
     let (run, mask) = (WEIGHTS * 4, WEIGHTS / 8);
@@ -191,8 +207,7 @@ fn parameters(table: &Table<'_>) -> Result<()> {
         velocities: velocities.slice(),
         words: words.slice(),
     };
-    let rule =
-        Rule { learning_rate: 1e-3, momentum: 0.9, l2_decay: 3e-5, masked: true, hold_pruned: false };
+    let rule = Rule { learning_rate: 1e-3, momentum: 0.9, l2_decay: 3e-5, masked: true, hold_pruned: false };
     table.row("momentum step", 5 * run + mask, || sgd::step(queue, runs, rule, None, &chunks))?;
     Ok(())
 }

@@ -1,5 +1,9 @@
 //! Batch norm followed by ReLU or ReLU6.
 
+#[cfg(feature = "cuda")]
+use crate::batch_norm_cuda;
+#[cfg(feature = "cuda")]
+use crate::cuda::{DeviceOperand, DeviceOutput, Place};
 use crate::host::{Element, Op, Operand, Output, Ternary, Unary, ensure, only_tracked};
 use candle_core::{Result, Shape, Tensor};
 use sparse_kernels::host::activation::Activation;
@@ -101,6 +105,11 @@ impl Unary for Statistics {
         batch_norm::statistics(x.data, mean, variance);
         Ok((both, Shape::from((2, channels))))
     }
+
+    #[cfg(feature = "cuda")]
+    fn run_cuda(&self, place: &Place, x: DeviceOperand<'_>) -> DeviceOutput {
+        batch_norm_cuda::statistics(place, x)
+    }
 }
 
 struct Forward {
@@ -139,6 +148,11 @@ impl Ternary for Forward {
         Ok((y, Shape::from(x.dims.to_vec())))
     }
 
+    #[cfg(feature = "cuda")]
+    fn run_cuda(&self, place: &Place, operands: [DeviceOperand<'_>; 3]) -> DeviceOutput {
+        batch_norm_cuda::forward(place, operands, &self.statistics.0, self.form)
+    }
+
     fn gradients(
         &self,
         [x, scale, offset]: [&Tensor; 3],
@@ -146,6 +160,12 @@ impl Ternary for Forward {
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
         let tracked = [x, scale, offset].map(Tensor::track_op);
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let gradients =
+                batch_norm_cuda::gradients([x, scale, offset], dy, &self.statistics.0, self.form)?;
+            return Ok(only_tracked(gradients, tracked));
+        }
         let gradients = batch_norm_relu_gradients([x, y, dy], &self.statistics, scale, self.form)?;
         Ok(only_tracked(gradients, tracked))
     }

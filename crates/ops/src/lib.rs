@@ -7,7 +7,8 @@
 //! [`sparse_kernels`]): [`batch_innermost`] brings images `[N, C, H, W]` there, and features leave
 //! [`global_mean_pool`] as `[N, C]`.
 //!
-//! Invariant: the only place where autograd meets kernels. All operations take f32 and f64 tensors.
+//! Invariant: the only place where autograd meets kernels. All operations take f32 and f64 tensors; with feature `cuda` f32 tensors on a
+//! CUDA device as well.
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
@@ -25,8 +26,12 @@
 //! ```
 
 mod batch_norm;
+#[cfg(feature = "cuda")]
+mod batch_norm_cuda;
 mod conv3x3;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod depthwise;
 mod host;
 mod layout;
@@ -34,6 +39,8 @@ mod linear;
 mod pointwise;
 mod pool;
 mod sgd;
+#[cfg(feature = "cuda")]
+mod sgd_cuda;
 
 pub use batch_norm::{ChannelStatistics, Form, batch_norm_relu};
 pub use conv3x3::conv3x3;

@@ -14,6 +14,12 @@ use sparse_kernels::host::pointwise::{self, Dims, Gradients, Kept};
 /// # Errors
 /// If the shapes do not fit together or the element type is not f32 or f64.
 pub fn pointwise(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if x.device().is_cuda() {
+        let [inputs, height, width, batch] = dims4(x.dims(), Forward::NAME)?;
+        let dims = Forward::dims(x.dims(), weight.dims())?;
+        let y = weight.reshape((dims.outputs, inputs))?.matmul(&x.reshape((inputs, dims.pixels))?)?;
+        return y.reshape((dims.outputs, height, width, batch));
+    }
     x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward))
 }
 

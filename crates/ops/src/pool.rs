@@ -12,6 +12,10 @@ use sparse_kernels::host::pool;
 /// # Errors
 /// If `x` has not four dimensions or the element type is not f32 or f64.
 pub fn global_mean_pool(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cuda() {
+        dims4(x.dims(), Forward::NAME)?;
+        return x.mean((1, 2))?.t();
+    }
     x.contiguous()?.apply_op1(Op(Forward))
 }
 

@@ -45,8 +45,11 @@ impl Pruner {
             Mode::Threshold(threshold) => Task::Threshold(threshold),
             Mode::Ratio(ratio) => {
                 let groups = self.groups();
-                let total = |group: &Vec<&str>| group.iter().map(|&name| self.masks()[name].len() as u64).sum();
-                Task::Smallest(groups.iter().map(|group| count_of_share(ratio, total(group)) as usize).collect())
+                let total =
+                    |group: &Vec<&str>| group.iter().map(|&name| self.masks()[name].len() as u64).sum();
+                Task::Smallest(
+                    groups.iter().map(|group| count_of_share(ratio, total(group)) as usize).collect(),
+                )
             }
         }
     }
@@ -66,7 +69,9 @@ impl Pruner {
             let by_name = groups.iter().zip(&thresholds).flat_map(named).collect();
             let together = match self.config().mode {
                 Mode::Threshold(threshold) => Some(threshold),
-                Mode::Ratio(_) => thresholds.first().copied().filter(|_| self.config().scope == Scope::Global),
+                Mode::Ratio(_) => {
+                    thresholds.first().copied().filter(|_| self.config().scope == Scope::Global)
+                }
             };
             self.set_thresholds(together, by_name);
         }

@@ -356,11 +356,17 @@ impl Learner {
 }
 
 /// Images on the host as numbers in a row.
-fn with_batch<T>(images: &Tensor, labels: &[u32], work: impl FnOnce(HostBatch<'_>) -> Result<T>) -> Result<T> {
+fn with_batch<T>(
+    images: &Tensor,
+    labels: &[u32],
+    work: impl FnOnce(HostBatch<'_>) -> Result<T>,
+) -> Result<T> {
     let (_, _, height, width) = images.dims4()?;
     let images = images.contiguous()?;
     let (storage, layout) = images.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else { return Err(candle_core::Error::msg("images on the host").into()) };
+    let Storage::Cpu(storage) = &*storage else {
+        return Err(candle_core::Error::msg("images on the host").into());
+    };
     let images = &storage.as_slice::<f32>()?[layout.start_offset()..][..layout.shape().elem_count()];
     work(HostBatch { images, labels, size: [height, width] })
 }

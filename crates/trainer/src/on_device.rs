@@ -251,7 +251,11 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
 }
 
 impl<M: Memory> DeviceMasks<M> {
-    fn new<Q: Queue<Memory = M>>(queue: &Q, parameters: &DeviceParameters<M>, pruner: &Pruner) -> Result<Self> {
+    fn new<Q: Queue<Memory = M>>(
+        queue: &Q,
+        parameters: &DeviceParameters<M>,
+        pruner: &Pruner,
+    ) -> Result<Self> {
         let groups = pruner.groups();
         let of_group = |(group, names): (usize, &Vec<&str>)| {
             let member = |&name: &&str| Member { span: parameters.spans()[name], group, masked: true };
@@ -296,7 +300,12 @@ impl<M: Memory> DeviceMasks<M> {
     }
 
     /// Gives the weights that may be pruned to the host's variables.
-    fn fetch_weights<Q: Queue<Memory = M>>(&self, queue: &Q, run: Slice<'_>, model: &MobileNet) -> Result<()> {
+    fn fetch_weights<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        run: Slice<'_>,
+        model: &MobileNet,
+    ) -> Result<()> {
         self.spans
             .iter()
             .try_for_each(|(name, span)| set(&model.variables()[name], download(queue, span.of(run))?))

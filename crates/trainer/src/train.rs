@@ -51,18 +51,8 @@ pub fn train(
         folder.go_back_to(step, &store)?;
     }
     let clock = Clock::default();
-    let mut run = Run {
-        plan,
-        datasets,
-        learner,
-        folder,
-        store,
-        step,
-        clock,
-        stop,
-        tested: None,
-        recalibrated: false,
-    };
+    let mut run =
+        Run { plan, datasets, learner, folder, store, step, clock, stop, tested: None, recalibrated: false };
     let result = run.finish(resumed, observer);
     if result.is_err() {
         run.list_bad_images()?;
@@ -267,7 +257,13 @@ impl Run<'_> {
         edge || self.step.is_multiple_of(self.plan.config.train.log_period)
     }
 
-    fn log(&mut self, results: StepResults, images: usize, lr: f64, observer: &mut dyn Observer) -> Result<()> {
+    fn log(
+        &mut self,
+        results: StepResults,
+        images: usize,
+        lr: f64,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
         let StepResults { loss, top1, top5 } = results;
         self.settle()?;
         let sparsity_before = self.learner.pruner().total_sparse()?;

@@ -52,7 +52,9 @@ fn weights(learner: &Learner) -> BTreeMap<String, Vec<f32>> {
 
 fn available() -> bool {
     if !sparse_emulator::AVAILABLE {
-        eprintln!("SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU");
+        eprintln!(
+            "SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU"
+        );
     }
     sparse_emulator::AVAILABLE
 }

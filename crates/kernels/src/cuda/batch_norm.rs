@@ -52,7 +52,12 @@ pub struct Reading<'a> {
     pub activation: Activation,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// Values as they are.
+    pub fn plain(y: Slice<'a>) -> Self {
+        Self { y, coefficients: None, activation: Activation::Relu }
+    }
+
     pub(crate) fn ceiling(&self) -> f32 {
         self.activation.ceiling()
     }
@@ -119,12 +124,7 @@ impl PartialSums {
 ///
 /// # Errors
 /// The queue's.
-pub fn statistics<Q: Queue>(
-    queue: &Q,
-    y: Slice<'_>,
-    partial: Slice<'_>,
-    dims: Dims,
-) -> Result<()> {
+pub fn statistics<Q: Queue>(queue: &Q, y: Slice<'_>, partial: Slice<'_>, dims: Dims) -> Result<()> {
     y.holds_elements(dims.elements(), dims.element);
     partial.holds::<f32>(dims.channels * dims.chunks() * MOMENTS);
     launch_chunks(queue, "statistics", dims, &[y.into(), partial.into()])
@@ -217,7 +217,10 @@ pub fn close_statistics<Q: Queue>(
     let Parameters { running_mean, running_variance, scale, offset } = parameters;
     [running_mean, running_variance, scale, offset].iter().for_each(|slice| slice.holds::<f32>(channels));
     if let Some((partial, sums)) = moments {
-        assert!(sums.stride == MOMENTS && sums.first == 0 && sums.bytes(channels) <= partial.bytes(), "{sums:?}");
+        assert!(
+            sums.stride == MOMENTS && sums.first == 0 && sums.bytes(channels) <= partial.bytes(),
+            "{sums:?}"
+        );
     }
     let arguments = [
         moments.map(|(partial, _)| partial).into(),

@@ -43,7 +43,11 @@ fn blocks(dims: Dims, element: Element, [rows, columns]: [usize; 2]) -> usize {
 
 /// Partial sums that [`forward`] leaves.
 pub fn moments_partial(dims: Dims, element: Element) -> PartialSums {
-    PartialSums { chunks: blocks(dims, element, [dims.out_height(), dims.out_width()]), stride: MOMENTS, first: 0 }
+    PartialSums {
+        chunks: blocks(dims, element, [dims.out_height(), dims.out_width()]),
+        stride: MOMENTS,
+        first: 0,
+    }
 }
 
 /// Partial sums that [`backward`] leaves: the first nine of a chunk are of the gradient to the weight.

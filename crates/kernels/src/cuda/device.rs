@@ -55,8 +55,7 @@ impl Stream {
     /// [`Error::NoDevice`] without a driver or without such a device, [`Error::TooOld`] if the kernels do not run there.
     pub fn new(ordinal: usize) -> Result<Self> {
         let none = |reason: String| Error::NoDevice { ordinal, reason };
-        // SAFETY: only tries to load the driver's library.
-        if !unsafe { cudarc::driver::sys::is_culib_present() } {
+        if !driver_is_there() {
             return Err(none("there is no NVIDIA driver (libcuda) on this machine".to_owned()));
         }
         let context = CudaContext::new(ordinal).map_err(|error| none(error.to_string()))?;
@@ -78,6 +77,13 @@ impl Stream {
             copies: Mutex::default(),
             allocated: AtomicBool::new(false),
         }
+    }
+
+    /// Numbers of someone else's on this device, as memory of kernels; what they write there the owner sees.
+    pub fn view<'a, T>(&self, numbers: &'a CudaSlice<T>) -> Slice<'a> {
+        let address = numbers.device_ptr(&self.stream).0;
+        // SAFETY: the memory of `numbers`, of this length, for as long as they are borrowed.
+        unsafe { Slice::new(address, numbers.len() * size_of::<T>()) }
     }
 
     /// The stream itself.
@@ -141,8 +147,7 @@ impl Stream {
 
     fn blas(&self) -> Result<&CudaBlas> {
         if self.blas.get().is_none() {
-            // SAFETY: only tries to load the library.
-            if !unsafe { cudarc::cublas::sys::is_culib_present() } {
+            if !blas_is_there() {
                 let reason =
                     "cuBLAS (libcublas) was not found; install the CUDA toolkit's libraries".to_owned();
                 return Err(Error::Device { what: "a matrix product", reason });
@@ -245,6 +250,28 @@ impl Stream {
     /// Makes the device that of this thread.
     fn bind(&self) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(failed("taking it"))
+    }
+}
+
+/// Whether the driver's library is on this machine: without it cudarc panics.
+fn driver_is_there() -> bool {
+    #[cfg(feature = "linked")]
+    return true;
+    // SAFETY: only tries to load the library.
+    #[cfg(not(feature = "linked"))]
+    unsafe {
+        cudarc::driver::sys::is_culib_present()
+    }
+}
+
+/// Whether cuBLAS is on this machine.
+fn blas_is_there() -> bool {
+    #[cfg(feature = "linked")]
+    return true;
+    // SAFETY: only tries to load the library.
+    #[cfg(not(feature = "linked"))]
+    unsafe {
+        cudarc::cublas::sys::is_culib_present()
     }
 }
 

@@ -29,7 +29,7 @@ pub mod stem;
 
 pub use batch_norm::{Coefficients, Reading};
 #[cfg(feature = "cuda")]
-pub use device::Stream;
+pub use device::{DeviceMemory, Stream};
 pub use element::Element;
 pub use error::{Error, Result};
 pub use queue::{Argument, Launch, Memory, Operand, Product, Queue, Slice};

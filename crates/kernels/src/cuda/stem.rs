@@ -76,13 +76,7 @@ pub fn forward<Q: Queue>(
     if let Some(partial) = moments {
         assert!(sums.bytes(dims.outputs) <= partial.bytes(), "{sums:?}");
     }
-    let arguments = [
-        x.into(),
-        weight.into(),
-        y.into(),
-        moments.into(),
-        Argument::of(Image::of(dims)),
-    ];
+    let arguments = [x.into(), weight.into(), y.into(), moments.into(), Argument::of(Image::of(dims))];
     let blocks = [count(sums.chunks), count(dims.outputs.div_ceil(OUTPUTS)), 1];
     let kernel = &element.kernel("stem_forward", dims.batch);
     queue::launch(

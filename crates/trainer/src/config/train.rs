@@ -125,7 +125,10 @@ pub(super) const KEYS: SectionKeys = &[
     ("model_period", "a whole number of epochs, 1 or more"),
     ("seed", "a whole number from 0 to 2^63 - 1"),
     ("use_gpu", "true or false (leave it out to use a GPU if there is one)"),
-    ("device", "\"cpu\", \"cuda\" or \"cuda:N\", in agreement with train.use_gpu (leave it out to go by that)"),
+    (
+        "device",
+        "\"cpu\", \"cuda\" or \"cuda:N\", in agreement with train.use_gpu (leave it out to go by that)",
+    ),
     ("gpu_sparse_from", "a fraction, at least 0 and at most 1"),
     ("threads", "a whole number, 1 or more (leave it out to use all cores)"),
     ("precision", "\"f32\" or \"bf16\""),
@@ -259,7 +262,10 @@ mod tests {
         };
         assert_eq!((gpu(None, None), gpu(Some("cpu"), None)), (None, Some(Gpu::None)));
         assert_eq!((gpu(None, Some(true)), gpu(None, Some(false))), (Some(Gpu::Cuda(0)), Some(Gpu::None)));
-        assert_eq!((gpu(Some("cuda"), None), gpu(Some("cuda:3"), Some(true))), (Some(Gpu::Cuda(0)), Some(Gpu::Cuda(3))));
+        assert_eq!(
+            (gpu(Some("cuda"), None), gpu(Some("cuda:3"), Some(true))),
+            (Some(Gpu::Cuda(0)), Some(Gpu::Cuda(3)))
+        );
     }
 
     #[test]

@@ -1,0 +1,1 @@
+//! Nothing: what is checked are the dependencies.
