@@ -2,7 +2,7 @@
 //!
 //! Run: `cargo run --release -p sparse-kernels --features cuda --example gpu_bandwidth -- [DEVICE]`
 
-#![allow(clippy::print_stdout, reason = "a table on stdout is what it is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a table on stdout is what it is for")]
 
 use sparse_kernels::cuda::batch_norm::{self, Dims, Reading};
 use sparse_kernels::cuda::chunks::{Chunks, Member, place};
@@ -16,6 +16,7 @@ use sparse_kernels::cuda::{
 use sparse_kernels::host::activation::Activation;
 use sparse_kernels::host::padding::Padding;
 use sparse_kernels::host::{conv3x3, depthwise as host};
+use std::process::ExitCode;
 use std::time::Instant;
 
 const BATCH: usize = 128;
@@ -51,7 +52,17 @@ impl Table<'_> {
     }
 }
 
-fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let ordinal = std::env::args().nth(1).map_or(Ok(0), |number| number.parse())?;
     let queue = Stream::new(ordinal)?;
     println!("{}, batch {BATCH}\n", queue.device_name()?);

@@ -90,7 +90,7 @@ pub enum Error {
     NoCuda,
 
     /// A device, or what it was told to do, failed.
-    #[error(transparent)]
+    #[error("{0}{}", device_advice(.0))]
     Device(#[from] sparse_kernels::cuda::Error),
 
     /// Soft targets are wanted and no weights are named to take them from.
@@ -372,6 +372,16 @@ impl Error {
                 | Error::OtherWidth { .. }
                 | Error::ConvertOntoInput { .. }
         )
+    }
+}
+
+/// What to do where there is no device to compute on.
+fn device_advice(error: &sparse_kernels::cuda::Error) -> &'static str {
+    match error {
+        sparse_kernels::cuda::Error::NoDevice { .. } | sparse_kernels::cuda::Error::TooOld { .. } => {
+            "; docs/gpu.md says what is needed, --device cpu trains without"
+        }
+        _ => "",
     }
 }
 
