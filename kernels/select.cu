@@ -86,7 +86,7 @@ KERNEL(narrow_selection, (Selection* selections, u32* histogram, u32 shift, u32 
       below += count;
     }
   }
-  __syncthreads();
+  // Each thread has its own bins.
   for (u32 i = 0; i < each; i++) bins[first + i] = 0u;
 }
 

@@ -45,7 +45,7 @@ static __device__ __forceinline__ void forward(const E* x, const float* weight, 
     __syncthreads();
     if (pixel < pixels) {
       const E* plane = x + (size_t)input * i.height * i.width * i.batch + image;
-#pragma unroll
+#pragma unroll 3
       for (u32 tap = 0; tap < 9; tap++) {
         const Under under = Under::of(i, pixel, tap);
         float seen[V];
@@ -59,17 +59,23 @@ static __device__ __forceinline__ void forward(const E* x, const float* weight, 
       }
     }
   }
+  if (pixel < pixels) {
+    E* out = y + ((size_t)first * pixels + pixel) * i.batch + image;
+#pragma unroll
+    for (u32 o = 0; o < OUTPUTS; o++) {
+      if (first + o < i.outputs) store<E, V>(out + (size_t)o * pixels * i.batch, value[o]);
+    }
+  }
+  if (!partial) return;
 #pragma unroll
   for (u32 o = 0; o < OUTPUTS; o++) {
-    const u32 output = first + o;
-    if (output >= i.outputs) break;
+    if (first + o >= i.outputs) break;
     Gathered gathered = {0.0f, 0.0f, 0.0f, 0};
     if (pixel < pixels) {
-      store<E, V>(y + ((size_t)output * pixels + pixel) * i.batch + image, value[o]);
 #pragma unroll
       for (u32 v = 0; v < V; v++) gathered.take(value[o][v]);
     }
-    if (partial) block_moments<THREADS>(gathered, partial + ((size_t)output * gridDim.x + blockIdx.x) * MOMENTS);
+    block_moments<THREADS>(gathered, partial + ((size_t)(first + o) * gridDim.x + blockIdx.x) * MOMENTS);
   }
 }
 

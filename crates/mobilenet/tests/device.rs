@@ -2,7 +2,11 @@
 //!
 //! Both round, so both are held against the CPU's steps in f64: the device may be off by a few times what the CPU is.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test may panic, and says why it does nothing"
+)]
 
 use candle_core::{DType, Device, Tensor};
 use sparse_emulator::{download, queue, reads, upload};

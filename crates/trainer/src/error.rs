@@ -90,8 +90,12 @@ pub enum Error {
     NoCuda,
 
     /// A device, or what it was told to do, failed.
-    #[error("{0}{}", device_advice(.0))]
-    Device(#[from] sparse_kernels::cuda::Error),
+    #[error("{source}{}", device_advice(source))]
+    Device {
+        /// What failed.
+        #[from]
+        source: sparse_kernels::cuda::Error,
+    },
 
     /// Soft targets are wanted and no weights are named to take them from.
     #[error(

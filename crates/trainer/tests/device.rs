@@ -1,7 +1,11 @@
 //! Learners on the emulated device: masks and thresholds are the host pruner's of the same weights, bit for bit, in every mode; a run that
 //! stops and goes on ends with the same bytes; nothing but what is asked for crosses to the host.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test may panic, and says why it does nothing"
+)]
 
 use candle_core::{DType, Device, Tensor};
 use sparse_emulator::queue;
