@@ -135,7 +135,9 @@ mod tests {
                 "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --release",
                 "cargo check --release -p sparse-data",
                 "cargo check --release -p sparse-sparsity",
-                "cargo check --release -p sparse-kernels --features cuda",
+                "cargo check --release -p sparse-kernels --features cuda --all-targets",
+                "cargo check --release -p sparse-train --features cuda --all-targets",
+                "cargo check --manifest-path xtask/cuda-types/Cargo.toml --target-dir target/cuda-types",
                 "cargo test --release --workspace",
             ]
         );

@@ -2,7 +2,7 @@
 //!
 //! `kernels/*.cu` are compiled by the C++ compiler through `cpp/emulator.h`, which makes each thread of a block a fiber. Which thread and
 //! which block comes first follows from an order that the test chooses; a missing barrier shows as a result that depends on it. Memory
-//! has a margin on both sides: what is read there is NaN, and what is written there is found after the launch.
+//! ends at a closed page, and what is written before it is found after the launch.
 //!
 //! Invariant: it knows no kernel; what runs here are the files that the device runs, launched by the same code.
 
@@ -53,7 +53,8 @@ impl Queue for Emulator {
     type Memory = HostMemory;
 
     fn allocate(&self, bytes: usize) -> Result<HostMemory> {
-        Ok(self.memory.allocate(bytes))
+        let full = || Error::Memory { bytes, reason: "the system has no more pages".to_owned() };
+        self.memory.allocate(bytes).ok_or_else(full)
     }
 
     fn write(&self, from: &[u8], to: Slice<'_>) -> Result<()> {

@@ -109,6 +109,7 @@ mod tests {
         config.model.pretrained_model = Some("weights".into());
         config.train.clip_norm = Some(1.0);
         config.train.use_gpu = Some(false);
+        config.train.device = Some("cpu".to_owned());
         config.train.threads = Some(1);
         config.train.teacher = Some("teacher".into());
         config.checkpoint.every_steps = Some(1);

@@ -128,6 +128,7 @@ mod tests {
         config.model.pretrained_model = Some("a folder/with \"quotes\"".into());
         config.train.clip_norm = Some(1.0);
         config.train.use_gpu = Some(false);
+        config.train.device = Some("cpu".to_owned());
         config.train.threads = Some(2);
         config.train.teacher = Some("a teacher".into());
         config.train.seed = i64::MAX as u64;
