@@ -19,7 +19,8 @@ struct Plane {
   u32 height, width, out_height, out_width, batch, above, left;
 };
 
-// Where a thread works: a vector of images at a column, and the first of ROWS_EACH rows. Grid (blocks, C).
+// Where a thread works: a vector of images at a column, and the first of ROWS_EACH rows; behind the last row there is nothing to do. Grid
+// (blocks, C).
 template <u32 V> struct Place {
   u32 image, column, row;
   bool inside;

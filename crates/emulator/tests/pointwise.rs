@@ -10,13 +10,15 @@ use sparse_kernels::cuda::sparse_pointwise::Pattern;
 use sparse_kernels::cuda::{Element, Memory, Queue, layout};
 
 /// Outputs, inputs, pixels, and of seven weights how many are kept.
-const CASES: [([usize; 3], usize); 6] = [
+const CASES: [([usize; 3], usize); 7] = [
     ([1, 1, 1], 7),
     ([5, 37, 33], 2),
     ([64, 65, 128], 1),
     ([3, 200, 520], 3),
     ([9, 40, 2049], 1),
     ([4, 8, 64], 0),
+    // More spans than blocks, so that a block takes two.
+    ([1, 3, 34_768], 7),
 ];
 
 fn products(

@@ -1,7 +1,7 @@
 //! The training driver: config → plan → loop, evaluation, checkpoints, outputs.
 //!
 //! A [`config::TrainConfig`] is read from TOML, `--set` and flags; [`plan::TrainPlan`] resolves it for a data set;
-//! [`train`] runs it and leaves weights, checkpoints, metrics and a summary in the run folder; [`test`] measures
+//! [`train`] runs it and leaves weights, checkpoints, metrics and a summary in the run folder; [`test()`] measures
 //! given weights. A run that is stopped anywhere and resumed ends with the same bytes as one that was not: the
 //! order and augmentation of images are functions of (seed, epoch, index), and a checkpoint holds the rest.
 //! Bring your own images by implementing [`Dataset`] (see `examples/own_data.rs`).

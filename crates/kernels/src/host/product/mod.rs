@@ -1,9 +1,9 @@
 //! Matrix products the way this program needs them: operands transformed while they are packed, results finished while they
 //! are in registers, zeros left out if a pattern says so.
 //!
-//! A product is cut into runs of column blocks by its shapes alone ([`split`]). A task packs a block ([`panel`]), multiplies it
-//! tile by tile ([`tile`], [`multiply`]) and hands every finished row of a tile on: to memory with statistics ([`store`]), or
-//! to what a caller implements. [`weight_gradient`] sums products over the columns.
+//! A product is cut into runs of column blocks by its shapes alone (`split`). A task packs a block (`panel`), multiplies it
+//! tile by tile (`tile`, `multiply`) and hands every finished row of a tile on: to memory with statistics (`store`), or
+//! to what a caller implements. `weight_gradient` sums products over the columns.
 //!
 //! Source of the dense scheme: Goto & van de Geijn 2008, Anatomy of high-performance matrix multiplication.
 
