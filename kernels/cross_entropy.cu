@@ -3,7 +3,8 @@
 //
 // Source: Szegedy et al. 2016, arXiv:1512.00567, section 7 (smoothing); Hinton et al. 2015, arXiv:1503.02531 (soft targets).
 //
-// Shapes: logits, teacher, dlogits [N, classes]; labels [N]; results [N, RESULTS]. Reads and writes N · classes numbers: launches cost more.
+// Shapes: logits, teacher, dlogits [N, classes]; labels [N]; results [N, RESULTS]. Reads and writes 8 bytes a score (12 with a
+// teacher), 1 MB at batch 128 and 1000 classes: launches cost more.
 #include "common.cuh"
 
 const u32 THREADS = 128;

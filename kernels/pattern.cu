@@ -1,7 +1,7 @@
 // The kept positions of a mask, row by row, and gradients put to their places.
 //
 // Shapes: words, a bit for each weight [rows, inner] or of its transpose; starts [rows + 1]; indices, positions [kept]. Reads the mask twice
-// and writes 8 bytes a kept weight; masks change every some hundred steps, so that this is never on the way of a step.
+// and writes 8 bytes a kept weight: little beside the activations of the layer.
 #include "common.cuh"
 
 const u32 THREADS = 128;
