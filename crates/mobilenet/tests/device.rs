@@ -165,7 +165,7 @@ fn on_the_device(case: Case) -> Vec<Found> {
         let before = reads(&queue);
         parameters.enforce(&queue).unwrap();
         let sparse = |_: &_| case.sparse && step > 0;
-        pass.set_sparse(&queue, &parameters, sparse).unwrap();
+        pass.set_sparse(&queue, &parameters, sparse, true).unwrap();
         let (images, labels, teacher) = (case.images(step), case.labels(step), case.teacher(step));
         let logits = upload(&queue, &teacher).unwrap();
         let soft = DeviceSoftTargets { logits: logits.slice(), temperature: 2.0, weight: 0.7 };

@@ -82,6 +82,12 @@ impl Place {
         let Some((start, end)) = layout.contiguous_offsets() else {
             bail!("operand is not contiguous: {layout:?}")
         };
+        // Kernels read 16 bytes at a time.
+        if start % 4 != 0 {
+            bail!(
+                "operand begins at element {start} of its memory, not at a multiple of 4: copy it with force_contiguous"
+            )
+        }
         let all = self.queue.view(storage.as_cuda_slice::<f32>()?);
         let slice = all.part(start * size_of::<f32>(), (end - start) * size_of::<f32>());
         Ok(DeviceOperand { slice, dims: layout.dims() })

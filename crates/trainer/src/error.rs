@@ -385,6 +385,7 @@ fn device_advice(error: &sparse_kernels::cuda::Error) -> &'static str {
         sparse_kernels::cuda::Error::NoDevice { .. } | sparse_kernels::cuda::Error::TooOld { .. } => {
             "; docs/gpu.md says what is needed, --device cpu trains without"
         }
+        sparse_kernels::cuda::Error::NoBf16 { .. } => "; train with --precision f32",
         _ => "",
     }
 }

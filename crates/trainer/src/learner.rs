@@ -131,6 +131,12 @@ impl Learner {
         self.teacher.as_ref()
     }
 
+    /// How the passes store activations.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The model.
     pub fn model(&self) -> &MobileNet {
         &self.model
@@ -173,7 +179,7 @@ impl Learner {
     /// [`Learner::scores`] reads it.
     ///
     /// # Errors
-    /// What the device reports; [`Error::WeightNotFinite`] naming the variable.
+    /// What the device reports, [`sparse_kernels::cuda::Error::NotANumber`] if a weight is NaN among it.
     pub fn settle(&mut self) -> Result<()> {
         if let Some(device) = self.device.as_ref().filter(|_| self.ahead) {
             let host = HostState { model: &self.model, optimizer: &self.optimizer, pruner: &mut self.pruner };

@@ -13,7 +13,7 @@ use sparse_kernels::cuda::{Memory, Queue, Slice, masks};
 use sparse_mobilenet::device::{
     BatchResults, DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed,
 };
-use sparse_mobilenet::{ConvKind, MobileNet, Mode, Precision};
+use sparse_mobilenet::{ConvKind, ConvLayer, MobileNet, Mode, Precision};
 use sparse_ops::{Sgd, SgdConfig};
 use sparse_prune::{Pruner, Task};
 use sparse_sparsity::Mask;
@@ -90,6 +90,12 @@ pub(crate) struct DeviceLearner<Q: Queue> {
     bn_momentum: f64,
     /// Share of pruned weights from which pointwise layers leave their zeros out.
     sparse_from: f64,
+    /// Whether there are as many zeros.
+    sparse: bool,
+    /// Whether masks changed since the passes were told of them.
+    untold: bool,
+    /// Whether pruned weights need no gradient.
+    masked_gradient: bool,
 }
 
 /// The masks of a pruner, and what computes them.
@@ -131,7 +137,7 @@ impl<Q: Queue> DeviceLearner<Q> {
         let masks = DeviceMasks::new(&queue, &parameters, pruner)?;
         masks.send(&queue, parameters.words(), pruner)?;
         let teacher = teacher.map(|teacher| Teaching::new(&queue, &teacher)).transpose()?;
-        Ok(Self {
+        let mut learner = Self {
             pass: DevicePass::new(model.config(), precision)?,
             feed: Feed::default(),
             bn_momentum: model.config().bn_momentum,
@@ -140,7 +146,19 @@ impl<Q: Queue> DeviceLearner<Q> {
             masks,
             teacher,
             sparse_from,
-        })
+            sparse: false,
+            untold: false,
+            masked_gradient: false,
+        };
+        learner.masks_changed(pruner);
+        Ok(learner)
+    }
+
+    /// The passes are to be told of new masks. Only in ratio mode the host knows how many weights they prune.
+    fn masks_changed(&mut self, pruner: &Pruner) {
+        let known = matches!(pruner.config().mode, sparse_prune::Mode::Ratio(_));
+        self.sparse = known && pruner.ratio() >= self.sparse_from;
+        self.untold = true;
     }
 
     /// Lets the pruner do its step.
@@ -150,6 +168,7 @@ impl<Q: Queue> DeviceLearner<Q> {
             self.masks.fetch_weights(&self.queue, self.parameters.weights(), model)?;
             if pruner.step()?.masks_recomputed {
                 self.masks.send(&self.queue, self.parameters.words(), pruner)?;
+                self.masks_changed(pruner);
             }
             return Ok(());
         }
@@ -167,16 +186,21 @@ impl<Q: Queue> DeviceLearner<Q> {
             }
         }
         self.masks.last = task;
+        self.masks_changed(pruner);
         Ok(())
     }
 
-    /// Leaves the zeros of pointwise layers out if there are enough of them.
-    fn choose_paths(&mut self, pruner: &Pruner) -> Result<()> {
-        let many = pruner.ratio() >= self.sparse_from;
-        let pruned = |name: &str| pruner.masks().contains_key(&format!("{name}_weights"));
-        self.pass.set_sparse(&self.queue, &self.parameters, |layer| {
-            many && layer.kind == ConvKind::Pointwise && pruned(&layer.name)
-        })?;
+    /// Sets pruned weights to zero, and tells the passes of new masks.
+    fn enforce(&mut self) -> Result<()> {
+        self.parameters.enforce(&self.queue)?;
+        if std::mem::take(&mut self.untold) {
+            let (sparse, spans) = (self.sparse, &self.masks.spans);
+            let leaves_out = |layer: &ConvLayer| {
+                let pruned = spans.contains_key(&format!("{}_weights", layer.name));
+                sparse && layer.kind == ConvKind::Pointwise && pruned
+            };
+            self.pass.set_sparse(&self.queue, &self.parameters, leaves_out, self.masked_gradient)?;
+        }
         Ok(())
     }
 }
@@ -190,10 +214,9 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
         pruner: Option<&mut Pruner>,
     ) -> Result<()> {
         self.feed.put(&self.queue, batch.images, batch.labels, batch.size)?;
-        self.parameters.enforce(&self.queue)?;
-        if let Some(pruner) = &pruner {
-            self.choose_paths(pruner)?;
-        }
+        self.untold |= self.masked_gradient != rule.masked;
+        self.masked_gradient = rule.masked;
+        self.enforce()?;
         let soft = match &mut self.teacher {
             Some(teacher) => Some(teacher.targets(&self.queue, &self.feed)?),
             None => None,
@@ -223,7 +246,7 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
 
     fn average_statistics(&mut self, batch: HostBatch<'_>, momentum: f64) -> Result<()> {
         self.feed.put(&self.queue, batch.images, batch.labels, batch.size)?;
-        self.parameters.enforce(&self.queue)?;
+        self.enforce()?;
         self.pass.set_bn_momentum(momentum);
         let (fed, targets) = (self.feed.batch(), DeviceTargets::default());
         let passed = self.pass.forward(&self.queue, &self.parameters, fed, targets, Mode::Train);
@@ -233,7 +256,7 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
 
     fn scores(&mut self, batch: HostBatch<'_>) -> Result<Vec<f32>> {
         self.feed.put(&self.queue, batch.images, batch.labels, batch.size)?;
-        self.parameters.enforce(&self.queue)?;
+        self.enforce()?;
         let (fed, targets) = (self.feed.batch(), DeviceTargets::default());
         self.pass.forward(&self.queue, &self.parameters, fed, targets, Mode::Eval)?;
         Ok(self.pass.scores(&self.queue)?)
@@ -285,7 +308,12 @@ impl<M: Memory> DeviceMasks<M> {
         let thresholds = match &self.last {
             // As before, or computed on the host.
             Task::Keep => return Ok(()),
-            Task::Threshold(threshold) => vec![*threshold; pruner.groups().len()],
+            Task::Threshold(threshold) => {
+                if download::<_, u32>(queue, self.nan.slice())? != [0] {
+                    return Err(sparse_kernels::cuda::Error::NotANumber.into());
+                }
+                vec![*threshold; pruner.groups().len()]
+            }
             Task::Smallest(_) => self.selector.thresholds(queue)?.into_iter().map(f64::from).collect(),
         };
         let mask = |(name, span): (&String, &Span)| {

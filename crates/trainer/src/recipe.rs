@@ -13,7 +13,7 @@ use std::path::Path;
 pub struct Recipe(BTreeMap<String, Value>);
 
 /// Settings that do not change the weights.
-const NOT_IN_RECIPE: [&str; 17] = [
+const NOT_IN_RECIPE: [&str; 16] = [
     "data.path",
     "data.format",
     "data.train_files",
@@ -28,7 +28,6 @@ const NOT_IN_RECIPE: [&str; 17] = [
     "train.teacher",
     "train.use_gpu",
     "train.device",
-    "train.gpu_sparse_from",
     "train.threads",
     "checkpoint",
 ];

@@ -77,6 +77,7 @@ pub(crate) fn place(learner: &mut Learner, device: DeviceChoice, sparse_from: f6
     #[cfg(feature = "cuda")]
     {
         let stream = sparse_kernels::cuda::Stream::new(ordinal)?;
+        stream.check_element(element(learner.precision()))?;
         tracing::info!("computing on CUDA device {ordinal}: {}", stream.device_name()?);
         learner.move_to(stream, sparse_from)
     }
@@ -124,6 +125,15 @@ pub(crate) fn storage(precision: config::Precision) -> Precision {
     match precision {
         config::Precision::F32 => Precision::Full,
         config::Precision::Bf16 => Precision::Bf16,
+    }
+}
+
+/// How a device stores activations of a precision.
+#[cfg(feature = "cuda")]
+fn element(precision: Precision) -> sparse_kernels::cuda::Element {
+    match precision {
+        Precision::Full => sparse_kernels::cuda::Element::F32,
+        Precision::Bf16 => sparse_kernels::cuda::Element::Bf16,
     }
 }
 

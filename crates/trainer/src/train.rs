@@ -317,6 +317,7 @@ impl Run<'_> {
             Error::LossNotFinite { .. }
                 | Error::WeightNotFinite { .. }
                 | Error::Prune(sparse_prune::Error::NotANumber { .. })
+                | Error::Device { source: sparse_kernels::cuda::Error::NotANumber }
         );
         if !not_finite {
             return error;

@@ -186,3 +186,60 @@ fn a_loss_that_is_not_finite_is_an_error_when_it_is_asked_for() {
     learner.settle().unwrap();
     assert!(learner.check_finite().is_err());
 }
+
+/// Euclidean length of a difference, as a share of the second.
+fn relative_distance(a: &[f32], b: &[f32]) -> f32 {
+    let length =
+        |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+    length(&mut a.iter().zip(b).map(|(a, b)| a - b)) / length(&mut b.iter().copied())
+}
+
+#[test]
+fn pruned_weights_get_their_gradient_where_it_is_dense() {
+    if !available() {
+        return;
+    }
+    let config =
+        || Some(PrunerConfig { gradient: GradientMode::Dense, ..PrunerConfig::new(Mode::Ratio(0.6)) });
+    let (mut sparse, mut dense) = (on_the_device(config(), 0.0), on_the_device(config(), 1.0));
+    for learner in [&mut sparse, &mut dense] {
+        // The first step has no masks yet.
+        (0..2).for_each(|number| step(learner, number));
+        learner.settle().unwrap();
+    }
+    let (found, expected) = (weights(&sparse), weights(&dense));
+    for (name, expected) in
+        expected.iter().filter(|(name, _)| name.starts_with("momentum of conv6_sep_weights"))
+    {
+        let off = relative_distance(&found[name], expected);
+        assert!(off < 0.01, "{name} is off by {off}");
+    }
+}
+
+#[test]
+fn scores_are_those_of_the_masks_that_hold() {
+    if !available() {
+        return;
+    }
+    let mut learner = on_the_device(Some(PrunerConfig::new(Mode::Ratio(0.6))), 0.0);
+    (0..3).for_each(|number| step(&mut learner, number));
+    let found = learner.scores(&images(9)).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    learner.settle().unwrap();
+    learner.enforce().unwrap();
+    let expected = learner.model().forward(&images(9), sparse_mobilenet::Mode::Eval).unwrap();
+    let off = relative_distance(&found, &expected.flatten_all().unwrap().to_vec1().unwrap());
+    assert!(off < 1e-4, "off by {off}");
+}
+
+#[test]
+fn a_weight_that_is_nan_is_an_error_when_the_masks_are_fetched() {
+    if !available() {
+        return;
+    }
+    for mode in [Mode::Threshold(0.05), Mode::Ratio(0.5)] {
+        let mut learner = on_the_device(Some(PrunerConfig::new(mode)), 1.0);
+        let images = (images(0) * f64::from(f32::NAN)).unwrap();
+        learner.step(&images, &labels(0), RATE).unwrap();
+        assert!(learner.settle().unwrap_err().to_string().contains("NaN"), "{mode:?}");
+    }
+}

@@ -6,6 +6,13 @@ use super::{Element, Operand, Product};
 use cudarc::cublas::{CudaBlas, result, sys};
 use std::ffi::{c_int, c_void};
 
+/// Keeps partial sums of half-precision products in f32, as the kernels do.
+pub(super) fn keep_sums_whole(blas: &CudaBlas) -> Result<(), result::CublasError> {
+    let mode = sys::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+    // SAFETY: the handle lives as long as `blas`.
+    unsafe { sys::cublasSetMathMode(*blas.handle(), mode) }.result()
+}
+
 /// `c = a · b`, row-major. cuBLAS counts by columns, to which these matrices are transposes: `cᵀ = bᵀ · aᵀ`.
 pub(super) fn multiply(blas: &CudaBlas, product: Product<'_>) -> Result<(), result::CublasError> {
     let [rows, inner, columns] = product.sizes;
@@ -16,6 +23,10 @@ pub(super) fn multiply(blas: &CudaBlas, product: Product<'_>) -> Result<(), resu
     ] {
         slice.holds_elements(count, element);
     }
+    assert!(
+        product.sizes.iter().all(|&size| c_int::try_from(size).is_ok()),
+        "{product:?} is too large for cuBLAS"
+    );
     let [m, n, k] = [columns, rows, inner].map(|size| size as c_int);
     // The length of a row as it is stored.
     let leading = |operand: Operand<'_>, [rows, columns]: [usize; 2]| match operand.transposed {

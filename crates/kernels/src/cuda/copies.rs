@@ -46,12 +46,46 @@ impl Copies {
         if let Some(worked) = self.worked.take() {
             self.stream.wait(&worked)?;
         }
-        // SAFETY: `to` is as long as both runs together, and the pinned memory stays until `copied` is over: `fill` and `drop` wait.
+        // SAFETY: `to` is as long as both runs together, and the pinned memory stays until the copy is over: `fill` and `drop` wait, and
+        // without an event to wait for, the next lines do.
         unsafe { result::memcpy_htod_async(to.address(), bytes, self.stream.cu_stream())? };
-        let copied = self.stream.record_event(None)?;
-        work.wait(&copied)?;
-        slot.copied = Some(copied);
+        let queued = self.stream.record_event(None).and_then(|copied| work.wait(&copied).map(|()| copied));
+        match queued {
+            Ok(copied) => slot.copied = Some(copied),
+            Err(error) => {
+                self.stream.synchronize()?;
+                return Err(error);
+            }
+        }
         self.worked = Some(work.record_event(None)?);
+        Ok(())
+    }
+}
+
+/// Small copies in the order of the work: through pinned memory, so that nothing is waited for.
+#[derive(Default)]
+pub(super) struct SmallCopies {
+    slots: [Slot; 8],
+    next: usize,
+}
+
+impl SmallCopies {
+    /// Most bytes of a copy; more are copied and waited for.
+    pub(super) const MOST: usize = 4096;
+
+    pub(super) fn put(&mut self, work: &CudaStream, from: &[u8], to: Slice<'_>) -> Result<(), DriverError> {
+        let next = (self.next + 1) % self.slots.len();
+        let slot = &mut self.slots[std::mem::replace(&mut self.next, next)];
+        let bytes = slot.fill(work, [from, &[]])?;
+        // SAFETY: as in `Copies::put`.
+        unsafe { result::memcpy_htod_async(to.address(), bytes, work.cu_stream())? };
+        match work.record_event(None) {
+            Ok(copied) => slot.copied = Some(copied),
+            Err(error) => {
+                work.synchronize()?;
+                return Err(error);
+            }
+        }
         Ok(())
     }
 }
@@ -67,7 +101,7 @@ impl Slot {
         let pinned = match self.pinned.take().filter(|pinned| pinned.len() >= len) {
             Some(pinned) => pinned,
             // SAFETY: the bytes that a copy reads are written first.
-            None => unsafe { work.context().alloc_pinned::<u8>(len)? },
+            None => unsafe { work.context().alloc_pinned::<u8>(len.max(SmallCopies::MOST))? },
         };
         let bytes = &mut self.pinned.insert(pinned).as_mut_slice()?[..len];
         bytes[..first.len()].copy_from_slice(first);

@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use super::copies::Copies;
+use super::copies::{Copies, SmallCopies};
 use super::ptx::module_source;
-use super::{Error, Launch, Memory, Product, Queue, Result, Slice, blas};
+use super::{Element, Error, Launch, Memory, Product, Queue, Result, Slice, blas};
 use cudarc::cublas::CudaBlas;
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, result};
 use cudarc::nvrtc::Ptx;
@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Oldest compute capability of the kernels.
 const OLDEST: (i32, i32) = (7, 0);
+/// Oldest compute capability with bf16.
+const OLDEST_BF16: (i32, i32) = (8, 0);
 
 /// A stream of a device: work is done in the order in which it was queued.
 pub struct Stream {
@@ -25,6 +27,7 @@ pub struct Stream {
     /// The library is looked for at the first product.
     blas: OnceLock<CudaBlas>,
     copies: Mutex<Option<Copies>>,
+    small: Mutex<SmallCopies>,
     /// Whether memory was given out since the last copy beside the work: it is the work's stream that zeroes it.
     allocated: AtomicBool,
 }
@@ -67,6 +70,24 @@ impl Stream {
         Ok(Self::on(stream))
     }
 
+    /// Whether a device can be used at all: it is there, the kernels run on it, and there is cuBLAS.
+    pub fn is_usable(ordinal: usize) -> bool {
+        Self::new(ordinal).is_ok() && blas_is_there()
+    }
+
+    /// Checks that the device has the arithmetic of a storage.
+    ///
+    /// # Errors
+    /// [`Error::NoBf16`] for bf16 before compute capability 8.0.
+    pub fn check_element(&self, element: Element) -> Result<()> {
+        let context = self.stream.context();
+        let (major, minor) = context.compute_capability().map_err(failed("asking for its capability"))?;
+        if element == Element::Bf16 && (major, minor) < OLDEST_BF16 {
+            return Err(Error::NoBf16 { ordinal: context.ordinal(), major, minor });
+        }
+        Ok(())
+    }
+
     /// A queue on a stream that is there already.
     pub fn on(stream: Arc<CudaStream>) -> Self {
         Self {
@@ -75,12 +96,17 @@ impl Stream {
             functions: Mutex::default(),
             blas: OnceLock::new(),
             copies: Mutex::default(),
+            small: Mutex::default(),
             allocated: AtomicBool::new(false),
         }
     }
 
     /// Numbers of someone else's on this device, as memory of kernels; what they write there the owner sees.
+    ///
+    /// # Panics
+    /// If they belong to another stream, which would not wait for the kernels: a fault of the caller.
     pub fn view<'a, T>(&self, numbers: &'a CudaSlice<T>) -> Slice<'a> {
+        assert!(Arc::ptr_eq(numbers.stream(), &self.stream), "numbers of another stream");
         let address = numbers.device_ptr(&self.stream).0;
         // SAFETY: the memory of `numbers`, of this length, for as long as they are borrowed.
         unsafe { Slice::new(address, numbers.len() * size_of::<T>()) }
@@ -149,10 +175,12 @@ impl Stream {
         if self.blas.get().is_none() {
             if !blas_is_there() {
                 let reason =
-                    "cuBLAS (libcublas) was not found; install the CUDA toolkit's libraries".to_owned();
+                    "cuBLAS 12 (libcublas.so.12) was not found; install it or put its folder into LD_LIBRARY_PATH"
+                        .to_owned();
                 return Err(Error::Device { what: "a matrix product", reason });
             }
             let blas = CudaBlas::new(self.stream.clone()).map_err(failed("starting cuBLAS"))?;
+            blas::keep_sums_whole(&blas).map_err(failed("starting cuBLAS"))?;
             let _ = self.blas.set(blas);
         }
         self.blas
@@ -178,9 +206,13 @@ impl Queue for Stream {
             return Ok(());
         }
         self.bind()?;
-        // SAFETY: the lengths agree. From memory that is not pinned the driver copies before it returns.
+        if from.len() <= SmallCopies::MOST {
+            return lock(&self.small).put(&self.stream, from, to).map_err(failed("a copy to it"));
+        }
+        // SAFETY: the lengths agree, and the copy is waited for while `from` is borrowed.
         unsafe { result::memcpy_htod_async(to.address(), from, self.stream.cu_stream()) }
-            .map_err(failed("a copy to it"))
+            .map_err(failed("a copy to it"))?;
+        self.wait()
     }
 
     fn write_aside(&self, from: [&[u8]; 2], to: Slice<'_>) -> Result<()> {
@@ -243,6 +275,15 @@ impl Queue for Stream {
     fn multiply(&self, product: Product<'_>) -> Result<()> {
         self.bind()?;
         blas::multiply(self.blas()?, product).map_err(failed("a matrix product"))
+    }
+}
+
+impl Drop for Stream {
+    /// Waits for what is queued before modules and memory go. After a fault of the device cuBLAS cannot be taken down, so it is left.
+    fn drop(&mut self) {
+        if self.bind().and_then(|()| self.wait()).is_err() {
+            std::mem::forget(self.blas.take());
+        }
     }
 }
 

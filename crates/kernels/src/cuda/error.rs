@@ -23,6 +23,16 @@ pub enum Error {
         /// Compute capability, second number.
         minor: i32,
     },
+    /// The device has no bf16.
+    #[error("CUDA device {ordinal} has compute capability {major}.{minor}, bf16 needs 8.0 (Ampere) or above")]
+    NoBf16 {
+        /// Number of the device.
+        ordinal: usize,
+        /// Compute capability, first number.
+        major: i32,
+        /// Compute capability, second number.
+        minor: i32,
+    },
     /// There is no room.
     #[error("the device has no room for {bytes} bytes more: {reason}; a smaller batch_size needs less")]
     Memory {

@@ -106,15 +106,21 @@ impl<M: Memory> DevicePass<M> {
         batch_norm::output_gradient(queue, [g, layer.y.slice()], layer.coefficients(), dy, norm)?;
         self.normalise(queue, index - 1)?;
         let (element, dweight) = (self.element, parameters.gradient(&name));
+        let [outputs, inputs] = [layer.layer.outputs, layer.layer.inputs];
         match &layer.patterns {
-            Some([by_output, by_input]) => {
+            Some([by_output, _]) if self.masked_gradient => {
                 by_output.gradient(queue, [dy, x, self.partial.slice(), dweight], pixels, element)?;
+            }
+            _ => {
+                let (a, b, sizes) = (plain(dy), transposed(x), [outputs, pixels, inputs]);
+                queue.multiply(Product { a, b, c: dweight, sizes, element, result: Element::F32 })?;
+            }
+        }
+        match &layer.patterns {
+            Some([_, by_input]) => {
                 by_input.multiply(queue, [parameters.weight(&name), dy, dx], pixels, element)?;
             }
             None => {
-                let [outputs, inputs] = [layer.layer.outputs, layer.layer.inputs];
-                let (a, b, sizes) = (plain(dy), transposed(x), [outputs, pixels, inputs]);
-                queue.multiply(Product { a, b, c: dweight, sizes, element, result: Element::F32 })?;
                 let weight = self.product_weight(parameters, &name);
                 let (a, b, sizes) = (transposed(weight), plain(dy), [inputs, outputs, pixels]);
                 queue.multiply(Product { a, b, c: dx, sizes, element, result: element })?;

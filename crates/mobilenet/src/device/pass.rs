@@ -14,6 +14,8 @@ pub struct DevicePass<M> {
     pub(super) element: Element,
     pub(super) layers: Vec<DeviceLayer<M>>,
     pub(super) batch: usize,
+    /// Whether pruned weights need no gradient.
+    pub(super) masked_gradient: bool,
     /// Height and width of the images.
     pub(super) size: [usize; 2],
     /// The images with the batch innermost.
@@ -106,6 +108,7 @@ impl<M: Memory> DevicePass<M> {
             element,
             layers,
             batch: 0,
+            masked_gradient: false,
             size: [0; 2],
             x: Room::default(),
             normalised: Room::default(),
@@ -117,7 +120,8 @@ impl<M: Memory> DevicePass<M> {
         })
     }
 
-    /// Leaves the zeros of these pointwise layers out, by the masks that the parameters hold now; the others are dense.
+    /// Leaves the zeros of these pointwise layers out, by the masks that the parameters hold now; the others are dense. The gradient to the
+    /// weight leaves them out only if pruned weights need none (`masked_gradient`).
     ///
     /// # Errors
     /// The queue's.
@@ -126,7 +130,9 @@ impl<M: Memory> DevicePass<M> {
         queue: &Q,
         parameters: &DeviceParameters<M>,
         sparse: impl Fn(&ConvLayer) -> bool,
+        masked_gradient: bool,
     ) -> Result<()> {
+        self.masked_gradient = masked_gradient;
         for layer in self.layers.iter_mut().filter(|layer| layer.layer.kind == ConvKind::Pointwise) {
             if !sparse(&layer.layer) {
                 layer.patterns = None;

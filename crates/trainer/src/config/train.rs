@@ -85,7 +85,7 @@ pub struct TrainSection {
     /// "cpu", "cuda" or "cuda:N"; `None` = as `use_gpu` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU, a fraction; 1 = never.
+    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU, in ratio mode, a fraction; 1 = never.
     pub gpu_sparse_from: f64,
     /// Compute threads; `None` = as many as there are cores.
     #[serde(skip_serializing_if = "Option::is_none")]

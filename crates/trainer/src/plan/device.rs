@@ -53,7 +53,10 @@ impl DeviceChoice {
 /// Whether there is a device that the kernels run on.
 fn there_is_one() -> bool {
     #[cfg(feature = "cuda")]
-    return sparse_kernels::cuda::Stream::new(0).is_ok();
+    {
+        static THERE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        *THERE.get_or_init(|| sparse_kernels::cuda::Stream::is_usable(0))
+    }
     #[cfg(not(feature = "cuda"))]
     false
 }
