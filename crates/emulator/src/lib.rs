@@ -13,11 +13,11 @@ mod memory;
 mod under_test;
 
 pub use memory::HostMemory;
+pub use sparse_kernels::cuda::{download, upload};
 pub use under_test::{TestQueue, queue, reads};
 
-use sparse_kernels::cuda::{Error, Launch, Memory, Product, Queue, Result, Slice};
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use sparse_kernels::cuda::{Error, Launch, Product, Queue, Result, Slice};
+use std::cell::Cell;
 
 /// Whether tests have something to run kernels on: a device (feature `gpu`), or there was a C++ compiler when this was built.
 pub const AVAILABLE: bool = cfg!(any(emulated, feature = "gpu"));
@@ -27,20 +27,13 @@ pub const AVAILABLE: bool = cfg!(any(emulated, feature = "gpu"));
 pub struct Emulator {
     order: u64,
     memory: memory::Margins,
-    launches: RefCell<BTreeMap<String, u64>>,
     reads: Cell<u64>,
 }
 
 impl Emulator {
     /// With threads and blocks in their order (0), backwards (1), or shuffled by a seed.
     pub fn new(order: u64) -> Self {
-        let (memory, launches) = (memory::Margins::default(), RefCell::default());
-        Self { order, memory, launches, reads: Cell::new(0) }
-    }
-
-    /// Launches so far, by entry point.
-    pub fn launches(&self) -> BTreeMap<String, u64> {
-        self.launches.borrow().clone()
+        Self { order, memory: memory::Margins::default(), reads: Cell::new(0) }
     }
 
     /// Copies to the host so far.
@@ -87,7 +80,6 @@ impl Queue for Emulator {
     /// # Safety
     /// As [`Queue::launch`] says.
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {
-        *self.launches.borrow_mut().entry(launch.kernel.to_owned()).or_default() += 1;
         let failed = |reason: String| Error::Kernel { kernel: launch.kernel.to_owned(), reason };
         run(launch, self.order).map_err(failed)?;
         self.memory.check().map_err(failed)
@@ -135,25 +127,4 @@ fn run(launch: &Launch<'_>, order: u64) -> std::result::Result<(), String> {
 #[cfg(not(emulated))]
 fn run(_: &Launch<'_>, _: u64) -> std::result::Result<(), String> {
     Err("there was no C++ compiler when the emulator was built".to_owned())
-}
-
-/// Numbers as device memory.
-///
-/// # Errors
-/// The queue's.
-pub fn upload<Q: Queue>(queue: &Q, values: &[impl bytemuck::Pod]) -> Result<Q::Memory> {
-    let bytes: &[u8] = bytemuck::cast_slice(values);
-    let memory = queue.allocate(bytes.len())?;
-    queue.write(bytes, memory.slice())?;
-    Ok(memory)
-}
-
-/// Numbers of device memory.
-///
-/// # Errors
-/// The queue's.
-pub fn download<Q: Queue, T: bytemuck::Pod>(queue: &Q, slice: Slice<'_>) -> Result<Vec<T>> {
-    let mut values = vec![T::zeroed(); slice.bytes() / size_of::<T>()];
-    queue.read(slice, bytemuck::cast_slice_mut(&mut values))?;
-    Ok(values)
 }

@@ -5,11 +5,10 @@
 
 use crate::error::{Error, Result};
 use crate::learner::StepResults;
-use candle_core::{DType, Tensor, Var};
 use sparse_kernels::cuda::chunks::{Chunks, Member, Span};
 use sparse_kernels::cuda::select::Selector;
 use sparse_kernels::cuda::sgd::Rule;
-use sparse_kernels::cuda::{Memory, Queue, Slice, masks};
+use sparse_kernels::cuda::{Memory, Queue, Slice, download, masks};
 use sparse_mobilenet::device::{
     BatchResults, DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed,
 };
@@ -129,11 +128,7 @@ impl<Q: Queue> DeviceLearner<Q> {
     ) -> Result<Self> {
         let HostState { model, optimizer, pruner } = host;
         let parameters = DeviceParameters::new(&queue, model, |name| pruner.masks().contains_key(name))?;
-        for (name, velocity) in optimizer.velocities() {
-            let values = numbers(velocity)?;
-            let span = parameters.spans()[name];
-            queue.write(bytemuck::cast_slice(&values), span.of(parameters.velocities()))?;
-        }
+        parameters.take_velocities(&queue, optimizer.velocities())?;
         let masks = DeviceMasks::new(&queue, &parameters, pruner)?;
         masks.send(&queue, parameters.words(), pruner)?;
         let teacher = teacher.map(|teacher| Teaching::new(&queue, &teacher)).transpose()?;
@@ -165,7 +160,7 @@ impl<Q: Queue> DeviceLearner<Q> {
     fn prune(&mut self, model: &MobileNet, pruner: &mut Pruner) -> Result<()> {
         if !pruner.can_be_told() {
             // What the kernels cannot rank is ranked on the host.
-            self.masks.fetch_weights(&self.queue, self.parameters.weights(), model)?;
+            self.parameters.give_some(&self.queue, model, self.masks.spans.keys())?;
             if pruner.step()?.masks_recomputed {
                 self.masks.send(&self.queue, self.parameters.words(), pruner)?;
                 self.masks_changed(pruner);
@@ -265,10 +260,7 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
     fn fetch(&self, host: HostState<'_>) -> Result<()> {
         let HostState { model, optimizer, pruner } = host;
         self.parameters.give(&self.queue, model)?;
-        for (name, velocity) in optimizer.velocities() {
-            let span = self.parameters.spans()[name];
-            set(velocity, download(&self.queue, span.of(self.parameters.velocities()))?)?;
-        }
+        self.parameters.give_velocities(&self.queue, optimizer.velocities())?;
         self.masks.fetch(&self.queue, self.parameters.words(), pruner)
     }
 }
@@ -326,18 +318,6 @@ impl<M: Memory> DeviceMasks<M> {
         let masks = self.spans.iter().map(mask).collect::<Result<_>>()?;
         Ok(pruner.take_masks(masks, Some(thresholds))?)
     }
-
-    /// Gives the weights that may be pruned to the host's variables.
-    fn fetch_weights<Q: Queue<Memory = M>>(
-        &self,
-        queue: &Q,
-        run: Slice<'_>,
-        model: &MobileNet,
-    ) -> Result<()> {
-        self.spans
-            .iter()
-            .try_for_each(|(name, span)| set(&model.variables()[name], download(queue, span.of(run))?))
-    }
 }
 
 impl<M: Memory> Teaching<M> {
@@ -356,18 +336,4 @@ impl<M: Memory> Teaching<M> {
         let (logits, temperature, weight) = (self.pass.logits(), self.temperature, self.weight);
         Ok(DeviceSoftTargets { logits, temperature, weight })
     }
-}
-
-fn numbers(variable: &Var) -> Result<Vec<f32>> {
-    Ok(variable.as_tensor().flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
-}
-
-fn set(variable: &Var, values: Vec<f32>) -> Result<()> {
-    Ok(variable.set(&Tensor::from_vec(values, variable.shape(), variable.device())?)?)
-}
-
-fn download<Q: Queue, T: bytemuck::Pod>(queue: &Q, slice: Slice<'_>) -> Result<Vec<T>> {
-    let mut values = vec![T::zeroed(); slice.bytes() / size_of::<T>()];
-    queue.read(slice, bytemuck::cast_slice_mut(&mut values))?;
-    Ok(values)
 }

@@ -32,4 +32,4 @@ pub use batch_norm::{Coefficients, Reading};
 pub use device::{DeviceMemory, Stream};
 pub use element::Element;
 pub use error::{Error, Result};
-pub use queue::{Argument, Launch, Memory, Operand, Product, Queue, Slice};
+pub use queue::{Argument, Launch, Memory, Operand, Product, Queue, Slice, download, upload};

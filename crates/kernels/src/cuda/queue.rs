@@ -60,6 +60,27 @@ pub trait Queue {
     fn multiply(&self, product: Product<'_>) -> Result<()>;
 }
 
+/// Numbers as memory of their own.
+///
+/// # Errors
+/// The queue's.
+pub fn upload<Q: Queue>(queue: &Q, values: &[impl Pod]) -> Result<Q::Memory> {
+    let bytes: &[u8] = bytemuck::cast_slice(values);
+    let memory = queue.allocate(bytes.len())?;
+    queue.write(bytes, memory.slice())?;
+    Ok(memory)
+}
+
+/// Numbers of device memory; waits for the work queued before.
+///
+/// # Errors
+/// The queue's.
+pub fn download<Q: Queue, T: Pod>(queue: &Q, slice: Slice<'_>) -> Result<Vec<T>> {
+    let mut values = vec![T::zeroed(); slice.bytes() / size_of::<T>()];
+    queue.read(slice, bytemuck::cast_slice_mut(&mut values))?;
+    Ok(values)
+}
+
 /// Memory of a device.
 pub trait Memory {
     /// All of it.

@@ -4,7 +4,7 @@ use crate::{HEAD_BIAS, MobileNet, Result};
 use candle_core::{DType, Tensor, Var};
 use sparse_kernels::cuda::chunks::{Chunks, Member, Span, place};
 use sparse_kernels::cuda::sgd::{self, Rule, Runs};
-use sparse_kernels::cuda::{Memory, Queue, Slice, masks};
+use sparse_kernels::cuda::{Memory, Queue, Slice, download, masks};
 use std::collections::BTreeMap;
 
 /// Parameters, gradients, momentum and masks, each kind in one run of memory, and the running statistics.
@@ -68,11 +68,46 @@ impl<M: Memory> DeviceParameters<M> {
     /// # Errors
     /// The queue's, or candle's.
     pub fn take<Q: Queue<Memory = M>>(&self, queue: &Q, model: &MobileNet) -> Result<()> {
-        for (name, variable) in model.variables() {
-            let values = variable.as_tensor().flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-            queue.write(bytemuck::cast_slice(&values), self.variable(name))?;
-        }
-        Ok(())
+        model.variables().iter().try_for_each(|(name, variable)| put(queue, variable, self.variable(name)))
+    }
+
+    /// Takes the momentum of the trainable variables.
+    ///
+    /// # Errors
+    /// The queue's, or candle's.
+    pub fn take_velocities<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        velocities: &BTreeMap<String, Var>,
+    ) -> Result<()> {
+        velocities.iter().try_for_each(|(name, velocity)| put(queue, velocity, self.velocity(name)))
+    }
+
+    /// Gives the momentum of the trainable variables.
+    ///
+    /// # Errors
+    /// The queue's, or candle's.
+    pub fn give_velocities<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        velocities: &BTreeMap<String, Var>,
+    ) -> Result<()> {
+        velocities
+            .iter()
+            .try_for_each(|(name, velocity)| set(velocity, download(queue, self.velocity(name))?))
+    }
+
+    /// Gives the values of some variables of a model.
+    ///
+    /// # Errors
+    /// The queue's, or candle's.
+    pub fn give_some<'a, Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        model: &MobileNet,
+        mut names: impl Iterator<Item = &'a String>,
+    ) -> Result<()> {
+        names.try_for_each(|name| set(&model.variables()[name], download(queue, self.variable(name))?))
     }
 
     /// Gives the values to a model's variables.
@@ -80,10 +115,7 @@ impl<M: Memory> DeviceParameters<M> {
     /// # Errors
     /// The queue's, or candle's.
     pub fn give<Q: Queue<Memory = M>>(&self, queue: &Q, model: &MobileNet) -> Result<()> {
-        model.variables().iter().try_for_each(|(name, variable)| {
-            let values = download(queue, self.variable(name))?;
-            set(variable, values)
-        })
+        self.give_some(queue, model, model.variables().keys())
     }
 
     /// The gradients of the last backward pass, by name.
@@ -96,7 +128,7 @@ impl<M: Memory> DeviceParameters<M> {
         model: &MobileNet,
     ) -> Result<BTreeMap<String, Tensor>> {
         let of = |(name, span): (&String, &Span)| {
-            let values = download(queue, span.of(self.gradients.slice()))?;
+            let values: Vec<f32> = download(queue, span.of(self.gradients.slice()))?;
             let variable = &model.variables()[name];
             Ok((name.clone(), Tensor::from_vec(values, variable.shape(), variable.device())?))
         };
@@ -116,11 +148,6 @@ impl<M: Memory> DeviceParameters<M> {
     /// The run of all masks: bit i of a word belongs to weight i, 1 = kept.
     pub fn words(&self) -> Slice<'_> {
         self.words.slice()
-    }
-
-    /// The run of the momentum of all weights, f32.
-    pub fn velocities(&self) -> Slice<'_> {
-        self.velocities.slice()
     }
 
     /// Sets the pruned weights to zero.
@@ -162,6 +189,10 @@ impl<M: Memory> DeviceParameters<M> {
         self.statistics[name].of(self.running.slice())
     }
 
+    fn velocity(&self, name: &str) -> Slice<'_> {
+        self.trainable[name].of(self.velocities.slice())
+    }
+
     fn variable(&self, name: &str) -> Slice<'_> {
         if self.trainable.contains_key(name) { self.weight(name) } else { self.running(name) }
     }
@@ -180,10 +211,9 @@ fn placed<'a>(
     (variables.map(|(name, _)| name.clone()).zip(spans).collect(), end)
 }
 
-pub(super) fn download<Q: Queue>(queue: &Q, slice: Slice<'_>) -> Result<Vec<f32>> {
-    let mut values = vec![0.0; slice.bytes() / size_of::<f32>()];
-    queue.read(slice, bytemuck::cast_slice_mut(&mut values))?;
-    Ok(values)
+fn put<Q: Queue>(queue: &Q, variable: &Var, to: Slice<'_>) -> Result<()> {
+    let values = variable.as_tensor().flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    Ok(queue.write(bytemuck::cast_slice(&values), to)?)
 }
 
 fn set(variable: &Var, values: Vec<f32>) -> Result<()> {

@@ -177,7 +177,7 @@ impl<M: Memory> DevicePass<M> {
     /// # Errors
     /// The queue's.
     pub fn scores<Q: Queue<Memory = M>>(&self, queue: &Q) -> Result<Vec<f32>> {
-        super::parameters::download(queue, self.head.logits.slice())
+        Ok(sparse_kernels::cuda::download(queue, self.head.logits.slice())?)
     }
 
     /// Makes room for a batch of images of this size.
