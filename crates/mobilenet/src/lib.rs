@@ -1,10 +1,8 @@
-//! MobileNetV1 on candle: layer table, initialisation, canonical names.
+//! MobileNetV1 on candle: initialisation, forward and training passes, and the names of other programs.
 //!
-//! [`layers`] is the one description of the network: the model here, parameter counts, FLOPs and exports all
-//! read it. Names and initial values follow PaddleSlim's demo (`conv1_weights`, `conv2_1_dw_bn_scale`, …,
-//! `fc7_offset`).
+//! What is computed follows from the layer table of `sparse-network`, whose items are given on here.
 //!
-//! Invariant: one layer table, never copied.
+//! Invariant: the network is described by that table alone.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -25,14 +23,12 @@ mod error;
 mod init;
 mod model;
 pub mod names;
-mod table;
 mod train;
 
 pub use error::{Error, Result};
 pub use model::{MobileNet, Mode};
-pub use sparse_kernels::host::activation::Activation;
-pub use sparse_kernels::host::padding::Padding;
-pub use table::{
-    ConvKind, ConvLayer, HEAD_BIAS, HEAD_WEIGHT, Initial, MobileNetConfig, Parameter, layers, parameters,
+pub use sparse_network::{
+    Activation, ConvKind, ConvLayer, HEAD_BIAS, HEAD_WEIGHT, Initial, MobileNetConfig, Padding, Parameter,
+    layers, parameters,
 };
 pub use train::{LayerPaths, LayerTimes, Loss, Masks, Precision, SoftTargets, Targets, Times, TrainPass};

@@ -57,7 +57,7 @@ impl MobileNet {
     /// A freshly initialised network; initial values are a function of `seed`.
     ///
     /// # Errors
-    /// [`Error::Scale`] or [`Error::Empty`] if the configuration makes no network, or candle's.
+    /// [`Error::Network`] if the configuration makes no network, or candle's.
     pub fn new(config: MobileNetConfig, seed: u64, dtype: DType, device: &Device) -> Result<Self> {
         let mut variables = BTreeMap::new();
         for (index, parameter) in parameters(&config)?.iter().enumerate() {

@@ -16,6 +16,10 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] sparse_mobilenet::Error),
 
+    /// There is no network of this width.
+    #[error(transparent)]
+    Network(#[from] sparse_network::Error),
+
     /// A file or folder of the data set is not there.
     #[error(
         "{} is missing: put the {data} files there, or set data.path to their folder (--set data.path=FOLDER)",

@@ -3,10 +3,10 @@
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::pretrained::architecture;
 use crate::weights::to_tensors;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sparse_network::Architecture;
 use sparse_prune::Sparsity;
 use std::path::Path;
 
@@ -74,9 +74,8 @@ pub struct TestReport {
 /// If the file cannot be written.
 pub(crate) fn write_weights(learner: &Learner, config: &TrainConfig, path: &Path) -> Result<()> {
     learner.enforce()?;
-    let model = learner.model().config();
     let metadata = json!({
-        "architecture": architecture(&model),
+        "architecture": Architecture::of(&learner.model().config()),
         "recipe": learner.recipe(config),
         "sparsity": learner.pruner().sparsity()?,
     });

@@ -1,10 +1,10 @@
 //! The metadata of our weights files: the network, and what else was written beside it.
 
 use super::InputHint;
-use crate::config::{Activation, Architecture, Padding};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use sparse_mobilenet::{MobileNetConfig, layers};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sparse_mobilenet::MobileNetConfig;
+use sparse_network::Architecture;
 use std::path::Path;
 
 /// What the metadata of a file says, as far as it can be used.
@@ -12,16 +12,7 @@ use std::path::Path;
 pub(super) struct Metadata {
     /// The whole object.
     keys: Map<String, Value>,
-    network: Network,
-}
-
-/// Key `architecture`; files of the first version lack some of it.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-struct Network {
-    scale: Option<f64>,
-    activation: Option<Activation>,
-    padding: Option<Padding>,
-    bn_epsilon: Option<f64>,
+    network: Architecture,
 }
 
 impl Metadata {
@@ -36,31 +27,16 @@ impl Metadata {
             Some(Ok(network)) => network,
             Some(Err(error)) => {
                 tracing::warn!("the architecture in {} is not used: {error}", path.display());
-                Network::default()
+                Architecture::default()
             }
-            None => Network::default(),
+            None => Architecture::default(),
         };
         Self { keys, network }
     }
 
     /// The network with what the metadata adds to it.
     pub(super) fn refine(&self, by_shape: &MobileNetConfig) -> MobileNetConfig {
-        let mut network = *by_shape;
-        let said = MobileNetConfig { scale: self.network.scale.unwrap_or(network.scale), ..network };
-        if matches!((layers(&said), layers(&network)), (Ok(a), Ok(b)) if a == b) {
-            network.scale = said.scale;
-        }
-        if let Some(activation) = self.network.activation {
-            network.activation = activation.into();
-        }
-        if let Some(padding) = self.network.padding {
-            network.padding = padding.into();
-        }
-        if let Some(epsilon) = self.network.bn_epsilon.filter(|epsilon| epsilon.is_finite() && *epsilon > 0.0)
-        {
-            network.bn_epsilon = epsilon;
-        }
-        network
+        self.network.refine(by_shape)
     }
 
     pub(super) fn input(&self) -> Option<InputHint> {
@@ -77,25 +53,12 @@ impl Metadata {
         input: Option<&InputHint>,
     ) -> serde_json::Result<String> {
         let mut keys = self.keys.clone();
-        keys.insert("architecture".to_owned(), architecture(network));
+        keys.insert("architecture".to_owned(), serde_json::to_value(Architecture::of(network))?);
         if let Some(input) = input {
             keys.insert("input".to_owned(), serde_json::to_value(input)?);
         }
         serde_json::to_string(&Value::Object(keys))
     }
-}
-
-/// Key `architecture` of the metadata.
-pub(crate) fn architecture(network: &MobileNetConfig) -> Value {
-    json!({
-        "activation": Activation::from(network.activation),
-        "bn_epsilon": network.bn_epsilon,
-        "channels": network.channels,
-        "classes": network.classes,
-        "model": Architecture::MobileNet,
-        "padding": Padding::from(network.padding),
-        "scale": network.scale,
-    })
 }
 
 /// The name of a setting as a config spells it.

@@ -8,7 +8,6 @@ mod convert;
 mod head;
 mod settle;
 
-pub(crate) use architecture::architecture;
 pub use convert::{Converted, convert};
 pub use head::Head;
 

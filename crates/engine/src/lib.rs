@@ -1,0 +1,3 @@
+//! Runs pruned convolutional classifiers fast on a CPU.
+
+pub mod graph;

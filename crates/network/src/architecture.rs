@@ -1,0 +1,114 @@
+//! What the metadata of a weights file says about the network, under the key `architecture`.
+
+use crate::{Activation, MobileNetConfig, Padding, layers};
+use serde::{Deserialize, Serialize};
+
+/// The object under the key `architecture`; files of the first version lack some of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Architecture {
+    activation: Option<ActivationName>,
+    bn_epsilon: Option<f64>,
+    channels: Option<usize>,
+    classes: Option<usize>,
+    model: Option<ModelName>,
+    padding: Option<PaddingName>,
+    scale: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ActivationName {
+    Relu,
+    Relu6,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PaddingName {
+    Symmetric,
+    Same,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum ModelName {
+    MobileNet,
+}
+
+impl Architecture {
+    /// Everything there is to say about a network.
+    pub fn of(network: &MobileNetConfig) -> Self {
+        Self {
+            activation: Some(match network.activation {
+                Activation::Relu => ActivationName::Relu,
+                Activation::Relu6 => ActivationName::Relu6,
+            }),
+            bn_epsilon: Some(network.bn_epsilon),
+            channels: Some(network.channels),
+            classes: Some(network.classes),
+            model: Some(ModelName::MobileNet),
+            padding: Some(match network.padding {
+                Padding::Symmetric => PaddingName::Symmetric,
+                Padding::Same => PaddingName::Same,
+            }),
+            scale: Some(network.scale),
+        }
+    }
+
+    /// A network of known widths with what else is said here; a scale that gives other widths is not believed.
+    pub fn refine(&self, by_shape: &MobileNetConfig) -> MobileNetConfig {
+        let mut network = *by_shape;
+        let said = MobileNetConfig { scale: self.scale.unwrap_or(network.scale), ..network };
+        if matches!((layers(&said), layers(&network)), (Ok(a), Ok(b)) if a == b) {
+            network.scale = said.scale;
+        }
+        match self.activation {
+            Some(ActivationName::Relu) => network.activation = Activation::Relu,
+            Some(ActivationName::Relu6) => network.activation = Activation::Relu6,
+            None => {}
+        }
+        match self.padding {
+            Some(PaddingName::Symmetric) => network.padding = Padding::Symmetric,
+            Some(PaddingName::Same) => network.padding = Padding::Same,
+            None => {}
+        }
+        if let Some(epsilon) = self.bn_epsilon.filter(|epsilon| epsilon.is_finite() && *epsilon > 0.0) {
+            network.bn_epsilon = epsilon;
+        }
+        network
+    }
+
+    /// The width multiplier, if it is said.
+    pub fn scale(&self) -> Option<f64> {
+        self.scale
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_comes_back() {
+        let network = MobileNetConfig {
+            activation: Activation::Relu6,
+            padding: Padding::Same,
+            bn_epsilon: 1e-3,
+            ..MobileNetConfig::new(0.5, 3, 7)
+        };
+        let text = serde_json::to_string(&serde_json::to_value(Architecture::of(&network)).unwrap()).unwrap();
+        assert_eq!(
+            text,
+            r#"{"activation":"relu6","bn_epsilon":0.001,"channels":3,"classes":7,"model":"MobileNet","padding":"same","scale":0.5}"#
+        );
+        let read: Architecture = serde_json::from_str(&text).unwrap();
+        let refined = read.refine(&MobileNetConfig::new(0.5003, 3, 7));
+        assert_eq!(MobileNetConfig { bn_momentum: network.bn_momentum, ..refined }, network);
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_says_little_and_is_still_read() {
+        let read: Architecture = serde_json::from_str(r#"{"scale":2.0,"bn_epsilon":-1.0}"#).unwrap();
+        // Other widths than those of the file, and an impossible ε.
+        assert_eq!(read.refine(&MobileNetConfig::new(1.0, 3, 10)), MobileNetConfig::new(1.0, 3, 10));
+    }
+}
