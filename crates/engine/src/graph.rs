@@ -2,6 +2,8 @@
 //!
 //! One image at a time: shapes are `[C, H, W]`, or `[C]` after [`Op::Flatten`]; the batch enters when a session runs.
 
+pub use sparse_kernels::host::inference::Window;
+
 /// A network for classification: nodes in the order in which they are computed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
@@ -87,32 +89,13 @@ pub struct Convolution {
     pub window: Window,
 }
 
-/// Windows over the rows and columns of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Window {
-    /// Height and width.
-    pub kernel: [usize; 2],
-    /// Steps down and to the right.
-    pub stride: [usize; 2],
-    /// Distance between neighbours in a window.
-    pub dilation: [usize; 2],
-    /// Lines around the image: top, left, bottom, right.
-    pub padding: [usize; 4],
-}
-
-impl Window {
-    /// Windows of `kernel × kernel`, `padding` lines on every side.
-    pub const fn square(kernel: usize, stride: usize, padding: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [stride; 2], dilation: [1; 2], padding: [padding; 4] }
-    }
-
-    /// Height and width of the result for an image of this height and width; `None` if no window fits.
-    pub fn output(&self, size: [usize; 2]) -> Option<[usize; 2]> {
-        let side = |axis: usize| {
-            let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
-            let padded = size[axis] + self.padding[axis] + self.padding[axis + 2];
-            Some(padded.checked_sub(reach)? / self.stride[axis] + 1)
-        };
-        Some([side(0)?, side(1)?])
+impl Graph {
+    /// How many times each node is read.
+    pub(crate) fn uses(&self) -> Vec<usize> {
+        let mut uses = vec![0; self.nodes.len()];
+        for &input in self.nodes.iter().flat_map(|node| &node.inputs) {
+            uses[input] += 1;
+        }
+        uses
     }
 }

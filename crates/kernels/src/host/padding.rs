@@ -14,7 +14,7 @@ pub enum Padding {
 impl Padding {
     /// Zeros before the first pixel of a side of `side` pixels: 1, or 0 where `Same` puts the only line behind.
     #[inline(always)]
-    pub(crate) fn before(self, side: usize, stride: usize) -> usize {
+    pub fn before(self, side: usize, stride: usize) -> usize {
         let behind = self == Self::Same && stride == 2 && side.is_multiple_of(2);
         usize::from(!behind)
     }

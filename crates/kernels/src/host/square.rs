@@ -65,6 +65,57 @@ pub(super) fn transposed_in_registers<S: Simd, V: bytemuck::Pod>(_: S, _: &mut [
     false
 }
 
+/// Which of 32 elements are even.
+#[cfg(target_arch = "x86_64")]
+const EVENS: [i32; 16] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];
+/// Which of 32 elements are odd.
+#[cfg(target_arch = "x86_64")]
+const ODDS: [i32; 16] = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31];
+
+/// The even and the odd elements of two registers of f32, one behind the other.
+#[inline(always)]
+pub(super) fn evens_and_odds<S: Simd>(simd: S, low: S::f32s, high: S::f32s) -> [S::f32s; 2] {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use pulp::x86::{V3, V4};
+        use std::any::{Any, TypeId};
+        let lanes = TypeId::of::<S::f32s>();
+        if let Some(simd) = (&simd as &dyn Any).downcast_ref::<V4>()
+            && lanes == TypeId::of::<pulp::f32x16>()
+        {
+            let (low, high) = (bytemuck::cast(low), bytemuck::cast(high));
+            let avx = simd.avx512f;
+            let evens = avx._mm512_permutex2var_ps(low, bytemuck::cast(EVENS), high);
+            let odds = avx._mm512_permutex2var_ps(low, bytemuck::cast(ODDS), high);
+            return [bytemuck::cast(evens), bytemuck::cast(odds)];
+        }
+        if let Some(simd) = (&simd as &dyn Any).downcast_ref::<V3>()
+            && lanes == TypeId::of::<pulp::f32x8>()
+        {
+            let (low, high) = (bytemuck::cast(low), bytemuck::cast(high));
+            let (avx, avx2) = (simd.avx, simd.avx2);
+            // Halves of 128 bits come out in turn; the quarters in the middle change places.
+            let evens = avx._mm256_castps_pd(avx._mm256_shuffle_ps::<0x88>(low, high));
+            let odds = avx._mm256_castps_pd(avx._mm256_shuffle_ps::<0xdd>(low, high));
+            let evens = avx._mm256_castpd_ps(avx2._mm256_permute4x64_pd::<0b11_01_10_00>(evens));
+            let odds = avx._mm256_castpd_ps(avx2._mm256_permute4x64_pd::<0b11_01_10_00>(odds));
+            return [bytemuck::cast(evens), bytemuck::cast(odds)];
+        }
+    }
+    let lanes = super::vector::lanes::<f32, S>();
+    let (low, high) = (bytemuck::bytes_of(&low), bytemuck::bytes_of(&high));
+    let mut both = [0.0f32; 2 * super::vector::MOST_LANES];
+    bytemuck::cast_slice_mut(&mut both[..lanes]).copy_from_slice(low);
+    bytemuck::cast_slice_mut(&mut both[lanes..2 * lanes]).copy_from_slice(high);
+    [0, 1].map(|first| {
+        let mut every_second = [0.0; super::vector::MOST_LANES];
+        for (lane, value) in every_second[..lanes].iter_mut().enumerate() {
+            *value = both[2 * lane + first];
+        }
+        S::as_simd_f32s(&every_second[..lanes]).0[0]
+    })
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn square_of_16(simd: pulp::x86::V4, r: &mut [__m512; 16]) {
@@ -118,6 +169,30 @@ mod tests {
                 f32::store_vector(simd, &mut values, transposed);
                 assert!((0..lanes).all(|r| values[r] == (r * 100 + c) as f32), "column {c}: {values:?}");
             }
+        }
+    }
+
+    struct Pairs;
+
+    impl WithSimd for Pairs {
+        type Output = ();
+
+        fn with_simd<S: Simd>(self, simd: S) {
+            let lanes = lanes::<f32, S>();
+            let numbers: Vec<f32> = (0..2 * lanes).map(|index| index as f32).collect();
+            let halves = S::as_simd_f32s(&numbers).0;
+            for (first, values) in super::evens_and_odds(simd, halves[0], halves[1]).into_iter().enumerate() {
+                let mut found = [0.0; MOST_LANES];
+                f32::store_vector(simd, &mut found, values);
+                assert!((0..lanes).all(|lane| found[lane] == (2 * lane + first) as f32), "{found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn even_and_odd_elements_part_in_every_instruction_set() {
+        for level in crate::host::vector::Level::ALL {
+            level.run(1, || crate::host::vector::dispatch(Pairs));
         }
     }
 

@@ -54,6 +54,16 @@ impl Level {
         Self::Scalar,
     ];
 
+    /// What this thread uses.
+    pub(crate) fn here() -> Self {
+        LEVEL.get()
+    }
+
+    /// Uses this instruction set on this thread.
+    pub(crate) fn adopt(self) {
+        LEVEL.set(self);
+    }
+
     /// Runs `body` on a pool of `threads` threads that use this instruction set.
     pub(crate) fn run<R: Send>(self, threads: usize, body: impl FnOnce() -> R + Send) -> R {
         let pool =

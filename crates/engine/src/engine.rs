@@ -1,0 +1,134 @@
+//! A network ready to run, and the callers' sessions.
+
+use crate::compile::compile;
+use crate::error::Result;
+use crate::fold::fold;
+use crate::graph::Graph;
+use crate::lower::{Lowered, lower};
+use crate::measure;
+use crate::report::{LayerReport, reports};
+use sparse_kernels::host::inference::{Program, Runner};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How products treat zeros in their weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Products {
+    /// Layer by layer as is faster here, which is measured when the engine is made.
+    #[default]
+    Measured,
+    /// All zeros are multiplied like other weights.
+    Dense,
+    /// All zeros are left out.
+    Sparse,
+}
+
+/// How an engine is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Threads of a session, its caller among them.
+    pub threads: usize,
+    /// How zeros are treated.
+    pub products: Products,
+}
+
+impl Default for Options {
+    /// As many threads as there are processors; zeros are treated as is faster.
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { threads, products: Products::Measured }
+    }
+}
+
+/// A network ready to run. It does not change, so threads may share it; each caller has a [`Session`] of its own.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    program: Arc<Program>,
+    lowered: Arc<Lowered>,
+    /// By unit: whether zeros are left out.
+    sparse: Vec<bool>,
+    options: Options,
+}
+
+impl Engine {
+    /// Makes an engine for a graph.
+    ///
+    /// # Errors
+    /// [`crate::Error::Graph`] if the graph is not sound, [`crate::Error::Unsupported`] naming a node that cannot be run.
+    pub fn new(graph: Graph, options: Options) -> Result<Self> {
+        let lowered = lower(&fold(graph))?;
+        let sparse = match options.products {
+            Products::Dense => vec![false; lowered.units.len()],
+            Products::Sparse => lowered.units.iter().map(|unit| unit.zeros() > 0).collect(),
+            Products::Measured => measure::choose(&lowered, options.threads)?,
+        };
+        let program = Arc::new(compile(&lowered, &|unit| sparse[unit])?);
+        Ok(Self { program, lowered: Arc::new(lowered), sparse, options })
+    }
+
+    /// The same network with zeros treated in another way.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn with_products(&self, products: Products) -> Result<Self> {
+        let sparse = match products {
+            Products::Measured => measure::choose(&self.lowered, self.options.threads)?,
+            other => {
+                let left_out = |unit: &crate::lower::Unit| other == Products::Sparse && unit.zeros() > 0;
+                self.lowered.units.iter().map(left_out).collect()
+            }
+        };
+        let program = Arc::new(compile(&self.lowered, &|unit| sparse[unit])?);
+        let options = Options { products, ..self.options };
+        Ok(Self { program, lowered: Arc::clone(&self.lowered), sparse, options })
+    }
+
+    /// Shape of an image, `[C, H, W]`.
+    pub fn input_shape(&self) -> [usize; 3] {
+        self.lowered.image
+    }
+
+    /// Numbers of a result, one for each class.
+    pub fn outputs(&self) -> usize {
+        self.program.outputs()
+    }
+
+    /// What each layer does, in the order of [`Session::run_timed`].
+    pub fn layers(&self) -> Vec<LayerReport> {
+        reports(&self.lowered, &self.sparse)
+    }
+
+    /// Memory and threads for a caller.
+    ///
+    /// # Errors
+    /// [`crate::Error::Run`] if the system gives no more threads.
+    pub fn session(&self) -> Result<Session> {
+        Ok(Session { runner: Runner::new(Arc::clone(&self.program), self.options.threads)? })
+    }
+}
+
+/// One caller's memory and threads. Nothing is allocated in a call unless its batch is larger than all before.
+pub struct Session {
+    runner: Runner,
+}
+
+impl Session {
+    /// Class scores of images: `images: [N, C, H, W]`, normalised, to `outputs: [N, classes]`.
+    ///
+    /// The results are the same bits for any number of threads, any batch, and with or without zeros left out.
+    ///
+    /// # Errors
+    /// [`crate::Error::Run`] if `images` are no whole images or `outputs` has another size.
+    pub fn run(&mut self, images: &[f32], outputs: &mut [f32]) -> Result<()> {
+        Ok(self.runner.run(images, outputs)?)
+    }
+
+    /// As [`Session::run`]; `times` gets what each of [`Engine::layers`] took, added to what is there. With more images
+    /// than threads these are the times of the images that the calling thread worked on.
+    ///
+    /// # Errors
+    /// As [`Session::run`], and if there is not one time per layer.
+    pub fn run_timed(&mut self, images: &[f32], outputs: &mut [f32], times: &mut [Duration]) -> Result<()> {
+        Ok(self.runner.run_timed(images, outputs, times)?)
+    }
+}

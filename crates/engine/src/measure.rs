@@ -1,0 +1,52 @@
+//! Dense or sparse: measured layer by layer on this machine.
+
+use crate::compile::compile;
+use crate::error::Result;
+use crate::lower::Lowered;
+use sparse_kernels::host::inference::Runner;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Runs of each program before its times count.
+const WARM: usize = 2;
+/// Runs whose times count; the least does.
+const RUNS: usize = 9;
+
+/// Which units are faster without their zeros. Both programs run in turn, so that what disturbs one disturbs the other.
+///
+/// # Errors
+/// [`crate::Error::Run`] if the units do not fit together.
+pub(crate) fn choose(lowered: &Lowered, threads: usize) -> Result<Vec<bool>> {
+    let with_zeros: Vec<bool> = lowered.units.iter().map(|unit| unit.zeros() > 0).collect();
+    if !with_zeros.contains(&true) {
+        return Ok(with_zeros);
+    }
+    let [dense, sparse] = least_times(lowered, &with_zeros, threads)?;
+    Ok((0..with_zeros.len()).map(|unit| with_zeros[unit] && sparse[unit] < dense[unit]).collect())
+}
+
+/// The least time of each unit, dense and sparse.
+fn least_times(lowered: &Lowered, sparse: &[bool], threads: usize) -> Result<[Vec<Duration>; 2]> {
+    let programs = [compile(lowered, &|_| false)?, compile(lowered, &|unit| sparse[unit])?].map(Arc::new);
+    let mut least = [(); 2].map(|()| vec![Duration::MAX; programs[0].parts()]);
+    let [first, second] = &programs;
+    let mut runners = [Runner::new(Arc::clone(first), threads)?, Runner::new(Arc::clone(second), threads)?];
+    let image = image(programs[0].inputs());
+    let mut outputs = vec![0.0; programs[0].outputs()];
+    let mut times = vec![Duration::ZERO; programs[0].parts()];
+    for round in 0..WARM + RUNS {
+        for (runner, least) in runners.iter_mut().zip(&mut least) {
+            times.fill(Duration::ZERO);
+            runner.run_timed(&image, &mut outputs, &mut times)?;
+            if round >= WARM {
+                least.iter_mut().zip(&times).for_each(|(least, &time)| *least = time.min(*least));
+            }
+        }
+    }
+    Ok(least)
+}
+
+/// An image of numbers between −1 and 1, as normalised photos have; the values do not matter for the time.
+fn image(len: usize) -> Vec<f32> {
+    (0..len).map(|index| (index * 37 % 64) as f32 / 32.0 - 1.0).collect()
+}

@@ -1,0 +1,199 @@
+//! What comes after the last image-shaped result: layers on the feature vectors of a whole batch.
+//!
+//! A linear layer is a product like any other, with the weights in the role of the panel and images in that of rows:
+//! one pass over the weights serves four images.
+
+#![allow(unsafe_code)]
+
+use super::super::vector;
+use super::arena::Buffer;
+use super::crew::Crew;
+use super::multiply::{Bounds, store, vectors};
+use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
+use pulp::{Simd, WithSimd};
+
+/// Images that share a pass over the weights.
+const IMAGES: usize = 4;
+
+/// A layer on vectors.
+#[derive(Clone, Debug)]
+pub enum Layer {
+    /// `weight · x + bias` between bounds.
+    Linear(Linear),
+    /// `exp(x) / Σ exp(x)`.
+    Softmax,
+}
+
+/// A linear layer whose weights are packed for this processor.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    inputs: usize,
+    outputs: usize,
+    /// Per tile of outputs: `[inputs, tile]`.
+    panels: Buffer,
+    /// Filled up to whole tiles.
+    bias: Buffer,
+    bounds: Bounds,
+    tiles: Vec<Tile>,
+}
+
+impl Linear {
+    /// Packs `weight: [outputs, inputs]`.
+    pub fn new(weight: &[f32], bias: &[f32], bounds: Bounds) -> Self {
+        let outputs = bias.len();
+        let inputs = weight.len().checked_div(outputs).unwrap_or(0);
+        let Registers { lanes, dense_vectors } = Registers::here();
+        let tiles = tiles(outputs, lanes, dense_vectors);
+        let width = outputs.next_multiple_of(lanes);
+        let mut panels = Buffer::zeros(width * inputs);
+        for tile in &tiles {
+            let tile_width = tile.vectors * lanes;
+            let panel = &mut panels[tile.start * inputs..][..tile_width * inputs];
+            for output in tile.start..outputs.min(tile.start + tile_width) {
+                for (input, &value) in weight[output * inputs..][..inputs].iter().enumerate() {
+                    panel[input * tile_width + output - tile.start] = value;
+                }
+            }
+        }
+        Self { inputs, outputs, panels, bias: Buffer::copy_of(bias), bounds, tiles }
+    }
+
+    /// Length of a vector that goes in.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Length of a vector that comes out.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+}
+
+/// Vectors of a batch, one after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Vectors {
+    pub(super) from: *const f32,
+    pub(super) to: *mut f32,
+    pub(super) images: usize,
+}
+
+// SAFETY: threads of a crew write different outputs, and nobody writes what is read.
+unsafe impl Send for Vectors {}
+// SAFETY: as above.
+unsafe impl Sync for Vectors {}
+
+impl Layer {
+    /// Length of the result for vectors of `inputs` numbers; `None` if they do not fit.
+    pub(super) fn outputs(&self, inputs: usize) -> Option<usize> {
+        match self {
+            Self::Linear(linear) => (linear.inputs == inputs).then_some(linear.outputs),
+            Self::Softmax => Some(inputs),
+        }
+    }
+
+    /// Does the thread's part.
+    ///
+    /// # Safety
+    /// `vectors` must hold as many vectors of `inputs` numbers, and room for the results.
+    pub(super) unsafe fn run(&self, crew: &Crew<'_>, vectors: Vectors, inputs: usize) {
+        match self {
+            Self::Linear(linear) => crew.share(linear.tiles.len(), |tile| {
+                vector::dispatch(Part { linear, vectors, tile: linear.tiles[tile] });
+            }),
+            Self::Softmax => crew.share(vectors.images, |image| {
+                // SAFETY: the caller promises `images` vectors on both sides.
+                let (from, to) = unsafe {
+                    let from = std::slice::from_raw_parts(vectors.from.add(image * inputs), inputs);
+                    (from, std::slice::from_raw_parts_mut(vectors.to.add(image * inputs), inputs))
+                };
+                softmax(from, to);
+            }),
+        }
+    }
+}
+
+/// Softmax; the greatest is subtracted first, so that nothing overflows.
+fn softmax(from: &[f32], to: &mut [f32]) {
+    let greatest = from.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for (to, &x) in to.iter_mut().zip(from) {
+        *to = (x - greatest).exp();
+    }
+    let sum: f64 = to.iter().map(|&x| f64::from(x)).sum();
+    to.iter_mut().for_each(|x| *x = (f64::from(*x) / sum) as f32);
+}
+
+/// A tile of outputs for all images.
+struct Part<'a> {
+    linear: &'a Linear,
+    vectors: Vectors,
+    tile: Tile,
+}
+
+impl WithSimd for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // SAFETY: `Layer::run` promises the vectors; the panel of a tile has a row for each input.
+        unsafe {
+            match self.tile.vectors {
+                1 => self.outputs::<S, 1>(simd),
+                2 => self.outputs::<S, 2>(simd),
+                3 => self.outputs::<S, 3>(simd),
+                4 => self.outputs::<S, 4>(simd),
+                _ => self.outputs::<S, MOST_VECTORS>(simd),
+            }
+        }
+    }
+}
+
+impl Part<'_> {
+    #[inline(always)]
+    unsafe fn outputs<S: Simd, const V: usize>(&self, simd: S) {
+        let mut image = 0;
+        // SAFETY: as in `with_simd`.
+        unsafe {
+            while image + IMAGES <= self.vectors.images {
+                self.images::<S, IMAGES, V>(simd, image);
+                image += IMAGES;
+            }
+            while image < self.vectors.images {
+                self.images::<S, 1, V>(simd, image);
+                image += 1;
+            }
+        }
+    }
+
+    /// Outputs of a tile for `R` images.
+    #[inline(always)]
+    unsafe fn images<S: Simd, const R: usize, const V: usize>(&self, simd: S, image: usize) {
+        let Linear { inputs, outputs, panels, bias, bounds, .. } = self.linear;
+        let lanes = vector::lanes::<f32, S>();
+        // SAFETY: as in `with_simd`; bias is filled up to whole tiles.
+        unsafe {
+            let from = self.vectors.from.add(image * inputs);
+            let bias = bias.as_ptr().add(self.tile.start);
+            let mut sums = [vectors::<S, V>(simd, bias); R];
+            let mut panel = panels.as_ptr().add(self.tile.start * inputs);
+            for k in 0..*inputs {
+                let columns = vectors::<S, V>(simd, panel);
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let factor = simd.splat_f32s(*from.add(row * inputs + k));
+                    for (sum, &column) in sums.iter_mut().zip(&columns) {
+                        *sum = simd.mul_add_f32s(factor, column, *sum);
+                    }
+                }
+                panel = panel.add(V * lanes);
+            }
+            let mut finished = [0.0; MOST_VECTORS * super::arena::LINE];
+            let len = (outputs - self.tile.start).min(V * lanes);
+            for (row, sums) in sums.into_iter().enumerate() {
+                for (v, sum) in sums.into_iter().enumerate() {
+                    store::<S>(finished.as_mut_ptr().add(v * lanes), bounds.apply(simd, sum));
+                }
+                let to = self.vectors.to.add((image + row) * outputs + self.tile.start);
+                to.copy_from_nonoverlapping(finished.as_ptr(), len);
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The innermost loops: rows of weights times a panel, with sums in registers from the first term to the store.
+
+#![allow(unsafe_code)]
+
+use super::super::vector;
+use super::weights::{Block, ROWS, Values, Weights};
+use pulp::Simd;
+use std::ops::Range;
+
+/// What results are kept between.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// Least value, −∞ for none.
+    pub low: f32,
+    /// Greatest value, ∞ for none.
+    pub high: f32,
+}
+
+impl Bounds {
+    /// No bounds.
+    pub const NONE: Self = Self { low: f32::NEG_INFINITY, high: f32::INFINITY };
+    /// `max(0, x)`.
+    pub const RELU: Self = Self { low: 0.0, high: f32::INFINITY };
+    /// `min(max(0, x), 6)`.
+    pub const RELU6: Self = Self { low: 0.0, high: 6.0 };
+
+    /// A value brought between them; a NaN stays.
+    #[inline(always)]
+    pub(super) fn apply<S: Simd>(self, simd: S, value: S::f32s) -> S::f32s {
+        // Both give their second argument if one is NaN.
+        simd.min_f32s(simd.splat_f32s(self.high), simd.max_f32s(simd.splat_f32s(self.low), value))
+    }
+}
+
+/// Where the results of a tile go.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    /// The tile in output channel 0.
+    pub(super) out: *mut f32,
+    /// The tile in channel 0 of what is added before the bounds; null if nothing is.
+    pub(super) residual: *const f32,
+    /// From one channel to the next, of both.
+    pub(super) pitch: usize,
+    /// One for each output channel.
+    pub(super) bias: *const f32,
+    pub(super) bounds: Bounds,
+    /// What of each channel behind the tile's pixels must be zero, counted from `out`.
+    pub(super) tail: Option<Tail>,
+}
+
+/// Numbers behind the last pixel of a channel.
+#[derive(Clone, Copy)]
+pub(super) struct Tail {
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// Multiplies `rows` of a block with its panel and stores the sums.
+///
+/// # Safety
+/// `panel` must hold `block.inner` rows of `V` vectors, `target` must describe memory for all `rows`, and `rows` must lie
+/// within those of the block and begin at a multiple of [`ROWS`] of them.
+#[inline(always)]
+pub(super) unsafe fn block<S: Simd, const V: usize>(
+    simd: S,
+    weights: &Weights,
+    block: &Block,
+    rows: Range<usize>,
+    panel: *const f32,
+    target: &Target,
+) {
+    match &weights.values {
+        Values::Dense(values) => {
+            let inner = block.inner.len();
+            for first in rows.clone().step_by(ROWS) {
+                // SAFETY: group `first` of the block was packed with `inner` times `ROWS` weights; the panel is as promised.
+                unsafe {
+                    let left = values.as_ptr().add(block.at + (first - block.rows.start) * inner);
+                    dense::<S, V>(simd, left, inner, panel, block, first..rows.end.min(first + ROWS), target);
+                }
+            }
+        }
+        Values::Sparse { starts, indices, values } => {
+            let starts = &starts[block.at..block.at + block.rows.len() + 1];
+            for row in rows {
+                let at = row - block.rows.start;
+                let kept = starts[at] as usize..starts[at + 1] as usize;
+                let kept = (&indices[kept.clone()], &values[kept]);
+                // SAFETY: indices lie within the block, and the panel has a row for each.
+                unsafe { sparse::<S, V>(simd, kept, panel, block, row, target) };
+            }
+        }
+    }
+}
+
+/// Up to [`ROWS`] rows of a dense block.
+#[inline(always)]
+unsafe fn dense<S: Simd, const V: usize>(
+    simd: S,
+    mut left: *const f32,
+    inner: usize,
+    mut panel: *const f32,
+    block: &Block,
+    rows: Range<usize>,
+    target: &Target,
+) {
+    let lanes = vector::lanes::<f32, S>();
+    // SAFETY: as in `block`; rows past the end repeat the last one and are not stored.
+    unsafe {
+        let mut sums = [[simd.splat_f32s(0.0); V]; ROWS];
+        for (index, sums) in sums.iter_mut().enumerate() {
+            *sums = begin::<S, V>(simd, block.first, (rows.start + index).min(rows.end - 1), target);
+        }
+        for _ in 0..inner {
+            let columns = vectors::<S, V>(simd, panel);
+            for (index, sums) in sums.iter_mut().enumerate() {
+                let factor = simd.splat_f32s(*left.add(index));
+                for (sum, &column) in sums.iter_mut().zip(&columns) {
+                    *sum = simd.mul_add_f32s(factor, column, *sum);
+                }
+            }
+            left = left.add(ROWS);
+            panel = panel.add(V * lanes);
+        }
+        for (index, sums) in sums.into_iter().enumerate().take(rows.len()) {
+            finish::<S, V>(simd, sums, block.last, rows.start + index, target);
+        }
+    }
+}
+
+/// One row of a sparse block.
+#[inline(always)]
+unsafe fn sparse<S: Simd, const V: usize>(
+    simd: S,
+    (indices, values): (&[u16], &[f32]),
+    panel: *const f32,
+    block: &Block,
+    row: usize,
+    target: &Target,
+) {
+    let lanes = vector::lanes::<f32, S>();
+    // SAFETY: as in `block`.
+    unsafe {
+        let mut sums = begin::<S, V>(simd, block.first, row, target);
+        for (&index, &value) in indices.iter().zip(values) {
+            let columns = panel.add(usize::from(index) * (V * lanes));
+            let factor = simd.splat_f32s(value);
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.mul_add_f32s(factor, load::<S>(columns.add(v * lanes)), *sum);
+            }
+        }
+        finish::<S, V>(simd, sums, block.last, row, target);
+    }
+}
+
+/// What the sums of a row begin with: the bias and what is added, or the sums of the block before.
+#[inline(always)]
+unsafe fn begin<S: Simd, const V: usize>(simd: S, first: bool, row: usize, target: &Target) -> [S::f32s; V] {
+    let lanes = vector::lanes::<f32, S>();
+    // SAFETY: the caller promises memory for this row; bias has a number for each.
+    unsafe {
+        if !first {
+            return vectors::<S, V>(simd, target.out.add(row * target.pitch));
+        }
+        let bias = simd.splat_f32s(*target.bias.add(row));
+        if target.residual.is_null() {
+            return [bias; V];
+        }
+        let mut sums = vectors::<S, V>(simd, target.residual.add(row * target.pitch));
+        for sum in &mut sums {
+            *sum = simd.add_f32s(bias, *sum);
+        }
+        sums
+    }
+}
+
+/// Stores the sums of a row, between the bounds if they are complete.
+#[inline(always)]
+unsafe fn finish<S: Simd, const V: usize>(
+    simd: S,
+    sums: [S::f32s; V],
+    last: bool,
+    row: usize,
+    target: &Target,
+) {
+    let lanes = vector::lanes::<f32, S>();
+    // SAFETY: the caller promises memory for this row, up to the end of the tail.
+    unsafe {
+        let out = target.out.add(row * target.pitch);
+        for (v, sum) in sums.into_iter().enumerate() {
+            let value = if last { target.bounds.apply(simd, sum) } else { sum };
+            store::<S>(out.add(v * lanes), value);
+        }
+        if last && let Some(Tail { start, end }) = target.tail {
+            out.add(start).write_bytes(0, end - start);
+        }
+    }
+}
+
+/// `V` vectors from memory of any alignment. (Loops, not closures: these would not be inlined into code for the
+/// instruction set.)
+///
+/// # Safety
+/// There must be as many to read.
+#[inline(always)]
+pub(super) unsafe fn vectors<S: Simd, const V: usize>(simd: S, from: *const f32) -> [S::f32s; V] {
+    let mut values = [simd.splat_f32s(0.0); V];
+    for (v, value) in values.iter_mut().enumerate() {
+        // SAFETY: the caller promises it.
+        *value = unsafe { load::<S>(from.add(v * vector::lanes::<f32, S>())) };
+    }
+    values
+}
+
+/// A vector from memory of any alignment.
+///
+/// # Safety
+/// There must be a vector to read.
+#[inline(always)]
+pub(super) unsafe fn load<S: Simd>(from: *const f32) -> S::f32s {
+    // SAFETY: the caller promises it.
+    unsafe { from.cast::<S::f32s>().read_unaligned() }
+}
+
+/// A vector to memory of any alignment.
+///
+/// # Safety
+/// There must be room for a vector.
+#[inline(always)]
+pub(super) unsafe fn store<S: Simd>(to: *mut f32, value: S::f32s) {
+    // SAFETY: the caller promises it.
+    unsafe { to.cast::<S::f32s>().write_unaligned(value) }
+}

@@ -1,0 +1,302 @@
+//! A network as steps on memory that was laid out beforehand, checked once so that running them needs no checks.
+
+#![allow(unsafe_code)]
+
+use super::arena::Memory;
+use super::channelwise::{Channelwise, Operation};
+use super::convolution::{Convolution, Tiled};
+use super::crew::Crew;
+use super::error::{Error, Result};
+use super::fill::Source;
+use super::head::Layer;
+use super::planes::{Place, Planes, Slot};
+use super::weights::Weights;
+use std::time::{Duration, Instant};
+
+/// Most numbers of an arena, 8 GiB.
+const MOST: usize = 1 << 31;
+
+/// A step on the planes of one image.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A convolution, alone or with the depthwise one before it.
+    Convolution(Convolution),
+    /// Anything that mixes no channels.
+    Channelwise(Channelwise),
+}
+
+/// Steps for one image up to its features, and layers from the features of a batch to its results.
+#[derive(Clone, Debug)]
+pub struct Program {
+    image: Planes,
+    arena: usize,
+    steps: Vec<Ready>,
+    features: Place,
+    layers: Vec<Layer>,
+    outputs: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Ready {
+    Convolution(Box<Tiled>),
+    Channelwise(Channelwise),
+}
+
+impl Program {
+    /// A program for images like `image`, in an arena of `arena` numbers; the planes at `features`, channel by channel,
+    /// are what the layers begin with.
+    ///
+    /// # Errors
+    /// [`Error`] if a step does not fit its places, or a place does not lie in the arena or overlaps another of its step.
+    pub fn new(
+        image: Planes,
+        arena: usize,
+        steps: Vec<Step>,
+        features: Place,
+        layers: Vec<Layer>,
+    ) -> Result<Self> {
+        let memory = Extent { image, arena };
+        if arena > MOST {
+            return Err(Error::TooLarge { numbers: arena });
+        }
+        for (index, step) in steps.iter().enumerate() {
+            memory.check(step).map_err(|what| Error::Step { index, what })?;
+        }
+        let features_place = |what| Error::Step { index: steps.len(), what };
+        memory.holds(features).map_err(features_place)?;
+        let mut outputs = features.planes.channels * features.planes.pixels();
+        for (index, layer) in layers.iter().enumerate() {
+            let inputs = outputs;
+            outputs = layer.outputs(inputs).ok_or(Error::Layer { index, inputs })?;
+        }
+        let ready = |step| match step {
+            Step::Convolution(convolution) => Ready::Convolution(Box::new(Tiled::new(convolution))),
+            Step::Channelwise(channelwise) => Ready::Channelwise(channelwise),
+        };
+        let steps = steps.into_iter().map(ready).collect();
+        Ok(Self { image, arena, steps, features, layers, outputs })
+    }
+
+    /// Numbers of an image.
+    pub fn inputs(&self) -> usize {
+        self.image.len()
+    }
+
+    /// Numbers of a result.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Steps and layers: as many as times are measured.
+    pub fn parts(&self) -> usize {
+        self.steps.len() + self.layers.len()
+    }
+
+    /// Numbers of the arena.
+    pub(super) fn arena(&self) -> usize {
+        self.arena
+    }
+
+    /// Length of the features of an image.
+    pub(super) fn features(&self) -> usize {
+        self.features.planes.channels * self.features.planes.pixels()
+    }
+
+    /// The most numbers that the layers read or write for an image.
+    pub(super) fn longest_vector(&self) -> usize {
+        let mut longest = self.features();
+        let mut inputs = longest;
+        for layer in &self.layers {
+            inputs = layer.outputs(inputs).unwrap_or(0);
+            longest = longest.max(inputs);
+        }
+        longest
+    }
+
+    /// The layers on vectors.
+    pub(super) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Pieces of work that an image makes at most, each with a barrier.
+    pub(super) fn phases(&self) -> usize {
+        2 * self.steps.len() + 1
+    }
+
+    /// Numbers that `threads` need for panels that they share.
+    pub(super) fn shared_panels(&self, threads: usize) -> usize {
+        let of_step = |step: &Ready| match step {
+            Ready::Convolution(convolution) => convolution.shared_panels(threads),
+            Ready::Channelwise(_) => 0,
+        };
+        self.steps.iter().map(of_step).max().unwrap_or(0)
+    }
+
+    /// Brings one image to its features. `times` gets what each step took, added to what is there.
+    ///
+    /// # Safety
+    /// `memory` must have an image of [`Program::inputs`] numbers, an arena and shared panels of the sizes above, and room
+    /// for the features; `panel` a thread's own; every thread of the crew must come here with the same memory.
+    pub(super) unsafe fn image(
+        &self,
+        crew: &Crew<'_>,
+        memory: Memory,
+        panel: *mut f32,
+        mut times: Option<&mut [Duration]>,
+    ) {
+        let mut start = Instant::now();
+        for (index, step) in self.steps.iter().enumerate() {
+            // SAFETY: `new` has checked every place against the sizes that the caller promises.
+            unsafe {
+                match step {
+                    Ready::Convolution(convolution) => convolution.run(crew, memory, panel),
+                    Ready::Channelwise(channelwise) => channelwise.run(crew, memory),
+                }
+            }
+            if let Some(times) = times.as_deref_mut().filter(|_| crew.leads()) {
+                let now = Instant::now();
+                times[index] += now - start;
+                start = now;
+            }
+        }
+        // SAFETY: as above.
+        crew.share(1, |_| unsafe { self.copy_features(memory) });
+    }
+
+    unsafe fn copy_features(&self, memory: Memory) {
+        let Place { slot, planes } = self.features;
+        // SAFETY: as the caller of `image` promises.
+        unsafe {
+            for channel in 0..planes.channels {
+                let from = memory.at(slot).add(planes.front() + channel * planes.pitch());
+                let to = memory.features.add(channel * planes.pixels());
+                to.copy_from_nonoverlapping(from, planes.pixels());
+            }
+        }
+    }
+}
+
+/// The memory that steps may use.
+struct Extent {
+    image: Planes,
+    arena: usize,
+}
+
+type Check = std::result::Result<(), &'static str>;
+
+fn require(fits: bool, what: &'static str) -> Check {
+    if fits { Ok(()) } else { Err(what) }
+}
+
+impl Extent {
+    fn holds(&self, place: Place) -> Check {
+        require(!place.planes.is_empty(), "planes are empty")?;
+        match place.slot {
+            Slot::Image => {
+                require(place.planes == self.image && !self.image.is_padded(), "the image has other planes")
+            }
+            Slot::Arena(at) => {
+                let end = at.checked_add(place.planes.len());
+                let inside =
+                    end.is_some_and(|end| end <= self.arena) && at.is_multiple_of(super::arena::LINE);
+                require(inside && place.planes.is_padded(), "a place is outside of the arena")
+            }
+        }
+    }
+
+    fn check(&self, step: &Step) -> Check {
+        let (from, to) = match step {
+            Step::Convolution(convolution) => (convolution.from, convolution.to),
+            Step::Channelwise(channelwise) => (channelwise.from, channelwise.to),
+        };
+        self.holds(from)?;
+        self.holds(to)?;
+        require(to.slot != Slot::Image, "the image cannot be written to")?;
+        require(!overlap(from, to), "input and output overlap")?;
+        match step {
+            Step::Convolution(convolution) => self.check_convolution(convolution),
+            Step::Channelwise(channelwise) => self.check_channelwise(channelwise),
+        }
+    }
+
+    fn check_convolution(&self, convolution: &Convolution) -> Check {
+        let Convolution { from, source, weights, bias, residual, to, .. } = convolution;
+        let inner = check_source(source, from.planes, to.planes)?;
+        if let Some(weights) = weights {
+            check_weights(weights, inner)?;
+            require(weights.outputs() == to.planes.channels, "other output channels than weights")?;
+            require(bias.len() == weights.outputs(), "other biases than outputs")?;
+        } else {
+            require(inner == to.planes.channels, "other output channels than input channels")?;
+            require(residual.is_none(), "nothing can be added without weights")?;
+        }
+        match residual {
+            Some(residual) => self.holds_same(*residual, *to),
+            None => Ok(()),
+        }
+    }
+
+    fn check_channelwise(&self, channelwise: &Channelwise) -> Check {
+        let Channelwise { operation, from, to } = channelwise;
+        let (input, output) = (from.planes, to.planes);
+        require(input.channels == output.channels, "other output channels than input channels")?;
+        let same = || require(size(input) == size(output), "input and output differ in size");
+        match operation {
+            Operation::MaxPool(window) | Operation::AveragePool { window, .. } => {
+                require(window.output(size(input)) == Some(size(output)), "the windows give another size")
+            }
+            Operation::Mean => require(output.pixels() == 1, "a mean is one pixel"),
+            Operation::Add { other, .. } => same().and_then(|()| self.holds_same(*other, *to)),
+            Operation::Affine { scale, offset, .. } => {
+                require([scale.len(), offset.len()] == [input.channels; 2], "not one factor per channel")?;
+                same()
+            }
+        }
+    }
+
+    /// A second input, of the planes of the output.
+    fn holds_same(&self, other: Place, to: Place) -> Check {
+        self.holds(other)?;
+        require(other.planes == to.planes, "what is added has other planes than the output")?;
+        require(!overlap(other, to), "what is added and the output overlap")
+    }
+}
+
+fn size(planes: Planes) -> [usize; 2] {
+    [planes.height, planes.width]
+}
+
+/// Inner indices that a source makes of its input.
+fn check_source(source: &Source, from: Planes, to: Planes) -> std::result::Result<usize, &'static str> {
+    match source {
+        Source::Pixels => {
+            require(from.is_padded() && size(from) == size(to), "input and output differ in size")?;
+            Ok(from.channels)
+        }
+        Source::Windows(window) => {
+            require(window.output(size(from)) == Some(size(to)), "the windows give another size")?;
+            Ok(from.channels * window.taps())
+        }
+        Source::Depthwise(depthwise) => {
+            let window = &depthwise.window;
+            require(window.output(size(from)) == Some(size(to)), "the windows give another size")?;
+            require(depthwise.weight.len() == from.channels * window.taps(), "not one kernel per channel")?;
+            require(depthwise.bias.len() == from.channels, "not one bias per channel")?;
+            require(depthwise.is_for(from.width), "the depthwise convolution is for another width")?;
+            Ok(from.channels)
+        }
+    }
+}
+
+fn check_weights(weights: &Weights, inner: usize) -> Check {
+    require(weights.inner() == inner, "other input channels than weights")
+}
+
+fn overlap(a: Place, b: Place) -> bool {
+    match (a.slot, b.slot) {
+        (Slot::Arena(first), Slot::Arena(second)) => {
+            first < second + b.planes.len() && second < first + a.planes.len()
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,143 @@
+//! The weights of a convolution as the products read them: whole, or without their zeros.
+//!
+//! Either way they are cut along the inner index (input channel and kernel position) into blocks, so that the panel a
+//! block is multiplied with stays in the first cache. Within a row the terms keep their order, so leaving zeros out
+//! changes no bit of the result.
+
+use super::arena::Buffer;
+use std::ops::Range;
+
+/// Most inner indices of a block: with tiles of five vectors of AVX-512 a panel takes 40 KiB.
+pub(super) const BLOCK: usize = 128;
+/// Rows that a dense product computes side by side.
+pub(super) const ROWS: usize = 4;
+
+/// Weights `[outputs, inner]`, with `inner` the input channels of a group times the positions of the kernel.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    pub(super) blocks: Vec<Block>,
+    pub(super) values: Values,
+    outputs: usize,
+    inner: usize,
+    groups: usize,
+    kept: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Values {
+    /// Per block, per group of [`ROWS`] rows: `[inner, ROWS]`, the last group filled up with zeros.
+    Dense(Buffer),
+    /// Kept positions and values.
+    Sparse {
+        /// Per block one more than it has rows: where each row begins.
+        starts: Vec<u32>,
+        /// Inner index, counted from the start of the block.
+        indices: Vec<u16>,
+        values: Vec<f32>,
+    },
+}
+
+/// Some rows by some inner indices.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    /// Inner indices; those of later groups follow.
+    pub(super) inner: Range<usize>,
+    /// Rows.
+    pub(super) rows: Range<usize>,
+    /// Whether it begins the sums of its rows.
+    pub(super) first: bool,
+    /// Whether it ends them.
+    pub(super) last: bool,
+    /// Where its part of `Dense`, or of `starts`, begins.
+    pub(super) at: usize,
+}
+
+impl Weights {
+    /// All weights, zeros too. `weight: [outputs, inner]`; the outputs belong to `groups` groups of equal size.
+    pub fn dense(weight: &[f32], outputs: usize, groups: usize) -> Self {
+        let mut weights = Self::cut(weight, outputs, groups);
+        let inner = weights.inner;
+        let mut packed = Vec::new();
+        for block in &mut weights.blocks {
+            block.at = packed.len();
+            let offset = block.inner.start / inner * inner;
+            for first in block.rows.clone().step_by(ROWS) {
+                for k in block.inner.clone() {
+                    for row in first..first + ROWS {
+                        let inside = row < block.rows.end;
+                        packed.push(if inside { weight[row * inner + k - offset] } else { 0.0 });
+                    }
+                }
+            }
+        }
+        weights.values = Values::Dense(Buffer::copy_of(&packed));
+        weights
+    }
+
+    /// Only the weights that are not zero.
+    pub fn sparse(weight: &[f32], outputs: usize, groups: usize) -> Self {
+        let mut weights = Self::cut(weight, outputs, groups);
+        let inner = weights.inner;
+        let (mut starts, mut indices, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for block in &mut weights.blocks {
+            block.at = starts.len();
+            let offset = block.inner.start / inner * inner;
+            for row in block.rows.clone() {
+                starts.push(indices.len() as u32);
+                let of_row = &weight[row * inner..][block.inner.start - offset..block.inner.end - offset];
+                for (index, &value) in of_row.iter().enumerate().filter(|&(_, &value)| value != 0.0) {
+                    indices.push(index as u16);
+                    values.push(value);
+                }
+            }
+            starts.push(indices.len() as u32);
+        }
+        weights.values = Values::Sparse { starts, indices, values };
+        weights
+    }
+
+    fn cut(weight: &[f32], outputs: usize, groups: usize) -> Self {
+        let inner = weight.len().checked_div(outputs).unwrap_or(0);
+        let rows = outputs.checked_div(groups).unwrap_or(0);
+        let mut blocks = Vec::new();
+        for group in 0..groups {
+            for start in (0..inner).step_by(BLOCK) {
+                let end = (start + BLOCK).min(inner);
+                blocks.push(Block {
+                    inner: group * inner + start..group * inner + end,
+                    rows: group * rows..(group + 1) * rows,
+                    first: start == 0,
+                    last: end == inner,
+                    at: 0,
+                });
+            }
+        }
+        let kept = weight.iter().filter(|&&value| value != 0.0).count();
+        Self { blocks, values: Values::Dense(Buffer::zeros(0)), outputs, inner, groups, kept }
+    }
+
+    /// Rows, the output channels.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Groups of channels that do not mix.
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// Weights of a row times groups: input channels times positions of the kernel.
+    pub fn inner(&self) -> usize {
+        self.inner * self.groups
+    }
+
+    /// Weights that are not zero.
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// Whether zeros are left out.
+    pub fn is_sparse(&self) -> bool {
+        matches!(self.values, Values::Sparse { .. })
+    }
+}
