@@ -6,7 +6,7 @@ fn main() {
     let sparsities: Vec<f64> = std::env::args()
         .nth(1)
         .map_or(vec![0.0, 0.75, 0.9], |s| s.split(',').map(|x| x.parse().unwrap()).collect());
-    let batches = [1usize, 16];
+    let batches: Vec<usize> = std::env::var("BATCH").map_or(vec![1, 16], |b| vec![b.parse().unwrap()]);
     let mut s = 88172645463325252u64;
     let mut u = move || {
         s ^= s << 13;
@@ -48,20 +48,24 @@ fn main() {
         let t = Instant::now();
         let engine = Engine::new(graph, Options { threads: 2, products: Products::Measured }).unwrap();
         println!("build {:?}", t.elapsed());
-        for products in [Products::Dense, Products::Measured] {
+        for products in if std::env::var("SPARSE").is_ok() {
+            vec![Products::Sparse]
+        } else {
+            vec![Products::Dense, Products::Measured]
+        } {
             let engine = if products == Products::Measured {
                 engine.clone()
             } else {
                 engine.with_products(products).unwrap()
             };
-            for batch in batches {
+            for &batch in &batches {
                 let mut session = engine.session().unwrap();
                 let x: Vec<f32> =
                     (0..batch * 3 * 224 * 224).map(|i| (i * 37 % 64) as f32 / 32.0 - 1.0).collect();
                 let mut y = vec![0.0; batch * 1000];
                 let mut ts = vec![];
                 let mut times = vec![Duration::ZERO; engine.layers().len()];
-                let n = if batch == 1 { 150 } else { 15 };
+                let n = if batch == 1 { std::env::var("N").map_or(150, |n| n.parse().unwrap()) } else { 15 };
                 for i in 0..n {
                     let t = Instant::now();
                     session.run(&x, &mut y).unwrap();

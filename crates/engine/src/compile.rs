@@ -75,8 +75,13 @@ fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
 
 fn depthwise_source(depthwise: &Depthwise, from: Place) -> Source {
     let Convolution { weight, bias, window, .. } = &depthwise.convolution;
-    let width = from.planes.width;
-    Source::Depthwise(kernels::Depthwise::new(*window, weight.clone(), bias.clone(), depthwise.bounds, width))
+    Source::Depthwise(kernels::Depthwise::new(
+        *window,
+        weight.clone(),
+        bias.clone(),
+        depthwise.bounds,
+        from.planes,
+    ))
 }
 
 fn weights(convolution: &Convolution, sparse: bool) -> Weights {

@@ -116,6 +116,28 @@ pub(super) fn evens_and_odds<S: Simd>(simd: S, low: S::f32s, high: S::f32s) -> [
     })
 }
 
+/// The numbers one place to the left and one to the right of a register of f32 between two others, zero where the bit of
+/// the lane is not set; `None` for anything but registers of 16.
+#[inline(always)]
+pub(super) fn shifted<S: Simd>(simd: S, row: [S::f32s; 3], bits: [u16; 2]) -> Option<[S::f32s; 2]> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::any::{Any, TypeId};
+        if let Some(simd) = (&simd as &dyn Any).downcast_ref::<pulp::x86::V4>()
+            && TypeId::of::<S::f32s>() == TypeId::of::<pulp::f32x16>()
+        {
+            let avx = simd.avx512f;
+            let (before, here, after) =
+                (bytemuck::cast(row[0]), bytemuck::cast(row[1]), bytemuck::cast(row[2]));
+            let left = avx._mm512_maskz_alignr_epi32::<15>(bits[0], here, before);
+            let right = avx._mm512_maskz_alignr_epi32::<1>(bits[1], after, here);
+            return Some([bytemuck::cast(left), bytemuck::cast(right)]);
+        }
+    }
+    let _ = (simd, row, bits);
+    None
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn square_of_16(simd: pulp::x86::V4, r: &mut [__m512; 16]) {

@@ -5,10 +5,10 @@
 use super::super::simd;
 use super::arena::Memory;
 use super::crew::Crew;
-use super::fill::{fold, span};
 use super::multiply::Bounds;
 use super::planes::{Place, Planes, Window};
 use super::tiles::pieces;
+use super::windows::{fold, span};
 
 /// Channels that a thread takes at a time.
 const CHANNELS: usize = 32;

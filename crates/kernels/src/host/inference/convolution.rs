@@ -9,7 +9,7 @@ use super::super::vector;
 use super::arena::Memory;
 use super::crew::Crew;
 use super::fill::{From, Source, fill};
-use super::multiply::{Bounds, Tail, Target, block, load, store};
+use super::multiply::{Bounds, Tail, Target, block, clear, load, store};
 use super::planes::Place;
 use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
 use super::weights::{BLOCK, ROWS, Weights};
@@ -225,7 +225,7 @@ impl Part<'_> {
 
     /// Copies channels from the panel to where they go.
     #[inline(always)]
-    unsafe fn copy<S: Simd>(&self, _: S, tile: Tile, channels: Range<usize>) {
+    unsafe fn copy<S: Simd>(&self, simd: S, tile: Tile, channels: Range<usize>) {
         let lanes = vector::lanes::<f32, S>();
         let width = tile.vectors * lanes;
         // SAFETY: as in `target`; the panel was filled with these channels.
@@ -237,7 +237,7 @@ impl Part<'_> {
                     store::<S>(to.add(v * lanes), load::<S>(from.add(v * lanes).cast_const()));
                 }
                 if let Some(Tail { start, end }) = target.tail {
-                    to.add(start).write_bytes(0, end - start);
+                    clear(simd, to, start, end);
                 }
             }
         }

@@ -192,8 +192,26 @@ unsafe fn finish<S: Simd, const V: usize>(
             store::<S>(out.add(v * lanes), value);
         }
         if last && let Some(Tail { start, end }) = target.tail {
-            out.add(start).write_bytes(0, end - start);
+            clear(simd, out, start, end);
         }
+    }
+}
+
+/// Zeros from `start` to `end`, at least a vector.
+///
+/// # Safety
+/// There must be room for them.
+#[inline(always)]
+pub(super) unsafe fn clear<S: Simd>(simd: S, out: *mut f32, start: usize, end: usize) {
+    let (lanes, zero) = (vector::lanes::<f32, S>(), simd.splat_f32s(0.0));
+    let mut at = start;
+    // SAFETY: the caller promises the room; the last vector ends where the zeros do.
+    unsafe {
+        while at + lanes < end {
+            store::<S>(out.add(at), zero);
+            at += lanes;
+        }
+        store::<S>(out.add(end - lanes), zero);
     }
 }
 

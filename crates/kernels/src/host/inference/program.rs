@@ -282,7 +282,7 @@ fn check_source(source: &Source, from: Planes, to: Planes) -> std::result::Resul
             require(window.output(size(from)) == Some(size(to)), "the windows give another size")?;
             require(depthwise.weight.len() == from.channels * window.taps(), "not one kernel per channel")?;
             require(depthwise.bias.len() == from.channels, "not one bias per channel")?;
-            require(depthwise.is_for(from.width), "the depthwise convolution is for another width")?;
+            require(depthwise.is_for(from), "the depthwise convolution is for other planes")?;
             Ok(from.channels)
         }
     }

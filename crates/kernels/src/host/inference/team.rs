@@ -13,10 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::{hint, io, thread};
 
-/// Looks at the next job before a thread sleeps: about a tenth of a millisecond.
-const LOOKS: usize = 20_000;
-/// Looks at a barrier between two offers of the processor to others.
-const PATIENCE: usize = 2_000;
+/// Looks between two pauses. A pause tells the processor that a thread waits; where the processor is a virtual one, many of
+/// them in a row let the host take it away for a while, unless other work lies between.
+const LOOKS: usize = 100;
+/// Rounds of looks at the next job before a thread sleeps: some tenths of a millisecond.
+const ROUNDS_AWAKE: usize = 2_000;
+/// Rounds of looks at a barrier between two offers of the processor to other threads.
+const PATIENCE: usize = 200;
 
 /// What every thread of a team is asked to do.
 type Job = dyn Fn(&Member<'_>) + Sync;
@@ -138,12 +141,9 @@ impl Drop for Team {
 fn work(shared: &Shared, index: usize, threads: usize) {
     let mut seen = 0;
     loop {
-        let mut looks = 0;
-        while shared.number.load(Ordering::Acquire) == seen {
-            looks += 1;
-            if looks < LOOKS {
-                hint::spin_loop();
-            } else {
+        let called = || shared.number.load(Ordering::Acquire) != seen;
+        if !(0..ROUNDS_AWAKE).any(|_| look(called)) {
+            while !called() {
                 thread::park();
             }
         }
@@ -188,15 +188,18 @@ impl Barrier {
 
 /// Looks until `ready`, and offers the processor to others now and then.
 fn look_until(ready: impl Fn() -> bool) {
-    let mut looks = 0;
-    while !ready() {
-        looks += 1;
-        if looks % PATIENCE == 0 {
-            thread::yield_now();
-        } else {
-            hint::spin_loop();
-        }
+    while !(0..PATIENCE).any(|_| look(&ready)) {
+        thread::yield_now();
     }
+}
+
+/// A round of looks.
+fn look(ready: impl Fn() -> bool) -> bool {
+    if (0..LOOKS).any(|_| ready()) {
+        return true;
+    }
+    hint::spin_loop();
+    false
 }
 
 #[cfg(test)]

@@ -1,0 +1,318 @@
+//! Depthwise convolutions, as sources of a product or alone.
+
+#![allow(unsafe_code)]
+
+use super::super::square::{evens_and_odds, shifted};
+use super::super::vector;
+use super::arena::LINE;
+use super::fill::From;
+use super::multiply::{Bounds, load, store};
+use super::planes::{Planes, Window};
+use super::tiles::{MOST_VECTORS, Piece, Tile, pieces};
+use super::windows::{fold, span};
+use pulp::Simd;
+use std::ops::Range;
+
+/// A depthwise convolution with a bias and bounds.
+#[derive(Clone, Debug)]
+pub struct Depthwise {
+    /// Where the kernel goes.
+    pub window: Window,
+    /// `[C, kernel height · kernel width]`.
+    pub weight: Vec<f32>,
+    /// `[C]`.
+    pub bias: Vec<f32>,
+    /// What its results are kept between.
+    pub bounds: Bounds,
+    /// For the columns of an output row and a vector more: whether the left and the right column of a 3×3 window lie in
+    /// the image, as bits.
+    left: Vec<u32>,
+    right: Vec<u32>,
+    /// The same for the vector that begins at a column, a bit for each lane.
+    bits: Vec<[u16; 2]>,
+    planes: Planes,
+    path: Path,
+}
+
+/// Which code computes a depthwise convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// 3×3 around each pixel, in padded planes.
+    Neighbourhood,
+    /// 3×3 around every second pixel, in padded planes.
+    Halving,
+    /// Any window.
+    Any,
+}
+
+impl Depthwise {
+    /// For images that lie as `planes` say.
+    pub fn new(window: Window, weight: Vec<f32>, bias: Vec<f32>, bounds: Bounds, planes: Planes) -> Self {
+        let path = match planes.is_padded() {
+            true if window.is_neighbourhood() => Path::Neighbourhood,
+            true if window.is_halving() => Path::Halving,
+            _ => Path::Any,
+        };
+        let width = planes.width;
+        let outputs = window.output([usize::MAX / 8, width]).map_or(0, |[_, outputs]| outputs);
+        let (stride, left) = (window.stride[1], window.padding[1]);
+        // Padding may be larger than an image; then no table is used.
+        let inside = |column: usize, tap: usize| {
+            let at = (column % outputs.max(1) * stride + tap).checked_sub(left);
+            at.is_some_and(|at| at < width)
+        };
+        let bits =
+            |tap| (0..outputs + LINE).map(|column| if inside(column, tap) { u32::MAX } else { 0 }).collect();
+        let (left, right): (Vec<u32>, Vec<u32>) = (bits(0), bits(2));
+        let lanes = |table: &[u32]| (0..LINE).fold(0, |bits, lane| bits | (table[lane] as u16 & 1) << lane);
+        let bits = (0..outputs).map(|column| [lanes(&left[column..]), lanes(&right[column..])]).collect();
+        Self { window, weight, bias, bounds, left, right, bits, planes, path }
+    }
+
+    /// Whether it was made for images that lie so.
+    pub(super) fn is_for(&self, planes: Planes) -> bool {
+        self.planes == planes
+    }
+
+    /// As [`Depthwise::edges`], a bit for each lane.
+    #[inline(always)]
+    unsafe fn edge_bits(&self, column: usize) -> [u16; 2] {
+        // SAFETY: columns of a row have an entry each.
+        unsafe { *self.bits.get_unchecked(column) }
+    }
+
+    /// Whether the left and right columns of the windows from output column `column` on lie in the image, as bits.
+    #[inline(always)]
+    unsafe fn edges<S: Simd>(&self, column: usize) -> [S::f32s; 2] {
+        // SAFETY: the tables have a vector more than a row has columns.
+        unsafe {
+            [
+                load::<S>(self.left.as_ptr().add(column).cast()),
+                load::<S>(self.right.as_ptr().add(column).cast()),
+            ]
+        }
+    }
+}
+
+/// The nine weights of a channel, each in all lanes.
+#[inline(always)]
+fn kernel<S: Simd>(simd: S, depthwise: &Depthwise, channel: usize) -> [S::f32s; 9] {
+    let mut weight = [simd.splat_f32s(0.0); 9];
+    for (tap, &value) in depthwise.weight[channel * 9..][..9].iter().enumerate() {
+        weight[tap] = simd.splat_f32s(value);
+    }
+    weight
+}
+
+/// Writes the results of channels `rows` for a tile, one after the other.
+///
+/// # Safety
+/// As [`super::fill::fill`].
+#[inline(always)]
+pub(super) unsafe fn fill<S: Simd>(
+    simd: S,
+    depthwise: &Depthwise,
+    from: From,
+    tile: Tile,
+    rows: Range<usize>,
+    panel: *mut f32,
+) {
+    let start = tile.start;
+    // SAFETY: as the caller promises.
+    unsafe {
+        match (depthwise.path, tile.vectors) {
+            (Path::Neighbourhood, 1) => neighbourhoods::<S, 1>(simd, depthwise, from, start, rows, panel),
+            (Path::Neighbourhood, 2) => neighbourhoods::<S, 2>(simd, depthwise, from, start, rows, panel),
+            (Path::Neighbourhood, 3) => neighbourhoods::<S, 3>(simd, depthwise, from, start, rows, panel),
+            (Path::Neighbourhood, 4) => neighbourhoods::<S, 4>(simd, depthwise, from, start, rows, panel),
+            (Path::Neighbourhood, _) => {
+                neighbourhoods::<S, MOST_VECTORS>(simd, depthwise, from, start, rows, panel);
+            }
+            (Path::Halving | Path::Any, _) => by_pieces(simd, depthwise, from, tile, rows, panel),
+        }
+    }
+}
+
+/// [`neighbourhood`] for each of `rows`.
+#[inline(always)]
+unsafe fn neighbourhoods<S: Simd, const V: usize>(
+    simd: S,
+    depthwise: &Depthwise,
+    from: From,
+    start: usize,
+    rows: Range<usize>,
+    panel: *mut f32,
+) {
+    let width = V * vector::lanes::<f32, S>();
+    for (index, row) in rows.enumerate() {
+        // SAFETY: as in `fill`.
+        unsafe { neighbourhood::<S, V>(simd, depthwise, from, start, row, panel.add(index * width)) };
+    }
+}
+
+/// A depthwise convolution of one channel where each pixel reads the 3×3 pixels around it: rows are not looked at one by
+/// one, since the pixel above is always a row's length before. Only the columns at the edges are masked.
+#[inline(always)]
+unsafe fn neighbourhood<S: Simd, const V: usize>(
+    simd: S,
+    depthwise: &Depthwise,
+    from: From,
+    start: usize,
+    row: usize,
+    to: *mut f32,
+) {
+    let (lanes, width) = (vector::lanes::<f32, S>(), from.planes.width);
+    let weight = kernel(simd, depthwise, row);
+    let mut sums = [simd.splat_f32s(depthwise.bias[row]); V];
+    // SAFETY: a row and a number before and after the channel there are zeros that belong to the planes, and a vector more
+    // may be read behind the last; the masks have a vector more than a row has columns.
+    unsafe {
+        let channel = from.start.add(row * from.planes.pitch() + start);
+        for line in 0..3 {
+            let middle = channel.wrapping_add(line * width).wrapping_sub(width);
+            let (mut before, mut here) = (None, load::<S>(middle));
+            let mut column = start % width;
+            for (v, sum) in sums.iter_mut().enumerate() {
+                let at = middle.wrapping_add(v * lanes);
+                let after = load::<S>(at.wrapping_add(lanes));
+                let [left, right] = beside(simd, at, (before, here, after), depthwise, column);
+                *sum = simd.mul_add_f32s(weight[3 * line], left, *sum);
+                *sum = simd.mul_add_f32s(weight[3 * line + 1], here, *sum);
+                *sum = simd.mul_add_f32s(weight[3 * line + 2], right, *sum);
+                (before, here) = (Some(here), after);
+                column = (column + lanes) % width;
+            }
+        }
+        for (v, sum) in sums.into_iter().enumerate() {
+            store::<S>(to.add(v * lanes), depthwise.bounds.apply(simd, sum));
+        }
+    }
+}
+
+/// The pixels to the left and to the right of those `at` a place, zero at the edges of the image.
+#[inline(always)]
+unsafe fn beside<S: Simd>(
+    simd: S,
+    at: *const f32,
+    (before, here, after): (Option<S::f32s>, S::f32s, S::f32s),
+    depthwise: &Depthwise,
+    column: usize,
+) -> [S::f32s; 2] {
+    // SAFETY: as in `neighbourhood`.
+    unsafe {
+        if let Some(before) = before
+            && let Some(shifted) = shifted(simd, [before, here, after], depthwise.edge_bits(column))
+        {
+            return shifted;
+        }
+        let [left, right] = depthwise.edges::<S>(column);
+        let (before, after) = (load::<S>(at.wrapping_sub(1)), load::<S>(at.wrapping_add(1)));
+        [simd.and_f32s(before, left), simd.and_f32s(after, right)]
+    }
+}
+
+/// What is not computed in one run: the pieces of output rows one by one.
+#[inline(always)]
+unsafe fn by_pieces<S: Simd>(
+    simd: S,
+    depthwise: &Depthwise,
+    from: From,
+    tile: Tile,
+    rows: Range<usize>,
+    panel: *mut f32,
+) {
+    let width = tile.vectors * vector::lanes::<f32, S>();
+    let end = from.pixels.min(tile.start + width);
+    // SAFETY: pieces lie within the tile.
+    unsafe {
+        for piece in pieces(tile.start, end, from.width) {
+            for (index, row) in rows.clone().enumerate() {
+                let to = panel.add(index * width + piece.at);
+                match depthwise.path {
+                    Path::Halving => halving(simd, depthwise, from, piece, row, to),
+                    Path::Neighbourhood | Path::Any => any(simd, depthwise, from, piece, row, to),
+                }
+            }
+        }
+        let filled = end - tile.start;
+        if filled < width {
+            for index in 0..rows.len() {
+                panel.add(index * width + filled).write_bytes(0, width - filled);
+            }
+        }
+    }
+}
+
+/// 3×3 windows two pixels apart.
+#[inline(always)]
+unsafe fn halving<S: Simd>(
+    simd: S,
+    depthwise: &Depthwise,
+    from: From,
+    piece: Piece,
+    row: usize,
+    to: *mut f32,
+) {
+    let (lanes, width) = (vector::lanes::<f32, S>(), from.planes.width);
+    let weight = kernel(simd, depthwise, row);
+    let bias = simd.splat_f32s(depthwise.bias[row]);
+    let [top, left, ..] = depthwise.window.padding;
+    // SAFETY: vectors reach past the last row by less than `SLACK`, which the arena has at its end, and before the first
+    // by one number; the masks have a vector more than a row has columns. What is stored lies within the piece.
+    unsafe {
+        let channel = from.start.add(row * from.planes.pitch());
+        let mut first = 0;
+        while first < piece.len {
+            let column = piece.column + first;
+            let [inside_left, inside_right] = depthwise.edges::<S>(column);
+            let mut sum = bias;
+            for line in 0..3 {
+                let y = 2 * piece.row + line;
+                if y < top || y - top >= from.planes.height {
+                    continue;
+                }
+                let at = channel.add((y - top) * width + 2 * column).wrapping_sub(left);
+                let [a, b] = evens_and_odds(simd, load::<S>(at), load::<S>(at.add(lanes)));
+                let [c, _] = evens_and_odds(simd, load::<S>(at.add(2)), load::<S>(at.add(lanes + 2)));
+                sum = simd.mul_add_f32s(weight[3 * line], simd.and_f32s(a, inside_left), sum);
+                sum = simd.mul_add_f32s(weight[3 * line + 1], b, sum);
+                sum = simd.mul_add_f32s(weight[3 * line + 2], simd.and_f32s(c, inside_right), sum);
+            }
+            let value = depthwise.bounds.apply(simd, sum);
+            if piece.len - first >= lanes {
+                store::<S>(to.add(first), value);
+            } else {
+                let part = simd.mask_between_m32s(0, (piece.len - first) as u32);
+                simd.mask_store_ptr_f32s(part, to.add(first), value);
+            }
+            first += lanes;
+        }
+    }
+}
+
+/// Any window.
+#[inline(always)]
+unsafe fn any<S: Simd>(simd: S, depthwise: &Depthwise, from: From, piece: Piece, row: usize, to: *mut f32) {
+    let lanes = vector::lanes::<f32, S>();
+    let window = &depthwise.window;
+    let weight = &depthwise.weight[row * window.taps()..][..window.taps()];
+    // SAFETY: spans lie within a row of the channel, and what is written within the piece.
+    unsafe {
+        std::slice::from_raw_parts_mut(to, piece.len).fill(depthwise.bias[row]);
+        let channel = from.start.add(row * from.planes.pitch());
+        for (tap, &weight) in weight.iter().enumerate() {
+            if let Some(span) = span(window, &from.planes, piece, tap) {
+                let (to, from) = (to.add(span.skip), channel.add(span.from));
+                fold(to, from, window.stride[1], span.len, |sum, x| weight.mul_add(x, sum));
+            }
+        }
+        let mut first = 0;
+        while first < piece.len {
+            let at = to.add(first);
+            let part = simd.mask_between_m32s(0, (piece.len - first).min(lanes) as u32);
+            let value = simd.mask_load_ptr_f32s(part, at.cast_const());
+            simd.mask_store_ptr_f32s(part, at, depthwise.bounds.apply(simd, value));
+            first += lanes;
+        }
+    }
+}
