@@ -12,26 +12,31 @@ pub(crate) struct Arrangement {
     pub(crate) arena: usize,
 }
 
-/// Gives each value the lowest room that is free from its unit on until its last reader.
+/// Gives each value memory that only values of the same shape use, one after the other.
+///
+/// Threads share an image by its pixels, so memory of one shape keeps belonging to the same thread, and its lines stay in the
+/// cache of that thread's processor.
 pub(crate) fn arrange(lowered: &Lowered, image: Place) -> Arrangement {
     let mut places = BTreeMap::from([(0, image)]);
     let mut arena = 0;
-    // Start, end and last reader of what is in use.
-    let mut in_use: Vec<(usize, usize, usize)> = Vec::new();
+    // Places and the last reader of what lies there.
+    let mut rooms: Vec<(Place, usize)> = Vec::new();
     for (index, unit) in lowered.units.iter().enumerate() {
-        in_use.retain(|&(_, _, last)| last >= index);
-        in_use.sort_unstable();
-        let len = unit.planes.len().next_multiple_of(ALIGNMENT);
-        let mut start = 0;
-        for &(begin, end, _) in &in_use {
-            if start + len <= begin {
-                break;
+        let last = last_reader(lowered, unit.value);
+        let free = |&&mut (place, last): &&mut (Place, usize)| place.planes == unit.planes && last < index;
+        let place = match rooms.iter_mut().find(free) {
+            Some(room) => {
+                room.1 = last;
+                room.0
             }
-            start = start.max(end);
-        }
-        in_use.push((start, start + len, last_reader(lowered, unit.value)));
-        arena = arena.max(start + len);
-        places.insert(unit.value, Place { slot: Slot::Arena(start), planes: unit.planes });
+            None => {
+                let place = Place { slot: Slot::Arena(arena), planes: unit.planes };
+                arena += unit.planes.len().next_multiple_of(ALIGNMENT);
+                rooms.push((place, last));
+                place
+            }
+        };
+        places.insert(unit.value, place);
     }
     Arrangement { places, arena }
 }

@@ -9,11 +9,11 @@ use sparse_kernels::host::inference::{
     Weights,
 };
 
-/// A program for units in which unit `i` leaves out the zeros of its product if `sparse(i)`.
+/// A program for `threads` threads in which unit `i` leaves out the zeros of its product if `sparse(i)`.
 ///
 /// # Errors
 /// [`crate::Error::Run`] if the units do not fit together.
-pub(crate) fn compile(lowered: &Lowered, sparse: &dyn Fn(usize) -> bool) -> Result<Program> {
+pub(crate) fn compile(lowered: &Lowered, threads: usize, sparse: &dyn Fn(usize) -> bool) -> Result<Program> {
     let [channels, height, width] = lowered.image;
     let image = Planes::tight(channels, height, width);
     let arrangement = arrange(lowered, Place { slot: Slot::Image, planes: image });
@@ -21,7 +21,7 @@ pub(crate) fn compile(lowered: &Lowered, sparse: &dyn Fn(usize) -> bool) -> Resu
     let steps =
         lowered.units.iter().enumerate().map(|(index, unit)| step(unit, &place, sparse(index))).collect();
     let layers = lowered.layers.iter().map(|unit| layer(&unit.work)).collect();
-    Ok(Program::new(image, arrangement.arena, steps, place(lowered.features), layers)?)
+    Ok(Program::new(image, arrangement.arena, steps, place(lowered.features), layers, threads)?)
 }
 
 fn layer(work: &VectorWork) -> Layer {

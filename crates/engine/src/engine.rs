@@ -62,7 +62,7 @@ impl Engine {
             Products::Sparse => lowered.units.iter().map(|unit| unit.zeros() > 0).collect(),
             Products::Measured => measure::choose(&lowered, options.threads)?,
         };
-        let program = Arc::new(compile(&lowered, &|unit| sparse[unit])?);
+        let program = Arc::new(compile(&lowered, options.threads, &|unit| sparse[unit])?);
         Ok(Self { program, lowered: Arc::new(lowered), sparse, options })
     }
 
@@ -78,7 +78,7 @@ impl Engine {
                 self.lowered.units.iter().map(left_out).collect()
             }
         };
-        let program = Arc::new(compile(&self.lowered, &|unit| sparse[unit])?);
+        let program = Arc::new(compile(&self.lowered, self.options.threads, &|unit| sparse[unit])?);
         let options = Options { products, ..self.options };
         Ok(Self { program, lowered: Arc::clone(&self.lowered), sparse, options })
     }
@@ -103,7 +103,7 @@ impl Engine {
     /// # Errors
     /// [`crate::Error::Run`] if the system gives no more threads.
     pub fn session(&self) -> Result<Session> {
-        Ok(Session { runner: Runner::new(Arc::clone(&self.program), self.options.threads)? })
+        Ok(Session { runner: Runner::new(Arc::clone(&self.program))? })
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Runs of each program before its times count.
 const WARM: usize = 2;
 /// Runs whose times count; the least does.
-const RUNS: usize = 9;
+const RUNS: usize = 24;
 
 /// Which units are faster without their zeros. Both programs run in turn, so that what disturbs one disturbs the other.
 ///
@@ -27,10 +27,11 @@ pub(crate) fn choose(lowered: &Lowered, threads: usize) -> Result<Vec<bool>> {
 
 /// The least time of each unit, dense and sparse.
 fn least_times(lowered: &Lowered, sparse: &[bool], threads: usize) -> Result<[Vec<Duration>; 2]> {
-    let programs = [compile(lowered, &|_| false)?, compile(lowered, &|unit| sparse[unit])?].map(Arc::new);
+    let programs = [compile(lowered, threads, &|_| false)?, compile(lowered, threads, &|unit| sparse[unit])?]
+        .map(Arc::new);
     let mut least = [(); 2].map(|()| vec![Duration::MAX; programs[0].parts()]);
     let [first, second] = &programs;
-    let mut runners = [Runner::new(Arc::clone(first), threads)?, Runner::new(Arc::clone(second), threads)?];
+    let mut runners = [Runner::new(Arc::clone(first))?, Runner::new(Arc::clone(second))?];
     let image = image(programs[0].inputs());
     let mut outputs = vec![0.0; programs[0].outputs()];
     let mut times = vec![Duration::ZERO; programs[0].parts()];

@@ -75,13 +75,8 @@ impl Channelwise {
     unsafe fn channel(&self, channel: usize, memory: Memory) {
         // SAFETY: as the caller of `run` promises.
         unsafe {
-            if channel == 0 {
-                memory.at(self.to.slot).write_bytes(0, self.to.planes.front());
-            }
             let from = channel_of(memory, self.from, channel);
             let to = channel_mut(memory, self.to, channel);
-            let (to, rest) = to.split_at_mut(self.to.planes.pixels());
-            rest.fill(0.0);
             let other = match self.operation {
                 Operation::Add { other, .. } => channel_of(memory, other, channel),
                 _ => &[],
@@ -188,7 +183,7 @@ unsafe fn channel_of<'a>(memory: Memory, place: Place, channel: usize) -> &'a [f
     }
 }
 
-/// A channel with the zeros behind it.
+/// The pixels of a channel, to be written.
 ///
 /// # Safety
 /// `memory` must hold the place, and nobody else may use the channel.
@@ -197,6 +192,6 @@ unsafe fn channel_mut<'a>(memory: Memory, place: Place, channel: usize) -> &'a m
     // SAFETY: the caller promises it.
     unsafe {
         let start = memory.at(place.slot).add(planes.front() + channel * planes.pitch());
-        std::slice::from_raw_parts_mut(start, planes.pitch())
+        std::slice::from_raw_parts_mut(start, planes.pixels())
     }
 }

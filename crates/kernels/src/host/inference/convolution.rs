@@ -1,7 +1,7 @@
 //! Convolutions: a source fills a panel for a tile of pixels, and a product makes output channels of it.
 //!
-//! With many tiles each is one piece of work: fill a block of the panel, multiply, go on to the next block. With few
-//! tiles (small images) threads fill the panels of all tiles together, wait, and share the rows of the product.
+//! Each tile is one piece of work: fill a block of the panel, multiply, go on to the next block. Images too small to be
+//! shared so are done in two turns: threads fill the panels of all tiles together, then share the rows of the product.
 
 #![allow(unsafe_code)]
 
@@ -9,15 +9,15 @@ use super::super::vector;
 use super::arena::Memory;
 use super::crew::Crew;
 use super::fill::{From, Source, fill};
-use super::multiply::{Bounds, Tail, Target, block, clear, load, store};
+use super::multiply::{Bounds, Target, block, load, store_part};
 use super::planes::Place;
 use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
 use super::weights::{BLOCK, ROWS, Weights};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// Tiles for each thread from which on tiles are shared out whole.
-const TILES_PER_THREAD: usize = 4;
+/// Vectors of pixels for each thread from which on threads share the pixels.
+const VECTORS_PER_THREAD: usize = 2;
 /// Rows of a product that a thread takes at least.
 const LEAST_ROWS: usize = 32;
 /// Channels of a depthwise convolution that a thread takes at a time.
@@ -46,32 +46,42 @@ pub struct Convolution {
 #[derive(Clone, Debug)]
 pub(super) struct Tiled {
     pub(super) convolution: Convolution,
-    tiles: Vec<Tile>,
+    /// For a thread alone.
+    alone: Vec<Tile>,
+    /// For all threads together.
+    together: Vec<Tile>,
+    /// Whether they share the rows of the product instead of tiles.
+    shares_rows: bool,
 }
 
 impl Tiled {
-    pub(super) fn new(convolution: Convolution) -> Self {
+    pub(super) fn new(convolution: Convolution, threads: usize) -> Self {
         let Registers { lanes, dense_vectors } = Registers::here();
-        let dense = convolution.weights.as_ref().is_some_and(|weights| !weights.is_sparse());
+        let (dense, groups) = match &convolution.weights {
+            Some(weights) => (!weights.is_sparse(), weights.groups()),
+            None => (false, 0),
+        };
         let most = if dense { dense_vectors } else { MOST_VECTORS };
-        let tiles = tiles(convolution.to.planes.pixels(), lanes, most);
-        Self { convolution, tiles }
+        let pixels = convolution.to.planes.pixels();
+        let few = pixels.div_ceil(lanes) < VECTORS_PER_THREAD * threads;
+        let alone = tiles(pixels, lanes, most, 1);
+        let together = if few { alone.clone() } else { tiles(pixels, lanes, most, threads) };
+        Self { convolution, alone, together, shares_rows: few && groups == 1 && threads > 1 }
     }
 
-    /// Whether `threads` share the rows of the product instead of tiles.
-    fn shares_rows(&self, threads: usize) -> bool {
-        let groups = self.convolution.weights.as_ref().map_or(0, Weights::groups);
-        threads > 1 && groups == 1 && self.tiles.len() < TILES_PER_THREAD * threads
+    /// The tiles for so many threads.
+    fn tiles(&self, threads: usize) -> &[Tile] {
+        if threads == 1 { &self.alone } else { &self.together }
     }
 
-    /// Numbers that panels shared by `threads` take.
-    pub(super) fn shared_panels(&self, threads: usize) -> usize {
-        if !self.shares_rows(threads) {
+    /// Numbers that shared panels take.
+    pub(super) fn shared_panels(&self) -> usize {
+        if !self.shares_rows {
             return 0;
         }
-        let pixels: usize =
-            self.tiles.iter().map(|tile| tile.vectors).sum::<usize>() * Registers::here().lanes;
-        self.convolution.weights.as_ref().map_or(0, Weights::inner) * pixels
+        let vectors: usize = self.together.iter().map(|tile| tile.vectors).sum();
+        let inner = self.convolution.weights.as_ref().map_or(0, Weights::inner);
+        inner * vectors * Registers::here().lanes
     }
 
     /// Does the thread's part.
@@ -80,30 +90,35 @@ impl Tiled {
     /// `memory` must hold all places, `panel` [`PANEL`] numbers of this thread alone, and every thread of the crew must
     /// come here.
     pub(super) unsafe fn run(&self, crew: &Crew<'_>, memory: Memory, panel: *mut f32) {
-        let part = |what| Part { tiled: self, memory, panel, what };
+        let tiles = self.tiles(crew.threads());
+        let part = |tile: usize, what| Part {
+            convolution: &self.convolution,
+            memory,
+            panel,
+            tile: tiles[tile],
+            what,
+        };
         let Some(weights) = &self.convolution.weights else {
             let chunks = self.convolution.to.planes.channels.div_ceil(CHANNELS);
-            crew.share(self.tiles.len() * chunks, |item| {
-                let (tile, chunk) = (item / chunks, item % chunks);
-                vector::dispatch(part(What::Source { tile, chunk }));
+            crew.share(tiles.len() * chunks, |item| {
+                vector::dispatch(part(item / chunks, What::Source { chunk: item % chunks }));
             });
             return;
         };
-        if !self.shares_rows(crew.threads()) {
-            crew.share(self.tiles.len(), |tile| vector::dispatch(part(What::Tile { tile })));
+        if !self.shares_rows || crew.threads() == 1 {
+            crew.share(tiles.len(), |tile| vector::dispatch(part(tile, What::Tile)));
             return;
         }
         let blocks = weights.blocks.len();
-        crew.share(self.tiles.len() * blocks, |item| {
-            vector::dispatch(part(What::Fill { tile: item / blocks, block: item % blocks }));
+        crew.share(tiles.len() * blocks, |item| {
+            vector::dispatch(part(item / blocks, What::Fill { block: item % blocks }));
         });
         let rows = weights.outputs();
         let chunk = rows.div_ceil(2 * crew.threads()).next_multiple_of(ROWS).max(LEAST_ROWS);
         let chunks = rows.div_ceil(chunk);
-        crew.share(self.tiles.len() * chunks, |item| {
+        crew.share(tiles.len() * chunks, |item| {
             let first = item % chunks * chunk;
-            let rows = first..rows.min(first + chunk);
-            vector::dispatch(part(What::Rows { tile: item / chunks, rows }));
+            vector::dispatch(part(item / chunks, What::Rows { rows: first..rows.min(first + chunk) }));
         });
     }
 }
@@ -113,7 +128,8 @@ pub(super) const PANEL: usize = BLOCK * MOST_VECTORS * super::arena::LINE;
 
 /// A piece of work.
 struct Part<'a> {
-    tiled: &'a Tiled,
+    convolution: &'a Convolution,
+    tile: Tile,
     memory: Memory,
     panel: *mut f32,
     what: What,
@@ -121,13 +137,13 @@ struct Part<'a> {
 
 enum What {
     /// All of a tile.
-    Tile { tile: usize },
+    Tile,
     /// A block of the shared panel of a tile.
-    Fill { tile: usize, block: usize },
+    Fill { block: usize },
     /// Some rows of a tile, from the shared panels.
-    Rows { tile: usize, rows: Range<usize> },
+    Rows { rows: Range<usize> },
     /// Some channels of a tile of what has no product.
-    Source { tile: usize, chunk: usize },
+    Source { chunk: usize },
 }
 
 impl WithSimd for Part<'_> {
@@ -135,39 +151,35 @@ impl WithSimd for Part<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let convolution = &self.tiled.convolution;
+        let (convolution, tile) = (self.convolution, self.tile);
         let lanes = vector::lanes::<f32, S>();
         // SAFETY: `Tiled::run` promises the memory; pieces of work that run side by side write different tiles, rows,
         // channels or parts of the shared panels.
         unsafe {
             match (&self.what, &convolution.weights) {
-                (What::Tile { tile }, Some(weights)) => {
-                    let tile = self.tiled.tiles[*tile];
-                    let target = self.target(tile, lanes, 0);
+                (What::Tile, Some(weights)) => {
+                    let target = self.target();
                     for block in &weights.blocks {
                         self.fill(simd, tile, block.inner.clone(), self.panel);
                         product(simd, tile.vectors, weights, block, block.rows.clone(), self.panel, &target);
                     }
                 }
-                (What::Fill { tile, block }, Some(weights)) => {
-                    let tile = self.tiled.tiles[*tile];
+                (What::Fill { block }, Some(weights)) => {
                     let inner = weights.blocks[*block].inner.clone();
                     self.fill(simd, tile, inner.clone(), self.shared(weights, tile, inner.start, lanes));
                 }
-                (What::Rows { tile, rows }, Some(weights)) => {
-                    let tile = self.tiled.tiles[*tile];
-                    let target = self.target(tile, lanes, rows.start);
+                (What::Rows { rows }, Some(weights)) => {
+                    let target = self.target();
                     for block in &weights.blocks {
                         let panel = self.shared(weights, tile, block.inner.start, lanes);
                         product(simd, tile.vectors, weights, block, rows.clone(), panel, &target);
                     }
                 }
-                (What::Source { tile, chunk }, _) => {
-                    let tile = self.tiled.tiles[*tile];
+                (What::Source { chunk }, _) => {
                     let first = chunk * CHANNELS;
                     let channels = first..convolution.to.planes.channels.min(first + CHANNELS);
                     self.fill(simd, tile, channels.clone(), self.panel);
-                    self.copy(simd, tile, channels);
+                    self.copy(simd, channels);
                 }
                 (_, None) => {}
             }
@@ -185,7 +197,7 @@ impl Part<'_> {
 
     #[inline(always)]
     unsafe fn fill<S: Simd>(&self, simd: S, tile: Tile, rows: Range<usize>, panel: *mut f32) {
-        let convolution = &self.tiled.convolution;
+        let convolution = self.convolution;
         let (from, to) = (convolution.from, convolution.to.planes);
         // SAFETY: the program checks that places lie within memory and fit the source.
         unsafe {
@@ -195,49 +207,41 @@ impl Part<'_> {
         }
     }
 
-    /// Where the results of a tile go; the first rows of the first tile clear the space before the first channel.
+    /// Where the results of the tile go.
     #[inline(always)]
-    unsafe fn target(&self, tile: Tile, lanes: usize, first_row: usize) -> Target {
-        let convolution = &self.tiled.convolution;
+    unsafe fn target(&self) -> Target {
+        let convolution = self.convolution;
         let planes = convolution.to.planes;
+        let offset = planes.front() + self.tile.start;
         // SAFETY: the program checks that places lie within memory.
         unsafe {
-            let out = self.memory.at(convolution.to.slot);
-            if tile.start == 0 && first_row == 0 {
-                out.write_bytes(0, planes.front());
-            }
-            let offset = planes.front() + tile.start;
             let residual = convolution
                 .residual
                 .map_or(std::ptr::null(), |residual| self.memory.at(residual.slot).add(offset).cast_const());
-            let is_last = tile.start + tile.vectors * lanes >= planes.pixels();
             Target {
-                out: out.add(offset),
+                out: self.memory.at(convolution.to.slot).add(offset),
                 residual,
                 pitch: planes.pitch(),
                 bias: convolution.bias.as_ptr(),
                 bounds: convolution.bounds,
-                tail: is_last
-                    .then(|| Tail { start: planes.pixels() - tile.start, end: planes.pitch() - tile.start }),
+                pixels: planes.pixels() - self.tile.start,
             }
         }
     }
 
     /// Copies channels from the panel to where they go.
     #[inline(always)]
-    unsafe fn copy<S: Simd>(&self, simd: S, tile: Tile, channels: Range<usize>) {
+    unsafe fn copy<S: Simd>(&self, simd: S, channels: Range<usize>) {
         let lanes = vector::lanes::<f32, S>();
-        let width = tile.vectors * lanes;
+        let mut from = self.panel.cast_const();
         // SAFETY: as in `target`; the panel was filled with these channels.
         unsafe {
-            let target = self.target(tile, lanes, channels.start);
-            for (index, channel) in channels.enumerate() {
-                let (from, to) = (self.panel.add(index * width), target.out.add(channel * target.pitch));
-                for v in 0..tile.vectors {
-                    store::<S>(to.add(v * lanes), load::<S>(from.add(v * lanes).cast_const()));
-                }
-                if let Some(Tail { start, end }) = target.tail {
-                    clear(simd, to, start, end);
+            let target = self.target();
+            for channel in channels {
+                let to = target.out.add(channel * target.pitch);
+                for at in (0..self.tile.vectors * lanes).step_by(lanes) {
+                    store_part(simd, to.add(at), load::<S>(from), target.pixels.saturating_sub(at));
+                    from = from.add(lanes);
                 }
             }
         }

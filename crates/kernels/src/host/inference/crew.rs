@@ -1,13 +1,28 @@
 //! Who does a run: one thread alone, or a team that shares every piece of work.
+//!
+//! Pieces lie next to each other in memory, and those of the next step are cut alike. So each thread has a run of
+//! neighbouring pieces for its own, and mostly reads what it has written before: moving results between processors that
+//! share no cache can take longer than computing them. Who has finished helps the others.
 
 use super::team::Member;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Counts the pieces of one thread that are taken, in a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+pub(super) struct Counter(AtomicUsize);
+
+impl Counter {
+    pub(super) fn reset(&mut self) {
+        *self.0.get_mut() = 0;
+    }
+}
+
 /// A thread's view of those who do a run.
 pub(super) struct Crew<'a> {
-    team: Option<(&'a Member<'a>, &'a [AtomicUsize])>,
-    /// Pieces of work that were shared out before: which counter is next.
+    team: Option<(&'a Member<'a>, &'a [Counter])>,
+    /// Pieces of work that were shared out before: which counters are next.
     phase: Cell<usize>,
 }
 
@@ -17,8 +32,8 @@ impl<'a> Crew<'a> {
         Self { team: None, phase: Cell::new(0) }
     }
 
-    /// A member of a team, with a counter at 0 for each call of [`Crew::share`] that is to come.
-    pub(super) fn of(member: &'a Member<'a>, counters: &'a [AtomicUsize]) -> Self {
+    /// A member of a team, with a counter at 0 for each thread and each call of [`Crew::share`] that is to come.
+    pub(super) fn of(member: &'a Member<'a>, counters: &'a [Counter]) -> Self {
         Self { team: Some((member, counters)), phase: Cell::new(0) }
     }
 
@@ -37,14 +52,19 @@ impl<'a> Crew<'a> {
         let Some((member, counters)) = self.team else {
             return (0..items).for_each(work);
         };
-        let counter = &counters[self.phase.get()];
+        let threads = member.threads;
+        let counters = &counters[self.phase.get() * threads..][..threads];
         self.phase.set(self.phase.get() + 1);
-        loop {
-            let item = counter.fetch_add(1, Ordering::Relaxed);
-            if item >= items {
-                break;
+        for turn in 0..threads {
+            let owner = (member.index + turn) % threads;
+            let own = items * owner / threads..items * (owner + 1) / threads;
+            loop {
+                let taken = counters[owner].0.fetch_add(1, Ordering::Relaxed);
+                if taken >= own.len() {
+                    break;
+                }
+                work(own.start + taken);
             }
-            work(item);
         }
         member.wait();
     }

@@ -3,15 +3,18 @@
 #![allow(unsafe_code)]
 
 use super::super::square::{evens_and_odds, shifted};
-use super::super::vector;
+use super::super::vector::{self, prefetch_lines};
 use super::arena::LINE;
 use super::fill::From;
-use super::multiply::{Bounds, load, store};
+use super::multiply::{Bounds, load, store, store_part};
 use super::planes::{Planes, Window};
 use super::tiles::{MOST_VECTORS, Piece, Tile, pieces};
 use super::windows::{fold, span};
 use pulp::Simd;
 use std::ops::Range;
+
+/// How many channels ahead are asked for: the caches cannot guess where the next channel lies.
+const AHEAD: usize = 4;
 
 /// A depthwise convolution with a bias and bounds.
 #[derive(Clone, Debug)]
@@ -168,6 +171,9 @@ unsafe fn neighbourhood<S: Simd, const V: usize>(
     // may be read behind the last; the masks have a vector more than a row has columns.
     unsafe {
         let channel = from.start.add(row * from.planes.pitch() + start);
+        let ahead = channel.wrapping_add(AHEAD * from.planes.pitch());
+        prefetch_lines(ahead.wrapping_sub(width + 1), LINE);
+        prefetch_lines(ahead.wrapping_add(width), (V + 1) * lanes);
         for line in 0..3 {
             let middle = channel.wrapping_add(line * width).wrapping_sub(width);
             let (mut before, mut here) = (None, load::<S>(middle));
@@ -261,6 +267,10 @@ unsafe fn halving<S: Simd>(
     // by one number; the masks have a vector more than a row has columns. What is stored lies within the piece.
     unsafe {
         let channel = from.start.add(row * from.planes.pitch());
+        let ahead =
+            channel.wrapping_add(AHEAD * from.planes.pitch() + 2 * piece.row * width + 2 * piece.column);
+        prefetch_lines(ahead, 2 * piece.len);
+        prefetch_lines(ahead.wrapping_add(width), 2 * piece.len);
         let mut first = 0;
         while first < piece.len {
             let column = piece.column + first;
@@ -278,13 +288,7 @@ unsafe fn halving<S: Simd>(
                 sum = simd.mul_add_f32s(weight[3 * line + 1], b, sum);
                 sum = simd.mul_add_f32s(weight[3 * line + 2], simd.and_f32s(c, inside_right), sum);
             }
-            let value = depthwise.bounds.apply(simd, sum);
-            if piece.len - first >= lanes {
-                store::<S>(to.add(first), value);
-            } else {
-                let part = simd.mask_between_m32s(0, (piece.len - first) as u32);
-                simd.mask_store_ptr_f32s(part, to.add(first), value);
-            }
+            store_part(simd, to.add(first), depthwise.bounds.apply(simd, sum), piece.len - first);
             first += lanes;
         }
     }

@@ -43,7 +43,7 @@ impl Linear {
         let outputs = bias.len();
         let inputs = weight.len().checked_div(outputs).unwrap_or(0);
         let Registers { lanes, dense_vectors } = Registers::here();
-        let tiles = tiles(outputs, lanes, dense_vectors);
+        let tiles = tiles(outputs, lanes, dense_vectors, 1);
         let width = outputs.next_multiple_of(lanes);
         let mut panels = Buffer::zeros(width * inputs);
         for tile in &tiles {

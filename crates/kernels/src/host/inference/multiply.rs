@@ -44,15 +44,8 @@ pub(super) struct Target {
     /// One for each output channel.
     pub(super) bias: *const f32,
     pub(super) bounds: Bounds,
-    /// What of each channel behind the tile's pixels must be zero, counted from `out`.
-    pub(super) tail: Option<Tail>,
-}
-
-/// Numbers behind the last pixel of a channel.
-#[derive(Clone, Copy)]
-pub(super) struct Tail {
-    pub(super) start: usize,
-    pub(super) end: usize,
+    /// Pixels of the channel from the start of the tile on; what lies behind them stays zero.
+    pub(super) pixels: usize,
 }
 
 /// Multiplies `rows` of a block with its panel and stores the sums.
@@ -156,7 +149,6 @@ unsafe fn sparse<S: Simd, const V: usize>(
 /// What the sums of a row begin with: the bias and what is added, or the sums of the block before.
 #[inline(always)]
 unsafe fn begin<S: Simd, const V: usize>(simd: S, first: bool, row: usize, target: &Target) -> [S::f32s; V] {
-    let lanes = vector::lanes::<f32, S>();
     // SAFETY: the caller promises memory for this row; bias has a number for each.
     unsafe {
         if !first {
@@ -184,34 +176,29 @@ unsafe fn finish<S: Simd, const V: usize>(
     target: &Target,
 ) {
     let lanes = vector::lanes::<f32, S>();
-    // SAFETY: the caller promises memory for this row, up to the end of the tail.
+    // SAFETY: the caller promises memory for this row.
     unsafe {
         let out = target.out.add(row * target.pitch);
         for (v, sum) in sums.into_iter().enumerate() {
             let value = if last { target.bounds.apply(simd, sum) } else { sum };
-            store::<S>(out.add(v * lanes), value);
-        }
-        if last && let Some(Tail { start, end }) = target.tail {
-            clear(simd, out, start, end);
+            store_part(simd, out.add(v * lanes), value, target.pixels.saturating_sub(v * lanes));
         }
     }
 }
 
-/// Zeros from `start` to `end`, at least a vector.
+/// The first `len` numbers of a vector to memory of any alignment; all if there are fewer.
 ///
 /// # Safety
 /// There must be room for them.
 #[inline(always)]
-pub(super) unsafe fn clear<S: Simd>(simd: S, out: *mut f32, start: usize, end: usize) {
-    let (lanes, zero) = (vector::lanes::<f32, S>(), simd.splat_f32s(0.0));
-    let mut at = start;
-    // SAFETY: the caller promises the room; the last vector ends where the zeros do.
+pub(super) unsafe fn store_part<S: Simd>(simd: S, to: *mut f32, value: S::f32s, len: usize) {
+    // SAFETY: the caller promises the room.
     unsafe {
-        while at + lanes < end {
-            store::<S>(out.add(at), zero);
-            at += lanes;
+        if len >= vector::lanes::<f32, S>() {
+            store::<S>(to, value);
+        } else {
+            simd.mask_store_ptr_f32s(simd.mask_between_m32s(0, len as u32), to, value);
         }
-        store::<S>(out.add(end - lanes), zero);
     }
 }
 

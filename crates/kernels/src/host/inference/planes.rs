@@ -4,8 +4,9 @@ use super::arena::round_up;
 
 /// The channels of one image, `[C, H, W]`: each channel a run of rows, and zeros between channels.
 ///
-/// A channel is followed by more than a row of zeros, and so is the space before the first. A 3×3 window that hangs
-/// over the upper or lower edge reads these zeros, and vectors may reach past the last pixel.
+/// A channel is followed by more than a row of zeros, and so is the space before the first. They are there from the start
+/// and never written: a 3×3 window that hangs over the upper or lower edge reads them, and vectors that are read may reach
+/// past the last pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planes {
     /// Channels.

@@ -34,6 +34,7 @@ pub struct Program {
     features: Place,
     layers: Vec<Layer>,
     outputs: usize,
+    threads: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ enum Ready {
 
 impl Program {
     /// A program for images like `image`, in an arena of `arena` numbers; the planes at `features`, channel by channel,
-    /// are what the layers begin with.
+    /// are what the layers begin with. So many `threads` will share the steps of an image.
     ///
     /// # Errors
     /// [`Error`] if a step does not fit its places, or a place does not lie in the arena or overlaps another of its step.
@@ -54,14 +55,16 @@ impl Program {
         steps: Vec<Step>,
         features: Place,
         layers: Vec<Layer>,
+        threads: usize,
     ) -> Result<Self> {
-        let memory = Extent { image, arena };
+        let (memory, threads) = (Extent { image, arena }, threads.max(1));
         if arena > MOST {
             return Err(Error::TooLarge { numbers: arena });
         }
         for (index, step) in steps.iter().enumerate() {
             memory.check(step).map_err(|what| Error::Step { index, what })?;
         }
+        memory.check_zeros(&steps, features).map_err(|what| Error::Step { index: steps.len(), what })?;
         let features_place = |what| Error::Step { index: steps.len(), what };
         memory.holds(features).map_err(features_place)?;
         let mut outputs = features.planes.channels * features.planes.pixels();
@@ -70,11 +73,11 @@ impl Program {
             outputs = layer.outputs(inputs).ok_or(Error::Layer { index, inputs })?;
         }
         let ready = |step| match step {
-            Step::Convolution(convolution) => Ready::Convolution(Box::new(Tiled::new(convolution))),
+            Step::Convolution(convolution) => Ready::Convolution(Box::new(Tiled::new(convolution, threads))),
             Step::Channelwise(channelwise) => Ready::Channelwise(channelwise),
         };
         let steps = steps.into_iter().map(ready).collect();
-        Ok(Self { image, arena, steps, features, layers, outputs })
+        Ok(Self { image, arena, steps, features, layers, outputs, threads })
     }
 
     /// Numbers of an image.
@@ -123,10 +126,15 @@ impl Program {
         2 * self.steps.len() + 1
     }
 
-    /// Numbers that `threads` need for panels that they share.
-    pub(super) fn shared_panels(&self, threads: usize) -> usize {
+    /// Threads that share the steps of an image.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Numbers that the panels which threads share take.
+    pub(super) fn shared_panels(&self) -> usize {
         let of_step = |step: &Ready| match step {
-            Ready::Convolution(convolution) => convolution.shared_panels(threads),
+            Ready::Convolution(convolution) => convolution.shared_panels(),
             Ready::Channelwise(_) => 0,
         };
         self.steps.iter().map(of_step).max().unwrap_or(0)
@@ -202,6 +210,26 @@ impl Extent {
                 require(inside && place.planes.is_padded(), "a place is outside of the arena")
             }
         }
+    }
+
+    /// The zeros between channels are there when memory is new, and nobody writes to them: what lies in one place must
+    /// have the same planes all the time.
+    fn check_zeros(&self, steps: &[Step], features: Place) -> Check {
+        let mut places: Vec<Place> = steps
+            .iter()
+            .map(|step| match step {
+                Step::Convolution(convolution) => convolution.to,
+                Step::Channelwise(channelwise) => channelwise.to,
+            })
+            .chain([features])
+            .filter(|place| place.slot != Slot::Image)
+            .collect();
+        places.sort_unstable_by_key(|place| match place.slot {
+            Slot::Image => 0,
+            Slot::Arena(at) => at,
+        });
+        let apart = places.windows(2).all(|pair| pair[0] == pair[1] || !overlap(pair[0], pair[1]));
+        require(apart, "two places overlap and are not the same")
     }
 
     fn check(&self, step: &Step) -> Check {

@@ -7,13 +7,12 @@
 
 use super::arena::{Buffer, Memory, SLACK};
 use super::convolution::PANEL;
-use super::crew::Crew;
+use super::crew::{Counter, Crew};
 use super::error::{Error, Result};
 use super::head::Vectors;
 use super::program::Program;
 use super::team::{Member, Team};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 /// One caller's memory and threads for a program.
@@ -21,7 +20,7 @@ pub struct Runner {
     program: Arc<Program>,
     team: Team,
     memory: Own,
-    counters: Vec<AtomicUsize>,
+    counters: Vec<Counter>,
 }
 
 /// The memory of a runner.
@@ -41,28 +40,23 @@ struct Own {
 unsafe impl Send for Own {}
 
 impl Runner {
-    /// Memory and threads for a program; the calling thread is one of `threads`.
+    /// Memory and threads for a program; the calling thread is one of them.
     ///
     /// # Errors
     /// [`Error::Threads`] if there are not so many.
-    pub fn new(program: Arc<Program>, threads: usize) -> Result<Self> {
-        let threads = threads.max(1);
+    pub fn new(program: Arc<Program>) -> Result<Self> {
+        let threads = program.threads();
         let team = Team::new(threads).map_err(|source| Error::Threads { threads, source })?;
         let phases = threads * program.phases() + program.layers().len();
         let memory = Own {
             arenas: vec![Buffer::zeros(program.arena() + SLACK)],
             panels: (0..threads).map(|_| Buffer::zeros(PANEL)).collect(),
-            shared_panels: Buffer::zeros(program.shared_panels(threads)),
+            shared_panels: Buffer::zeros(program.shared_panels()),
             vectors: [Buffer::zeros(0), Buffer::zeros(0)],
             starts: Vec::with_capacity(threads),
         };
-        let counters = (0..phases).map(|_| AtomicUsize::new(0)).collect();
+        let counters = (0..phases * threads).map(|_| Counter::default()).collect();
         Ok(Self { program, team, memory, counters })
-    }
-
-    /// Threads, the caller among them.
-    pub fn threads(&self) -> usize {
-        self.team.threads()
     }
 
     /// Brings images `[N, C, H, W]` to results `[N, outputs]`.
@@ -99,7 +93,7 @@ impl Runner {
         let threads = self.team.threads();
         let alone = count / threads * threads;
         self.memory.prepare(program, if alone > 0 { threads } else { 1 }, count);
-        self.counters.iter_mut().for_each(|counter| *counter.get_mut() = 0);
+        self.counters.iter_mut().for_each(Counter::reset);
         let vectors = self.memory.vectors.each_mut().map(|vectors| vectors.as_mut_ptr());
         let batch = Batch {
             program,
@@ -153,7 +147,7 @@ struct Batch<'a> {
     features: *mut f32,
     vectors: [*mut f32; 2],
     outputs: *mut f32,
-    counters: &'a [AtomicUsize],
+    counters: &'a [Counter],
     times: (*mut Duration, usize),
 }
 

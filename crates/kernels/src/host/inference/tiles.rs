@@ -41,10 +41,10 @@ impl Registers {
     }
 }
 
-/// Cuts `pixels` into tiles of nearly the same number of vectors, `most` at most.
-pub(super) fn tiles(pixels: usize, lanes: usize, most: usize) -> Vec<Tile> {
+/// Cuts `pixels` into tiles of nearly the same number of vectors, `most` at most; a multiple of `threads` tiles.
+pub(super) fn tiles(pixels: usize, lanes: usize, most: usize, threads: usize) -> Vec<Tile> {
     let vectors = pixels.div_ceil(lanes);
-    let count = vectors.div_ceil(most);
+    let count = vectors.div_ceil(most).next_multiple_of(threads);
     let edge = |index: usize| vectors * index / count;
     (0..count)
         .map(|index| Tile { start: edge(index) * lanes, vectors: edge(index + 1) - edge(index) })
@@ -88,7 +88,7 @@ mod tests {
     fn tiles_cover_every_pixel_once_and_are_alike() {
         for pixels in [1, 7, 16, 49, 196, 784, 12_544] {
             for (lanes, most) in [(16, 5), (8, 3), (4, 5), (1, 5)] {
-                let tiles = tiles(pixels, lanes, most);
+                let tiles = tiles(pixels, lanes, most, 1);
                 let mut next = 0;
                 for tile in &tiles {
                     assert_eq!(tile.start, next);
