@@ -8,6 +8,7 @@ mod bench;
 mod compare;
 mod convert;
 mod exit;
+mod export;
 mod inspect;
 mod progress;
 mod run;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Action::Compare(arguments) => compare::print(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Sweep(arguments) => sweep::sweep(*arguments, talk),
         Action::Convert(arguments) => convert::convert(&arguments).map(|()| ExitCode::SUCCESS),
+        Action::Export(arguments) => export::export(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Bench(arguments) => bench::bench(&arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| exit::report(&error))

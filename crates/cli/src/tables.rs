@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use sparse_trainer::bench::{BenchReport, DataBenchReport, LayerBench, Split};
 use sparse_trainer::compare::{Comparison, Difference, Row};
 use sparse_trainer::sweep::SweepReport;
-use sparse_trainer::{Converted, EvaluationRecord, Inspection, Sparsity, Summary, TestReport};
+use sparse_trainer::{Converted, EvaluationRecord, Inspection, Packed, Sparsity, Summary, TestReport};
 
 /// A table with right-aligned columns but the first.
 fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -84,6 +84,32 @@ pub(crate) fn converted(converted: &Converted) -> String {
             row("tensors of training left out", converted.left_out.to_string()),
             row("input", input),
         ],
+    )
+}
+
+/// `export --to packed`.
+pub(crate) fn packed(packed: &Packed) -> String {
+    let row = |name: &str, [dense, packed]: [u64; 2], ratio: f64| {
+        vec![name.to_owned(), dense.to_string(), packed.to_string(), format!("{ratio:.3}")]
+    };
+    let sizes = table(
+        &[packed.to.as_str(), "bytes dense", "bytes packed", "ratio"],
+        [
+            row("packed tensors", packed.tensor_bytes, packed.tensor_ratio),
+            row("whole file", packed.file_bytes, packed.file_ratio),
+        ],
+    );
+    let zeroed = match packed.rounded_to_zero {
+        0 => String::new(),
+        count => format!(", {count} weights rounded to zero"),
+    };
+    format!(
+        "{sizes}\n{} of {} tensors packed, sparsity {}; values {}, greatest relative rounding error {:.1e}{zeroed}",
+        packed.packed_tensors,
+        packed.tensors,
+        percent(packed.sparsity),
+        packed.values,
+        packed.rounding_error,
     )
 }
 

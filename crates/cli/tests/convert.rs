@@ -93,7 +93,7 @@ fn the_input_is_never_written_onto_and_a_failure_leaves_nothing() {
     let bench = Bench::new();
     succeed(bench.bare(&format!("convert {} out.safetensors", made("str.pt"))));
     let before = bench.bytes("out.safetensors");
-    fail(bench.bare("convert out.safetensors ./out.safetensors"), 2, &["is what is converted"]);
+    fail(bench.bare("convert out.safetensors ./out.safetensors"), 2, &["is what is read"]);
     assert_eq!(bench.bytes("out.safetensors"), before);
     // Converting what was converted changes nothing.
     succeed(bench.bare("convert out.safetensors again.safetensors"));

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::Dtype;
+use crate::packed::{self, Fault};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -196,6 +197,64 @@ pub enum Error {
         tensor: String,
         /// What is wrong.
         reason: String,
+    },
+    /// A file is marked as packed in a way that is not known here.
+    #[error(
+        "`{}` is packed as version {got}, this program reads version {}; take a newer one",
+        path.display(),
+        packed::VERSION
+    )]
+    PackedVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version in its metadata.
+        got: String,
+    },
+    /// The parts of a packed tensor do not fit each other.
+    #[error("packed tensor `{tensor}` of `{}`: {fault}; copy the file or export it again", path.display())]
+    BadPacked {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What does not fit.
+        fault: Fault,
+    },
+    /// A tensor would get a name that packed files use for the parts of another.
+    #[error(
+        "tensor `{tensor}` for `{}` ends like a part of a packed tensor ({}); rename it",
+        path.display(),
+        packed::PARTS.join(", ")
+    )]
+    PartName {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A number is too large for the type it is to be stored in.
+    #[error("tensor `{tensor}` for `{}` holds {value:e}, which is too large for {dtype}; use {instead} values", path.display())]
+    ValueTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The number.
+        value: f32,
+        /// The type asked for.
+        dtype: Dtype,
+        /// The type to use instead.
+        instead: packed::Values,
+    },
+    /// There is no tensor of this name.
+    #[error("`{}` has no tensor `{tensor}`; its tensors are {names}", path.display())]
+    NoTensor {
+        /// The file.
+        path: PathBuf,
+        /// The name asked for.
+        tensor: String,
+        /// Some of the names there are.
+        names: String,
     },
     /// A limit that keeps a hostile file from taking memory or time.
     #[error("`{}` passes the limit of {limit} for {what}; check where it comes from", path.display())]

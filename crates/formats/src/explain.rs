@@ -11,10 +11,11 @@ use serde_json::Value;
 use crate::file::RESERVED_NAME;
 use crate::{Dtype, Error, Tensor};
 
-const LENGTH_BYTES: usize = size_of::<u64>();
+/// The length of the header stands before it, in so many bytes.
+pub(crate) const LENGTH_BYTES: usize = size_of::<u64>();
 
 /// The limit of the format itself, in bytes.
-const LARGEST_HEADER: u64 = 100_000_000;
+pub(crate) const LARGEST_HEADER: u64 = 100_000_000;
 
 /// The error for a file whose parser said `error`.
 pub(crate) fn explain(path: &Path, bytes: &[u8], error: &SafeTensorError) -> Error {

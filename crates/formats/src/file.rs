@@ -1,14 +1,14 @@
 //! A safetensors file as a whole: tensors and metadata to bytes and back.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use safetensors::tensor::{SafeTensors, TensorInfo, View};
+use safetensors::tensor::View;
 
-use crate::explain::explain;
-use crate::{Dtype, Error, Result, Tensor, Tensors, atomic};
+use crate::header::{Header, with_keys};
+use crate::{Dtype, Error, Result, Tensor, Tensors, atomic, packed};
 
 /// The one metadata key that this crate writes and looks for.
 pub const METADATA_KEY: &str = "sparse_train";
@@ -18,7 +18,8 @@ pub(crate) const RESERVED_NAME: &str = "__metadata__";
 
 /// Reads a safetensors file: its tensors, and its metadata text if it has one under [`METADATA_KEY`].
 ///
-/// Memory: the file once as bytes and once as tensors, whatever its header claims.
+/// Packed tensors come unpacked, see [`packed`]. Memory: the file once as bytes and once as tensors, whatever its header
+/// claims.
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be read, and the errors of [`decode`].
@@ -49,44 +50,59 @@ pub fn write(path: impl AsRef<Path>, tensors: &Tensors, metadata: Option<&str>) 
 /// [`Error::WrongTensorLength`], [`Error::ReservedName`], [`Error::BadMetadata`], and [`Error::BadHeader`] if the header
 /// would be larger than the format allows.
 pub fn encode(path: impl AsRef<Path>, tensors: &Tensors, metadata: Option<&str>) -> Result<Vec<u8>> {
-    let path = path.as_ref();
+    encode_with_keys(path.as_ref(), tensors, metadata, &[])
+}
+
+/// As [`encode`], with more metadata keys.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn encode_with_keys<'a>(
+    path: &Path,
+    tensors: &Tensors,
+    metadata: Option<&'a str>,
+    more: &[(&'a str, &'a str)],
+) -> Result<Vec<u8>> {
     for (name, tensor) in tensors {
         check(path, name, tensor)?;
     }
-    let metadata = metadata.map(|text| checked_metadata(path, text)).transpose()?;
-    safetensors::serialize(tensors, metadata)
-        .map_err(|error| Error::BadHeader { path: path.to_owned(), reason: error.to_string() })
+    let mut keys: BTreeMap<&str, &str> = more.iter().copied().collect();
+    if let Some(text) = metadata {
+        check_metadata(path, text)?;
+        keys.insert(METADATA_KEY, text);
+    }
+    let file = safetensors::serialize(tensors, None)
+        .map_err(|error| Error::BadHeader { path: path.to_owned(), reason: error.to_string() })?;
+    if keys.is_empty() { Ok(file) } else { with_keys(path, file, &keys) }
 }
 
 /// The tensors and the metadata text in the bytes of a safetensors file. `path` only names the file in errors.
 ///
+/// Packed tensors come unpacked, see [`packed`].
+///
 /// # Errors
 /// [`Error::BadHeader`], [`Error::WrongFileLength`], [`Error::UnsupportedDtype`], [`Error::WrongTensorLength`] or
-/// [`Error::WrongOffset`]: whatever is wrong with the file first.
+/// [`Error::WrongOffset`]: whatever is wrong with the file first. Of a packed file also [`Error::PackedVersion`],
+/// [`Error::BadPacked`] and [`Error::TooLarge`].
 pub fn decode(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(Tensors, Option<String>)> {
     let path = path.as_ref();
-    let (header_length, header) =
-        SafeTensors::read_metadata(bytes).map_err(|error| explain(path, bytes, &error))?;
-    let data = &bytes[size_of::<u64>() + header_length..];
-    let tensors = header
-        .tensors()
-        .into_iter()
-        .map(|(name, info)| Ok((name.clone(), tensor(path, name, info, data)?)))
-        .collect::<Result<Tensors>>()?;
-    let metadata = header.metadata().as_ref().and_then(|keys| keys.get(METADATA_KEY).cloned());
-    Ok((tensors, metadata))
+    decode_after(path, &Header::parse(path, bytes)?, bytes)
 }
 
-fn tensor(path: &Path, name: String, info: &TensorInfo, data: &[u8]) -> Result<Tensor> {
-    let dtype_name = info.dtype.to_string();
-    let Some(dtype) = Dtype::from_name(&dtype_name) else {
-        return Err(Error::UnsupportedDtype { path: path.to_owned(), tensor: name, got: dtype_name });
-    };
-    let (begin, end) = info.data_offsets;
-    Ok(Tensor { dtype, shape: info.shape.clone(), data: data[begin..end].to_vec() })
+/// As [`decode`], when the header has been read.
+///
+/// # Errors
+/// [`Error::PackedVersion`], [`Error::BadPacked`] and [`Error::TooLarge`].
+pub(crate) fn decode_after(path: &Path, header: &Header, bytes: &[u8]) -> Result<(Tensors, Option<String>)> {
+    let tensors = packed::read(path, &header.stored(path)?, |name| header.view(bytes, name))?;
+    Ok((tensors, header.key(METADATA_KEY).map(str::to_owned)))
 }
 
-fn check(path: &Path, name: &str, tensor: &Tensor) -> Result<()> {
+/// Checks that a tensor may be written under this name.
+///
+/// # Errors
+/// [`Error::ReservedName`], [`Error::WrongTensorLength`].
+pub(crate) fn check(path: &Path, name: &str, tensor: &Tensor) -> Result<()> {
     if name == RESERVED_NAME {
         return Err(Error::ReservedName { path: path.to_owned(), tensor: name.to_owned() });
     }
@@ -104,10 +120,10 @@ fn check(path: &Path, name: &str, tensor: &Tensor) -> Result<()> {
     })
 }
 
-fn checked_metadata(path: &Path, text: &str) -> Result<HashMap<String, String>> {
+fn check_metadata(path: &Path, text: &str) -> Result<()> {
     serde_json::from_str::<serde_json::Value>(text)
         .map_err(|source| Error::BadMetadata { path: path.to_owned(), source })?;
-    Ok(HashMap::from([(METADATA_KEY.to_owned(), text.to_owned())]))
+    Ok(())
 }
 
 impl View for &Tensor {

@@ -6,9 +6,12 @@
 //! metadata always give the same bytes. Files of other programs are read too: their tensors keep their dtype, their
 //! other metadata keys are ignored.
 //!
+//! Pruned weights are small in a packed file ([`packed`]), a safetensors file whose tensors are a bit per weight and the
+//! numbers that are left; it is read like any other. [`MappedFile`] maps a file instead of reading it.
+//!
 //! Invariant: nothing read from a file is ever executed or trusted. Every size in a header is checked against the bytes
 //! that are really there before anything is allocated for it, and whatever is written appears under its final name
-//! complete or not at all. The crate knows no model and no tensor library.
+//! complete or not at all. The crate knows no model and no tensor library. Its one `unsafe` maps a file, in `map.rs`.
 //!
 //! ```
 //! use sparse_formats::{Tensor, Tensors};
@@ -29,10 +32,16 @@ pub mod atomic;
 mod error;
 mod explain;
 mod file;
+mod header;
 pub mod import;
+mod map;
+pub mod packed;
 mod tensor;
+mod view;
 
 pub use error::{Error, Result};
 pub use file::{METADATA_KEY, decode, encode, read, write};
 pub use import::{Format, Imported, import};
+pub use map::MappedFile;
 pub use tensor::{Dtype, Tensor, Tensors};
+pub use view::TensorView;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Error, Result};
+use crate::{Result, TensorView};
 
 /// Named tensors, in the order of their names.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -123,25 +123,30 @@ impl Tensor {
     /// The elements of an `F32` tensor in C order.
     ///
     /// # Errors
-    /// [`Error::WrongDtype`] if it is not `F32`, [`Error::InconsistentTensor`] if its bytes do not fit its shape.
+    /// [`crate::Error::WrongDtype`] if it is not `F32`, [`crate::Error::InconsistentTensor`] if its bytes do not fit its shape.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
-        self.elements(Dtype::F32, f32::from_le_bytes)
+        self.view().elements(Dtype::F32, f32::from_le_bytes)
     }
 
     /// The elements of an `F64` tensor in C order.
     ///
     /// # Errors
-    /// [`Error::WrongDtype`] if it is not `F64`, [`Error::InconsistentTensor`] if its bytes do not fit its shape.
+    /// [`crate::Error::WrongDtype`] if it is not `F64`, [`crate::Error::InconsistentTensor`] if its bytes do not fit its shape.
     pub fn to_f64(&self) -> Result<Vec<f64>> {
-        self.elements(Dtype::F64, f64::from_le_bytes)
+        self.view().elements(Dtype::F64, f64::from_le_bytes)
     }
 
     /// The elements of a `U8` tensor in C order.
     ///
     /// # Errors
-    /// [`Error::WrongDtype`] if it is not `U8`, [`Error::InconsistentTensor`] if its bytes do not fit its shape.
+    /// [`crate::Error::WrongDtype`] if it is not `U8`, [`crate::Error::InconsistentTensor`] if its bytes do not fit its shape.
     pub fn to_u8(&self) -> Result<Vec<u8>> {
-        self.elements(Dtype::U8, u8::from_le_bytes)
+        self.view().elements(Dtype::U8, u8::from_le_bytes)
+    }
+
+    /// The same tensor without its bytes copied.
+    pub fn view(&self) -> TensorView<'_> {
+        TensorView { dtype: self.dtype, shape: &self.shape, data: &self.data }
     }
 
     /// Bytes that `dtype` and `shape` need; a product too large for any file stays too large for any file.
@@ -161,24 +166,12 @@ impl Tensor {
         }
         Self { dtype, shape, data }
     }
-
-    fn elements<T, const N: usize>(&self, expected: Dtype, from_bytes: fn([u8; N]) -> T) -> Result<Vec<T>> {
-        if self.dtype != expected {
-            return Err(Error::WrongDtype { expected, got: self.dtype });
-        }
-        let bytes = Self::expected_bytes(self.dtype, &self.shape);
-        if bytes != self.data.len() as u128 {
-            let (dtype, shape) = (self.dtype, self.shape.clone());
-            return Err(Error::InconsistentTensor { dtype, shape, expected: bytes, got: self.data.len() });
-        }
-        let (elements, _) = self.data.as_chunks::<N>();
-        Ok(elements.iter().map(|&element| from_bytes(element)).collect())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     #[test]
     fn elements_are_little_endian_and_come_back_bit_for_bit() {

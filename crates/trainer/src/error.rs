@@ -248,9 +248,9 @@ pub enum Error {
         num_classes: usize,
     },
 
-    /// A conversion would write onto what it reads.
-    #[error("{} is what is converted: choose another file to write", .path.display())]
-    ConvertOntoInput {
+    /// A conversion or an export would write onto what it reads.
+    #[error("{} is what is read: choose another file to write", .path.display())]
+    OntoInput {
         /// The file to write.
         path: PathBuf,
     },
@@ -378,7 +378,7 @@ impl Error {
                 | Error::BenchSetting { .. }
                 | Error::NoImages { .. }
                 | Error::OtherWidth { .. }
-                | Error::ConvertOntoInput { .. }
+                | Error::OntoInput { .. }
         )
     }
 }

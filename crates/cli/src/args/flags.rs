@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bench::BenchArgs;
 use super::compare::CompareArgs;
+use super::export::ExportArgs;
 use super::sections::{DataFlags, ModelFlags, PruneFlags, TrainFlags};
 use super::sweep::SweepArgs;
 use sparse_trainer::config::{ConfigError, Layers};
@@ -38,6 +39,8 @@ enum Command {
     Bench(BenchArgs),
     /// Write weights of Paddle, PyTorch or TensorFlow as a file of this program
     Convert(ConvertArgs),
+    /// Write weights for where they are used: packed, of the size that their zeros leave
+    Export(ExportArgs),
 }
 
 /// What a command line asks for.
@@ -55,6 +58,8 @@ pub(crate) enum Action {
     Bench(BenchArgs),
     /// Convert weights.
     Convert(ConvertArgs),
+    /// Export weights.
+    Export(ExportArgs),
 }
 
 impl CommandLine {
@@ -66,6 +71,7 @@ impl CommandLine {
             Some(Command::Sweep(sweep)) => Action::Sweep(sweep),
             Some(Command::Bench(bench)) => Action::Bench(bench),
             Some(Command::Convert(convert)) => Action::Convert(convert),
+            Some(Command::Export(export)) => Action::Export(export),
         }
     }
 }

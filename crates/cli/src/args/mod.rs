@@ -6,6 +6,7 @@
 mod bench;
 mod compare;
 mod error;
+mod export;
 mod flags;
 mod normalise;
 mod resolve;
@@ -16,6 +17,7 @@ mod values;
 pub(crate) use bench::{BenchArgs, BenchTrainArgs, BenchWhat};
 pub(crate) use compare::CompareArgs;
 pub(crate) use error::UsageError;
+pub(crate) use export::{ExportArgs, Target};
 pub(crate) use flags::{Action, ConvertArgs, Flags, InspectArgs};
 pub(crate) use resolve::Resolved;
 pub(crate) use sweep::SweepArgs;

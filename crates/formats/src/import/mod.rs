@@ -3,7 +3,8 @@
 //! [`import()`] tells the format by what a file holds, never by its name. Nothing from a file is run: pickles go through
 //! a machine of our own that knows plain containers, numpy arrays and torch tensors and refuses every other class by
 //! name. No size in a file is believed before it is compared with the bytes that are there, and all tensors together
-//! take at most [`EXPANSION`] times the size of the file.
+//! take at most [`EXPANSION`] times the size of the file; those of a packed file ([`crate::packed`]) at most
+//! [`LARGEST_FILE`], and 32 times the size of their bitmasks.
 
 mod folder;
 mod numpy;
@@ -15,15 +16,15 @@ mod state_dict;
 mod torch;
 mod torch_legacy;
 mod torch_zip;
-mod widen;
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result, Tensors, decode};
+use crate::file::decode_after;
+use crate::header::Header;
+use crate::{Error, Result, Tensor, Tensors};
 use sniff::Content;
-pub use widen::as_f32;
 
 /// Bytes in the largest file that is read.
 pub const LARGEST_FILE: u64 = 2 << 30;
@@ -37,6 +38,8 @@ const SMALL: usize = 1 << 20;
 pub enum Format {
     /// Safetensors.
     Safetensors,
+    /// Safetensors with packed tensors ([`crate::packed`]).
+    Packed,
     /// A folder of PaddlePaddle, one binary file per variable (`MobileNetV1_pretrained`).
     PaddleVariables,
     /// `.pdparams` of a static graph: a pickled dictionary of arrays.
@@ -53,6 +56,7 @@ impl fmt::Display for Format {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Safetensors => "safetensors",
+            Self::Packed => "safetensors, packed",
             Self::PaddleVariables => "Paddle, one file per variable",
             Self::PaddleStatic => "Paddle .pdparams, static graph",
             Self::PaddleDygraph => "Paddle .pdparams, dygraph",
@@ -75,14 +79,23 @@ pub struct Imported {
     pub metadata: Option<String>,
 }
 
+/// The elements of a floating-point tensor in C order as f32; f16 and bf16 exactly, f64 rounded to the nearest.
+///
+/// # Errors
+/// [`Error::WrongDtype`] if it holds no floating-point numbers, [`Error::InconsistentTensor`] if its bytes do not fit its
+/// shape.
+pub fn as_f32(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.view().as_f32()
+}
+
 /// Reads a file of weights, a folder of Paddle variables, or a folder with one file of weights in it.
 ///
-/// Memory: the file once as bytes, and its tensors, at most [`EXPANSION`] times its size.
+/// Memory: the file once as bytes, and its tensors, at most [`EXPANSION`] times its size (more only for packed files).
 ///
 /// # Errors
 /// [`Error::UnknownContent`] if the format is not one of [`Format`] (it is named where it is known),
 /// [`Error::SeveralWeights`] or [`Error::NoWeights`] for a folder, [`Error::ForbiddenClass`], [`Error::BadPickle`],
-/// [`Error::BadWeights`], [`Error::TooLarge`], [`Error::Io`], and the errors of [`decode`].
+/// [`Error::BadWeights`], [`Error::TooLarge`], [`Error::Io`], and the errors of [`crate::decode`].
 pub fn import(path: impl AsRef<Path>) -> Result<Imported> {
     let path = path.as_ref();
     let Some(file) = folder::weights_in(path)? else {
@@ -101,8 +114,10 @@ pub fn import_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<Imported> {
     let path = path.as_ref();
     match sniff::content(bytes) {
         Content::Safetensors => {
-            let (tensors, metadata) = decode(path, bytes)?;
-            imported(path, Format::Safetensors, tensors, metadata)
+            let header = Header::parse(path, bytes)?;
+            let (tensors, metadata) = decode_after(path, &header, bytes)?;
+            let format = if header.is_packed() { Format::Packed } else { Format::Safetensors };
+            imported(path, format, tensors, metadata)
         }
         Content::Zip => imported(path, Format::TorchZip, torch_zip::read(path, bytes)?, None),
         Content::TorchLegacy => imported(path, Format::TorchLegacy, torch_legacy::read(path, bytes)?, None),

@@ -1,8 +1,9 @@
 //! `sparse-train convert`: weights of any known program as a file of ours.
 
-use super::{InputHint, Pretrained};
+use super::InputHint;
+use super::ours::Ours;
 use crate::config::{Activation, Padding};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use serde::Serialize;
 use std::path::Path;
 
@@ -43,20 +44,12 @@ pub struct Converted {
 /// class, and the network in the metadata, so that training and testing need no other setting.
 ///
 /// # Errors
-/// As [`Pretrained::read`], [`Error::ConvertOntoInput`] if `to` is what is read, and [`Error::Formats`] if it cannot be
-/// written.
+/// As [`Pretrained::read`], [`crate::Error::OntoInput`] if `to` is what is read, and [`crate::Error::Formats`] if it
+/// cannot be written.
 pub fn convert(from: &Path, to: &Path) -> Result<Converted> {
-    let mut pretrained = Pretrained::read(from)?;
-    refuse_input(&pretrained.path, to)?;
-    let background_dropped = pretrained.background;
-    pretrained.drop_background();
+    let Ours { pretrained, background_dropped, tensors, metadata } = Ours::read(from, to)?;
+    sparse_formats::write(to, &tensors, Some(&metadata))?;
     let network = pretrained.network;
-    let tensors = pretrained.to_tensors();
-    let text = pretrained
-        .metadata
-        .text(&network, pretrained.input.as_ref())
-        .map_err(|source| Error::Json { source })?;
-    sparse_formats::write(to, &tensors, Some(&text))?;
     Ok(Converted {
         from: pretrained.path.display().to_string(),
         format: pretrained.format.to_string(),
@@ -73,17 +66,4 @@ pub fn convert(from: &Path, to: &Path) -> Result<Converted> {
         left_out: pretrained.ignored.len(),
         input: pretrained.input,
     })
-}
-
-/// Refuses to write onto the file, or into the folder of variables, that was read.
-fn refuse_input(from: &Path, to: &Path) -> Result<()> {
-    let Ok(from) = from.canonicalize() else { return Ok(()) };
-    let folder =
-        to.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-    let folder = folder.and_then(|folder| folder.canonicalize().ok());
-    let onto_input = to.canonicalize().is_ok_and(|to| to == from);
-    if onto_input || folder.is_some_and(|folder| folder == from) {
-        return Err(Error::ConvertOntoInput { path: to.to_owned() });
-    }
-    Ok(())
 }

@@ -5,10 +5,13 @@
 
 mod architecture;
 mod convert;
+mod export;
 mod head;
+mod ours;
 mod settle;
 
 pub use convert::{Converted, convert};
+pub use export::{Packed, export_packed};
 pub use head::Head;
 
 use crate::error::{Error, Result};
