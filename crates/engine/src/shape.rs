@@ -128,7 +128,7 @@ pub enum GraphError {
         /// The node's name.
         node: String,
         /// Where it puts windows.
-        window: Window,
+        window: Box<Window>,
         /// Height and width that it reads.
         size: [usize; 2],
     },
@@ -140,7 +140,7 @@ pub enum GraphError {
         /// The node's name.
         node: String,
         /// Where it puts windows.
-        window: Window,
+        window: Box<Window>,
         /// Height and width that it reads.
         size: [usize; 2],
     },
@@ -194,8 +194,7 @@ pub fn shapes(graph: &Graph) -> Result<Vec<Shape>, GraphError> {
             return Err(GraphError::Order { node: node.name.clone(), position, input });
         }
         let inputs: Vec<Shape> = node.inputs.iter().map(|&input| shapes[input]).collect();
-        let shape = shape(node, &inputs)?;
-        shapes.push(bounded(node, shape)?);
+        shapes.push(node_shape(node, &inputs)?);
     }
     if graph.output >= shapes.len() {
         return Err(GraphError::NoOutput { output: graph.output, nodes: shapes.len() });
@@ -203,7 +202,14 @@ pub fn shapes(graph: &Graph) -> Result<Vec<Shape>, GraphError> {
     Ok(shapes)
 }
 
-/// The shape of a node's result, given those of its inputs.
+/// The shape of a node's result, given those of the nodes it reads.
+///
+/// # Errors
+/// Why the node does not fit.
+pub(crate) fn node_shape(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> {
+    bounded(node, shape(node, inputs)?)
+}
+
 fn shape(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> {
     let expected = match node.op {
         Op::Input { .. } => 0,
@@ -272,19 +278,21 @@ fn pooled(node: &Node, window: &Window, x: [usize; 3], needs_image: bool) -> Res
     let result @ [height, width] = windows(node, window, size)?;
     bounded(node, Shape::Image([x[0], height, width]))?;
     if needs_image && (0..2).any(|axis| has_empty_window(window, axis, size[axis], result[axis])) {
-        return Err(GraphError::OnlyPadding { node: node.name.clone(), window: *window, size });
+        return Err(GraphError::OnlyPadding { node: node.name.clone(), window: Box::new(*window), size });
     }
     Ok(Shape::Image([x[0], height, width]))
 }
 
-/// Whether a window along an axis touches none of the `size` lines.
+/// Whether one of `count` windows along an axis touches none of the `size` lines.
 fn has_empty_window(window: &Window, axis: usize, size: usize, count: usize) -> bool {
-    (0..count).any(|index| {
-        let start = index * window.stride[axis];
-        let outside = window.padding[axis].saturating_sub(start).div_ceil(window.dilation[axis]);
-        let first = start + outside * window.dilation[axis];
-        outside >= window.kernel[axis] || first >= window.padding[axis] + size
-    })
+    let (stride, before) = (window.stride[axis], window.padding[axis]);
+    let is_empty = |index: usize| {
+        let start = index * stride;
+        let outside = before.saturating_sub(start).div_ceil(window.dilation[axis]);
+        outside >= window.kernel[axis] || start + outside * window.dilation[axis] >= before + size
+    };
+    // Windows that start inside or behind the image are empty from some index on.
+    (0..count.min(before.div_ceil(stride))).any(is_empty) || is_empty(count - 1)
 }
 
 /// Rows and columns of windows; refuses what [`Window::output`] cannot count.
@@ -296,7 +304,7 @@ fn windows(node: &Node, window: &Window, size: [usize; 2]) -> Result<[usize; 2],
         window.stride[axis] > 0 && reach.is_some_and(|reach| reach > 0) && padded.is_some()
     });
     let result = if countable { window.output(size) } else { None };
-    result.ok_or_else(|| GraphError::Window { node: node.name.clone(), window: *window, size })
+    result.ok_or_else(|| GraphError::Window { node: node.name.clone(), window: Box::new(*window), size })
 }
 
 fn image(node: &Node, shape: Shape) -> Result<[usize; 3], GraphError> {
