@@ -1,7 +1,7 @@
 //! ONNX files in and out.
 //!
 //! [`read()`] takes convolutional classifiers that other programs exported. What it knows: `Conv`, `BatchNormalization`,
-//! `Relu`, `Clip`, `Add`, the poolings, means over rows and columns, `Gemm`, `MatMul` with a constant, arithmetic with
+//! `Relu`, `Clip`, `Add`, the poolings, `Pad` with zeros, means over rows and columns, `Gemm`, `MatMul` with a constant, arithmetic with
 //! constants for each channel, flattening in all the ways in which exporters write it, and `Softmax`; operator sets 7
 //! to 22, weights dense or sparse, in `f32`, `f64`, `f16` or `bf16`. Operators that it does not know are named all at once.
 //!

@@ -15,6 +15,7 @@ pub(super) fn reader(operator: &str) -> Option<Reader> {
         "MaxPool" => windows::max_pool,
         "AveragePool" => windows::average_pool,
         "GlobalAveragePool" => windows::global_average_pool,
+        "Pad" => windows::pad,
         "BatchNormalization" => pointwise::batch_normalization,
         "Relu" => pointwise::relu,
         "Clip" => pointwise::clip,

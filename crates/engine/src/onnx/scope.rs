@@ -22,6 +22,8 @@ const NAMED_NODES: usize = 5;
 pub(super) enum Value<'a> {
     /// A result of the graph.
     Node(usize),
+    /// A result with zeros around it: lines at the top, left, bottom and right.
+    Padded(usize, [usize; 4]),
     /// A constant of the file.
     Tensor(&'a TensorProto),
     /// A constant of the file that is stored without its zeros.
@@ -99,6 +101,7 @@ impl<'a> Scope<'a> {
     pub(super) fn node(&self, call: &Call<'a>, index: usize) -> Result<usize, OnnxError> {
         match self.input(call, index)? {
             Value::Node(node) => Ok(node),
+            Value::Padded(..) => Err(call.error("only convolutions and means read a padded image")),
             _ => Err(call.error(format!("input {index} must depend on the image"))),
         }
     }
@@ -131,7 +134,7 @@ impl<'a> Scope<'a> {
                 self.take(constant.values.len())?;
                 Ok(Some(Constant::clone(constant)))
             }
-            Value::Tensor(_) | Value::Node(_) | Value::Sizes(_) => Ok(None),
+            Value::Tensor(_) | Value::Node(_) | Value::Padded(..) | Value::Sizes(_) => Ok(None),
             Value::Unknown => Err(call.error("an input is not known")),
         }
     }
