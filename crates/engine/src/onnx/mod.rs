@@ -42,6 +42,8 @@ mod reshape;
 mod scope;
 mod sizes;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod windows;
 mod write;
 

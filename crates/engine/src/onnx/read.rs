@@ -83,17 +83,31 @@ pub fn read_with(bytes: &[u8], options: ReadOptions) -> Result<Graph, OnnxError>
     Ok(graph)
 }
 
-/// What a node's first output stands for.
+/// What a node's first output stands for. Behind an operator that is not supported everything is unknown; of operators
+/// that read constants or sizes alone, those that read images there are named too.
 fn compute<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Result<Value<'a>, OnnxError> {
     let Some(reader) = reader(call.operator()).filter(|_| call.is_standard()) else {
         return Ok(scope.unsupported(call));
     };
+    let mut unknown = 0;
+    let mut known_sizes = false;
     for index in 0..call.node.input.len() {
-        if let Some(Value::Unknown) = scope.optional(call, index)? {
-            return Ok(Value::Unknown);
+        match scope.optional(call, index)? {
+            Some(Value::Unknown) => unknown += 1,
+            Some(value) => known_sizes |= value.sizes()?.is_some(),
+            None => {}
         }
     }
-    reader(scope, call)
+    let joins_images = match call.operator() {
+        "Concat" => !known_sizes,
+        "Mul" | "Div" | "Sub" => unknown > 1,
+        _ => false,
+    };
+    match unknown {
+        0 => reader(scope, call),
+        _ if joins_images => Ok(scope.unsupported(call)),
+        _ => Ok(Value::Unknown),
+    }
 }
 
 fn opset(model: &ModelProto) -> Result<i64, OnnxError> {
