@@ -181,3 +181,89 @@ fn wrong_type(got: i32, expected: &str) -> String {
 fn error(tensor: &str, reason: String) -> OnnxError {
     OnnxError::Constant { tensor: tensor.to_owned(), reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::proto::StringStringEntryProto;
+
+    fn raw(data_type: i32, dims: &[i64], bytes: Vec<u8>) -> TensorProto {
+        let (dims, raw_data) = (dims.to_vec(), Some(bytes));
+        TensorProto { dims, data_type: Some(data_type), raw_data, ..TensorProto::default() }
+    }
+
+    fn integers(dims: &[i64], numbers: &[i64]) -> TensorProto {
+        raw(INT64, dims, numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+    }
+
+    fn floats(numbers: &[f32]) -> TensorProto {
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        raw(FLOAT, &[numbers.len() as i64], bytes)
+    }
+
+    #[test]
+    fn every_type_of_real_number_is_widened() {
+        let numbers = [1.5_f32, -0.25];
+        let halves = numbers.map(|x| f16::from_f32(x).to_le_bytes()).concat();
+        let brains = numbers.map(|x| bf16::from_f32(x).to_le_bytes()).concat();
+        let doubles = numbers.map(|x| f64::from(x).to_le_bytes()).concat();
+        for tensor in [
+            floats(&numbers),
+            raw(FLOAT16, &[2], halves),
+            raw(BFLOAT16, &[2], brains),
+            raw(DOUBLE, &[2], doubles),
+        ] {
+            assert_eq!(tensor.floats().unwrap().values, numbers);
+        }
+        let empty = |data_type| TensorProto { raw_data: None, ..raw(data_type, &[1], vec![]) };
+        let bits = i32::from(f16::from_f32(1.5).to_bits());
+        let half = TensorProto { int32_data: vec![bits], ..empty(FLOAT16) };
+        let double = TensorProto { double_data: vec![1.5], ..empty(DOUBLE) };
+        let single = TensorProto { float_data: vec![1.5], ..empty(FLOAT) };
+        assert!([half, double, single].iter().all(|tensor| tensor.floats().unwrap().values == [1.5]));
+        let short = TensorProto { int32_data: vec![-7], ..empty(INT32) };
+        assert_eq!(short.integers().unwrap(), [-7]);
+    }
+
+    #[test]
+    fn lengths_types_and_places_are_checked() {
+        for (dims, bytes) in [(&[3][..], 8), (&[-1], 4), (&[2], 7), (&[i64::MAX, i64::MAX], 8), (&[], 8)] {
+            let error = raw(FLOAT, dims, vec![0; bytes]).floats().unwrap_err();
+            assert!(matches!(error, OnnxError::Constant { .. }), "{dims:?}");
+        }
+        assert!(raw(3, &[1], vec![0]).floats().unwrap_err().to_string().contains("element type 3"));
+        let entry = StringStringEntryProto { key: Some("location".into()), value: Some("w.bin".into()) };
+        let external = TensorProto {
+            name: Some("w".into()),
+            external_data: vec![entry],
+            data_location: Some(EXTERNAL),
+            ..floats(&[])
+        };
+        let error = external.floats().unwrap_err();
+        assert!(
+            matches!(error, OnnxError::External { tensor, location } if tensor == "w" && location == "w.bin")
+        );
+    }
+
+    #[test]
+    fn sparse_constants_have_places_or_coordinates() {
+        let sparse = |indices| SparseTensorProto {
+            values: Some(floats(&[5.0, 7.0])),
+            indices: Some(indices),
+            dims: vec![2, 3],
+        };
+        let dense = Constant { shape: vec![2, 3], values: vec![0.0, 5.0, 0.0, 0.0, 0.0, 7.0] };
+        assert_eq!(sparse(integers(&[2], &[1, 5])).floats().unwrap(), dense);
+        assert_eq!(sparse(integers(&[2, 2], &[0, 1, 1, 2])).floats().unwrap(), dense);
+        for (dims, indices) in [
+            (&[2][..], &[1, 6][..]),
+            (&[2], &[-1, 5]),
+            (&[3], &[1, 2, 3]),
+            (&[2, 2], &[0, 1, 1, 3]),
+            (&[2, 3], &[0; 6]),
+            (&[2, 1, 1], &[0; 2]),
+        ] {
+            assert!(sparse(integers(dims, indices)).floats().is_err(), "{dims:?} {indices:?}");
+        }
+    }
+}
