@@ -46,7 +46,8 @@ fn main() {
         };
         let graph = mobilenet(&config, [224, 224], &mut values).unwrap();
         let t = Instant::now();
-        let engine = Engine::new(graph, Options { threads: 2, products: Products::Measured }).unwrap();
+        let engine =
+            Engine::new(graph, Options { threads: 2, products: Products::Measured, size: None }).unwrap();
         println!("build {:?}", t.elapsed());
         for products in if std::env::var("SPARSE").is_ok() {
             vec![Products::Sparse]

@@ -4,10 +4,13 @@ use crate::compile::compile;
 use crate::error::Result;
 use crate::fold::fold;
 use crate::graph::Graph;
+use crate::load::load;
 use crate::lower::{Lowered, lower};
 use crate::measure;
 use crate::report::{LayerReport, reports};
+use crate::shape::shapes;
 use sparse_kernels::host::inference::{Program, Runner};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,13 +33,15 @@ pub struct Options {
     pub threads: usize,
     /// How zeros are treated.
     pub products: Products,
+    /// Height and width of images; `None` = as the file says.
+    pub size: Option<[usize; 2]>,
 }
 
 impl Default for Options {
     /// As many threads as there are processors; zeros are treated as is faster.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, products: Products::Measured }
+        Self { threads, products: Products::Measured, size: None }
     }
 }
 
@@ -51,19 +56,31 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Reads a network as [`load`] does and makes an engine for it.
+    ///
+    /// # Errors
+    /// As [`load`] and [`Engine::new`].
+    pub fn load(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::new(load(path.as_ref(), options.size)?.graph, options)
+    }
+
     /// Makes an engine for a graph.
     ///
     /// # Errors
     /// [`crate::Error::Graph`] if the graph is not sound, [`crate::Error::Unsupported`] naming a node that cannot be run.
     pub fn new(graph: Graph, options: Options) -> Result<Self> {
-        let lowered = lower(&fold(graph))?;
+        shapes(&graph)?;
+        Self::of(Arc::new(lower(&fold(graph))?), options)
+    }
+
+    fn of(lowered: Arc<Lowered>, options: Options) -> Result<Self> {
         let sparse = match options.products {
             Products::Dense => vec![false; lowered.units.len()],
             Products::Sparse => lowered.units.iter().map(|unit| unit.zeros() > 0).collect(),
             Products::Measured => measure::choose(&lowered, options.threads)?,
         };
         let program = Arc::new(compile(&lowered, options.threads, &|unit| sparse[unit])?);
-        Ok(Self { program, lowered: Arc::new(lowered), sparse, options })
+        Ok(Self { program, lowered, sparse, options })
     }
 
     /// The same network with zeros treated in another way.
@@ -71,16 +88,12 @@ impl Engine {
     /// # Errors
     /// As [`Engine::new`].
     pub fn with_products(&self, products: Products) -> Result<Self> {
-        let sparse = match products {
-            Products::Measured => measure::choose(&self.lowered, self.options.threads)?,
-            other => {
-                let left_out = |unit: &crate::lower::Unit| other == Products::Sparse && unit.zeros() > 0;
-                self.lowered.units.iter().map(left_out).collect()
-            }
-        };
-        let program = Arc::new(compile(&self.lowered, self.options.threads, &|unit| sparse[unit])?);
-        let options = Options { products, ..self.options };
-        Ok(Self { program, lowered: Arc::clone(&self.lowered), sparse, options })
+        Self::of(Arc::clone(&self.lowered), Options { products, ..self.options })
+    }
+
+    /// How it was made.
+    pub fn options(&self) -> Options {
+        self.options
     }
 
     /// Shape of an image, `[C, H, W]`.

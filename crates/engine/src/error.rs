@@ -1,5 +1,7 @@
 //! What can go wrong when a network is read, built or run.
 
+use crate::onnx::OnnxError;
+use crate::shape::GraphError;
 use sparse_kernels::host::inference;
 use std::path::PathBuf;
 
@@ -45,9 +47,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// A graph does not begin with its input.
-    #[error("the graph does not begin with its input")]
-    NoInput,
+    /// An ONNX file cannot be read.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// A graph cannot be computed.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     /// A node that the engine cannot bring into its steps.
     #[error("node `{node}` cannot be run: {what}")]
     Unsupported {

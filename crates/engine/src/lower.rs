@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Convolution, Graph, Node, Op, Window};
+use crate::shape::GraphError;
 use sparse_kernels::host::inference::{Bounds, Planes};
 
 /// A step to be, whose products are not chosen yet.
@@ -82,7 +83,7 @@ pub(crate) struct Lowered {
 /// [`Error::Unsupported`] naming a node that cannot be brought into steps.
 pub(crate) fn lower(graph: &Graph) -> Result<Lowered> {
     let Some(Op::Input { shape }) = graph.nodes.first().map(|node| &node.op) else {
-        return Err(Error::NoInput);
+        return Err(GraphError::Empty.into());
     };
     let mut lowering = Lowering {
         graph,

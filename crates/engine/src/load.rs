@@ -1,0 +1,83 @@
+//! A network from a file: weights of `sparse-train`, packed or not, or ONNX.
+
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::mobilenet::mobilenet;
+use crate::onnx::{self, ReadOptions};
+use serde_json::Value;
+use sparse_formats::MappedFile;
+use sparse_network::{Architecture, HEAD_WEIGHT, MobileNetConfig};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Height and width of images if nothing says what they are: ImageNet's, and MNIST's for grey ones.
+const SIDES: [usize; 2] = [224, 28];
+
+/// A network and what its file says about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it computes.
+    pub graph: Graph,
+    /// The metadata of a weights file, a JSON object; `Null` if there is none.
+    pub metadata: Value,
+}
+
+/// Reads a network for images of height and width `size`; `None` = those that the file names, or else those that images of
+/// its number of channels usually have.
+///
+/// # Errors
+/// [`Error::File`] if the file cannot be read, [`Error::Onnx`] for an ONNX file that is damaged or has operators that are not
+/// supported (all are named), [`Error::TensorMissing`] for weights under other names than ours.
+pub fn load(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
+    if is_safetensors(path) {
+        return weights(path, size);
+    }
+    let graph = onnx::read_file(path, ReadOptions { size })?;
+    Ok(Loaded { graph, metadata: Value::Null })
+}
+
+/// Whether a file begins with the length of a header and the header, a JSON object. What cannot be read is told later.
+fn is_safetensors(path: &Path) -> bool {
+    let mut start = [0; 9];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    path.is_dir() || (read.is_ok() && start[8] == b'{')
+}
+
+fn weights(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
+    let file = MappedFile::open(path)?;
+    let metadata: Value =
+        file.metadata().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let network = network(&file, &metadata)?;
+    let named = metadata.pointer("/recipe/data.image_size").and_then(Value::as_u64);
+    let usual = SIDES[usize::from(network.channels == 1)];
+    let side = named.and_then(|side| usize::try_from(side).ok()).unwrap_or(usual);
+    let graph = mobilenet(&network, size.unwrap_or([side; 2]), &mut |name| Ok(tensor(&file, name)?.1))?;
+    Ok(Loaded { graph, metadata })
+}
+
+/// The network by the shapes of its first and last tensor and by the metadata.
+fn network(file: &MappedFile, metadata: &Value) -> Result<MobileNetConfig> {
+    let reason = |reason: String| Error::Metadata { path: file.path().to_owned(), reason };
+    let said = metadata.get("architecture").cloned().unwrap_or(Value::Null);
+    let architecture: Option<Architecture> =
+        serde_json::from_value(said).map_err(|error| reason(error.to_string()))?;
+    let architecture = architecture.unwrap_or_default();
+    let side = |name: &str, axis: usize| {
+        let shape = tensor(file, name)?.0;
+        let dimension = shape.get(axis).copied();
+        dimension.ok_or_else(|| reason(format!("`{name}` has the shape {shape:?}")))
+    };
+    let (channels, classes) = (side("conv1_weights", 1)?, side(HEAD_WEIGHT, 1)?);
+    let scale = architecture.scale().unwrap_or(1.0);
+    Ok(architecture.refine(&MobileNetConfig::new(scale, channels, classes)))
+}
+
+fn tensor(file: &MappedFile, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+    file.values(name).map_err(|error| match error {
+        sparse_formats::Error::NoTensor { .. } => {
+            Error::TensorMissing { path: file.path().to_owned(), name: name.to_owned() }
+        }
+        other => other.into(),
+    })
+}
