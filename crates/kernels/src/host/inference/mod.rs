@@ -24,6 +24,8 @@ mod planes;
 mod program;
 mod runner;
 mod team;
+#[cfg(test)]
+mod tests;
 mod tiles;
 mod weights;
 mod windows;

@@ -1,0 +1,227 @@
+//! Programs in every instruction set, on several threads, against plain loops.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::host::vector::Level;
+use std::sync::Arc;
+
+/// Numbers between −1 and 1 that look random.
+fn numbers(len: usize, seed: usize) -> Vec<f32> {
+    (0..len).map(|at| ((at * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0).collect()
+}
+
+/// `numbers` with most of them zero.
+fn sparse(len: usize, seed: usize) -> Vec<f32> {
+    numbers(len, seed).into_iter().map(|number| if number.abs() < 0.6 { 0.0 } else { number }).collect()
+}
+
+/// A small network in numbers: stem, two separable blocks, the second with a sum, mean, linear.
+struct Network {
+    size: [usize; 2],
+    stem: Vec<f32>,
+    depthwise: [Vec<f32>; 2],
+    pointwise: [Vec<f32>; 2],
+    linear: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+const CHANNELS: usize = 12;
+const CLASSES: usize = 21;
+
+impl Network {
+    fn new(size: [usize; 2]) -> Self {
+        Self {
+            size,
+            stem: numbers(CHANNELS * 3 * 9, 1),
+            depthwise: [2, 3].map(|seed| numbers(CHANNELS * 9, seed)),
+            pointwise: [4, 5].map(|seed| sparse(CHANNELS * CHANNELS, seed)),
+            linear: numbers(CLASSES * CHANNELS, 6),
+            bias: numbers(CLASSES, 7),
+        }
+    }
+
+    /// Window, and whether its result is halved, of both blocks.
+    fn windows() -> [Window; 2] {
+        [Window::square(3, 2, 1), Window::square(3, 1, 1)]
+    }
+
+    fn program(&self, leave_out: bool, threads: usize) -> Program {
+        let [height, width] = self.size;
+        let image = Planes::tight(3, height, width);
+        let half = |size: [usize; 2]| Window::square(3, 2, 1).output(size).unwrap();
+        let (first, second) = (half(self.size), half(half(self.size)));
+        let planes = |[height, width]: [usize; 2]| Planes::padded(CHANNELS, height, width);
+        let mut arena = 0;
+        let mut place = |planes: Planes| {
+            let place = Place { slot: Slot::Arena(arena), planes };
+            arena += planes.len().next_multiple_of(16);
+            place
+        };
+        let places = [first, second, second, [1, 1]].map(|size| place(planes(size)));
+        let pack = if leave_out { Weights::sparse } else { Weights::dense };
+        let bias = self.bias[..CHANNELS].to_vec();
+        let mut steps = vec![Step::Convolution(Convolution {
+            from: Place { slot: Slot::Image, planes: image },
+            source: Source::Windows(Window::square(3, 2, 1)),
+            weights: Some(Weights::dense(&self.stem, CHANNELS, 1)),
+            bias: bias.clone(),
+            residual: None,
+            bounds: Bounds::RELU6,
+            to: places[0],
+        })];
+        for (block, window) in Self::windows().into_iter().enumerate() {
+            let (from, to) = (places[block], places[block + 1]);
+            let depthwise = Depthwise::new(
+                window,
+                self.depthwise[block].clone(),
+                bias.clone(),
+                Bounds::RELU,
+                from.planes,
+            );
+            steps.push(Step::Convolution(Convolution {
+                from,
+                source: Source::Depthwise(depthwise),
+                weights: Some(pack(&self.pointwise[block], CHANNELS, 1)),
+                bias: bias.clone(),
+                residual: (block == 1).then_some(from),
+                bounds: Bounds::RELU6,
+                to,
+            }));
+        }
+        steps.push(Step::Channelwise(Channelwise {
+            operation: Operation::Mean,
+            from: places[2],
+            to: places[3],
+        }));
+        let layers = vec![Layer::Linear(Linear::new(&self.linear, &self.bias, Bounds::NONE)), Layer::Softmax];
+        Program::new(image, arena, steps, places[3], layers, threads).unwrap()
+    }
+
+    /// The same by plain loops in f64.
+    fn loops(&self, image: &[f32]) -> Vec<f64> {
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
+        let bias = wide(&self.bias);
+        let bounded = |x: f64, high: f64| x.max(0.0).min(high);
+        let (mut x, mut size) =
+            convolve(&wide(image), 3, self.size, &wide(&self.stem), Window::square(3, 2, 1), false);
+        let plane = |size: [usize; 2]| size[0] * size[1];
+        x.iter_mut().enumerate().for_each(|(at, x)| *x = bounded(*x + bias[at / plane(size)], 6.0));
+        for (block, window) in Self::windows().into_iter().enumerate() {
+            let (mut y, next) = convolve(&x, CHANNELS, size, &wide(&self.depthwise[block]), window, true);
+            y.iter_mut().enumerate().for_each(|(at, y)| *y = bounded(*y + bias[at / plane(next)], f64::MAX));
+            let one = Window::square(1, 1, 0);
+            let (mut z, _) = convolve(&y, CHANNELS, next, &wide(&self.pointwise[block]), one, false);
+            for (at, z) in z.iter_mut().enumerate() {
+                let added = if block == 1 { x[at] } else { 0.0 };
+                *z = bounded(*z + bias[at / plane(next)] + added, 6.0);
+            }
+            (x, size) = (z, next);
+        }
+        let means: Vec<f64> =
+            x.chunks(plane(size)).map(|x| x.iter().sum::<f64>() / plane(size) as f64).collect();
+        let scores = self.linear.chunks(CHANNELS).zip(&bias).map(|(weights, bias)| {
+            bias + weights.iter().zip(&means).map(|(&w, x)| f64::from(w) * x).sum::<f64>()
+        });
+        let exps: Vec<f64> = scores.map(f64::exp).collect();
+        let sum: f64 = exps.iter().sum();
+        exps.iter().map(|x| x / sum).collect()
+    }
+}
+
+fn convolve(
+    x: &[f64],
+    channels: usize,
+    [height, width]: [usize; 2],
+    weight: &[f64],
+    window: Window,
+    depthwise: bool,
+) -> (Vec<f64>, [usize; 2]) {
+    let size = window.output([height, width]).unwrap();
+    let (inputs, taps) = (if depthwise { 1 } else { channels }, window.taps());
+    let mut results = Vec::new();
+    for output in 0..weight.len() / (inputs * taps) {
+        for (row, column) in (0..size[0]).flat_map(|row| (0..size[1]).map(move |column| (row, column))) {
+            let mut sum = 0.0;
+            for input in 0..inputs {
+                let channel = if depthwise { output } else { input };
+                for tap in 0..taps {
+                    let y = row * window.stride[0] + tap / window.kernel[1];
+                    let x_at = column * window.stride[1] + tap % window.kernel[1];
+                    let (Some(y), Some(x_at)) =
+                        (y.checked_sub(window.padding[0]), x_at.checked_sub(window.padding[1]))
+                    else {
+                        continue;
+                    };
+                    if y < height && x_at < width {
+                        let value = x[(channel * height + y) * width + x_at];
+                        sum += weight[(output * inputs + input) * taps + tap] * value;
+                    }
+                }
+            }
+            results.push(sum);
+        }
+    }
+    (results, size)
+}
+
+#[test]
+fn every_instruction_set_and_team_computes_what_the_loops_do() {
+    for size in [[2, 3], [9, 31], [33, 64], [70, 40]] {
+        let network = Network::new(size);
+        let images = numbers(5 * 3 * size[0] * size[1], 11);
+        for &level in Level::ALL {
+            let mut first: Option<Vec<f32>> = None;
+            for (leave_out, threads) in [(false, 1), (true, 1), (true, 2), (false, 3), (true, 4)] {
+                let outputs = level.run(1, || {
+                    let program = Arc::new(network.program(leave_out, threads));
+                    let mut outputs = vec![0.0; 5 * program.outputs()];
+                    Runner::new(program).unwrap().run(&images, &mut outputs).unwrap();
+                    outputs
+                });
+                let what = format!("{size:?}, {level:?}, {leave_out}, {threads} threads");
+                let first = first.get_or_insert_with(|| outputs.clone());
+                assert_eq!(*first, outputs, "{what}");
+                for (image, outputs) in images.chunks(images.len() / 5).zip(outputs.chunks(CLASSES)) {
+                    for (output, expected) in outputs.iter().zip(network.loops(image)) {
+                        assert!((f64::from(*output) - expected).abs() < 1e-5, "{what}: {output} {expected}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_program_that_does_not_fit_its_memory_is_refused() {
+    let planes = Planes::padded(4, 5, 5);
+    let at = |start: usize| Place { slot: Slot::Arena(start), planes };
+    let step = |from: Place, to: Place| {
+        let operation = Operation::Affine { scale: vec![1.0; 4], offset: vec![0.0; 4], bounds: Bounds::NONE };
+        vec![Step::Channelwise(Channelwise { operation, from, to })]
+    };
+    let len = planes.len().next_multiple_of(16);
+    let image = Planes::tight(4, 5, 5);
+    let program = |arena, steps, features| Program::new(image, arena, steps, features, vec![], 1);
+    assert!(program(2 * len, step(at(0), at(len)), at(len)).is_ok());
+    let message = |result: Result<Program>| result.unwrap_err().to_string();
+    assert!(message(program(2 * len - 16, step(at(0), at(len)), at(len))).contains("outside of the arena"));
+    assert!(message(program(2 * len, step(at(0), at(16)), at(len))).contains("overlap"));
+    assert!(message(program(2 * len, step(at(0), at(len)), at(16))).contains("two places overlap"));
+    assert!(message(program(2 * len, step(at(0), at(len + 8)), at(len))).contains("outside"));
+    let picture = Place { slot: Slot::Image, planes: image };
+    assert!(message(program(2 * len, step(at(0), picture), at(0))).contains("cannot be written"));
+    let other = Place { slot: Slot::Image, planes: Planes::tight(4, 5, 6) };
+    assert!(message(program(2 * len, step(other, at(0)), at(0))).contains("other planes"));
+}
+
+#[test]
+fn images_and_room_for_results_are_checked() {
+    let network = Network::new([8, 8]);
+    let mut runner = Runner::new(Arc::new(network.program(true, 1))).unwrap();
+    let mut outputs = vec![0.0; 2 * CLASSES];
+    assert!(matches!(runner.run(&[0.0; 191], &mut outputs), Err(Error::Images { .. })));
+    assert!(matches!(runner.run(&[0.0; 192], &mut outputs), Err(Error::Outputs { expected: CLASSES, .. })));
+    assert!(matches!(runner.run_timed(&[], &mut [], &mut []), Err(Error::Times { .. })));
+    assert!(runner.run(&[], &mut []).is_ok());
+}
