@@ -1,8 +1,8 @@
 //! `sparse-train bench`.
 
 use crate::args::{BenchArgs, BenchTrainArgs, BenchWhat};
-use crate::{run, tables};
-use sparse_trainer::bench::{bench_data, bench_train};
+use crate::{infer_tables, run, tables};
+use sparse_trainer::bench::{bench_data, bench_infer, bench_train};
 use sparse_trainer::config::TrainSection;
 use sparse_trainer::plan::DeviceChoice;
 
@@ -13,6 +13,10 @@ use sparse_trainer::plan::DeviceChoice;
 pub(crate) fn bench(arguments: &BenchArgs) -> anyhow::Result<()> {
     match &arguments.what {
         BenchWhat::Train(arguments) => bench_steps(arguments),
+        BenchWhat::Infer(arguments) => {
+            let reports = bench_infer(&arguments.config())?;
+            run::print(&reports, arguments.json, |reports| infer_tables::infer(reports, arguments.layers))
+        }
         BenchWhat::Data(arguments) => {
             let report = bench_data(&arguments.config())?;
             run::print(&report, arguments.json, tables::bench_data)

@@ -9,6 +9,7 @@ mod compare;
 mod convert;
 mod exit;
 mod export;
+mod infer_tables;
 mod inspect;
 mod progress;
 mod run;

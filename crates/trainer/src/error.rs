@@ -16,6 +16,10 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] sparse_mobilenet::Error),
 
+    /// The inference engine cannot read, build or run a network.
+    #[error(transparent)]
+    Engine(#[from] sparse_engine::Error),
+
     /// There is no network of this width.
     #[error(transparent)]
     Network(#[from] sparse_network::Error),

@@ -1,7 +1,7 @@
 //! The flags of `sparse-train bench`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use sparse_trainer::bench::{BenchConfig, DataBenchConfig};
+use sparse_trainer::bench::{BenchConfig, DataBenchConfig, InferConfig};
 use sparse_trainer::config::{Gpu, Precision};
 use std::path::PathBuf;
 
@@ -18,6 +18,8 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchWhat {
     /// Time training steps on random images at several sparsities, and show where the time goes
     Train(BenchTrainArgs),
+    /// Time the inference engine, dense and with zeros left out, layer by layer
+    Infer(BenchInferArgs),
     /// Time how image files become network input: decode, crop, resize, flip, normalise
     Data(BenchDataArgs),
 }
@@ -48,6 +50,76 @@ impl BenchDataArgs {
     pub(crate) fn config(&self) -> DataBenchConfig {
         let Self { path, size, threads, limit, .. } = self;
         DataBenchConfig { path: path.clone(), size: *size, threads: *threads, limit: *limit }
+    }
+}
+
+/// `sparse-train bench infer`.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case", args_override_self = true)]
+pub(crate) struct BenchInferArgs {
+    /// Weights of any known program, packed weights or an ONNX file, instead of random weights
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["sparsity", "scale", "classes"])]
+    weights: Option<PathBuf>,
+    /// Shares of each pointwise layer that are zero, with commas between
+    #[arg(
+        long,
+        value_name = "FRACTION,..",
+        default_value = "0,0.75,0.9",
+        value_parser = fraction,
+        value_delimiter = ',',
+        action = clap::ArgAction::Set,
+        allow_negative_numbers = true
+    )]
+    sparsity: Vec<f64>,
+    /// Images at a time, with commas between
+    #[arg(
+        long,
+        value_name = "N,..",
+        default_value = "1,16",
+        value_parser = whole,
+        value_delimiter = ',',
+        action = clap::ArgAction::Set,
+        allow_negative_numbers = true
+    )]
+    batch: Vec<usize>,
+    /// Height and width of the images, at least 16 [default: 224]
+    #[arg(long, value_name = "PIXELS", value_parser = whole, allow_negative_numbers = true)]
+    size: Option<usize>,
+    /// Threads [default: cores]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
+    threads: Option<usize>,
+    /// Timed runs, dense and sparse in turn
+    #[arg(long, value_name = "N", default_value = "60", value_parser = whole, allow_negative_numbers = true)]
+    runs: usize,
+    /// Width multiplier of the network
+    #[arg(long, value_name = "FACTOR", default_value = "1", allow_negative_numbers = true)]
+    scale: f64,
+    /// Classes of the network
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = whole, allow_negative_numbers = true)]
+    classes: usize,
+    /// Show every layer in a table as well
+    #[arg(long)]
+    pub(crate) layers: bool,
+    /// Print a JSON list with an object per network and batch instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl BenchInferArgs {
+    /// What to measure.
+    pub(crate) fn config(&self) -> InferConfig {
+        let default = InferConfig::default();
+        InferConfig {
+            weights: self.weights.clone(),
+            sparsities: self.sparsity.clone(),
+            batches: self.batch.clone(),
+            size: self.size.unwrap_or(default.size),
+            sized: self.size.is_some(),
+            threads: self.threads.unwrap_or(default.threads),
+            runs: self.runs,
+            scale: self.scale,
+            classes: self.classes,
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 //! [`bench_train`] makes a fresh network for each sparsity and times [`Learner::step`], the step of a real run, on
 //! random images. The pruned weights are random ones, the same share of each pointwise layer, and the masks stay as
 //! they are, as in the last phase of gradual pruning; making masks anew is timed on its own. [`bench_data`] times how
-//! image files become network input.
+//! image files become network input, [`bench_infer`] the inference engine.
 
 mod data;
+mod infer;
+mod infer_config;
 mod masks;
 mod measure;
 mod report;
@@ -13,6 +15,8 @@ mod rss;
 mod work;
 
 pub use data::{DataBenchConfig, DataBenchReport, bench_data};
+pub use infer::{InferReport, LayerInfer, bench_infer};
+pub use infer_config::InferConfig;
 pub use report::{BenchReport, LayerBench, Peak, SparsePaths, Split};
 
 use crate::config::Precision;
@@ -82,10 +86,6 @@ impl BenchConfig {
     /// [`Error::BenchSetting`] naming the first that is not.
     pub fn check(&self) -> Result<()> {
         let Self { batch, size, steps, scale, classes, .. } = *self;
-        let require = |fits: bool, setting, value: &dyn ToString, rule| {
-            let refused = || Error::BenchSetting { setting, value: value.to_string(), rule };
-            if fits { Ok(()) } else { Err(refused()) }
-        };
         require((1..=1 << 16).contains(&batch), "batch", &batch, "a whole number from 1 to 65536")?;
         require((16..=4096).contains(&size), "size", &size, "a whole number from 16 to 4096")?;
         require(steps >= 1, "steps", &steps, "a whole number, 1 or more")?;
@@ -109,6 +109,11 @@ impl BenchConfig {
     fn network(&self) -> MobileNetConfig {
         MobileNetConfig::new(self.scale, CHANNELS, self.classes)
     }
+}
+
+/// [`Error::BenchSetting`] unless a setting fits.
+fn require(fits: bool, setting: &'static str, value: &dyn ToString, rule: &'static str) -> Result<()> {
+    if fits { Ok(()) } else { Err(Error::BenchSetting { setting, value: value.to_string(), rule }) }
 }
 
 /// Times training steps at each sparsity, in the order given, on the rayon pool that is there. The log tells what is

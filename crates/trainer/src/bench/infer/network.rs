@@ -1,0 +1,91 @@
+//! The networks that are measured.
+
+use super::super::{CHANNELS, IMAGES, InferConfig, SEED, masks};
+use crate::error::Result;
+use crate::pretrained::Pretrained;
+use crate::weights::to_tensors;
+use candle_core::{DType, Device, Tensor};
+use sparse_data::sample_rng;
+use sparse_engine::graph::Graph;
+use sparse_engine::{Engine, load};
+use sparse_mobilenet::{MobileNet, Mode};
+use std::path::Path;
+
+/// Images on which the engine is compared with the training model.
+const COMPARED: usize = 2;
+
+/// A network to measure.
+pub(super) struct Network {
+    /// What it is called in the log.
+    pub(super) name: String,
+    pub(super) graph: Graph,
+    /// The same for training; `None` for an ONNX file.
+    model: Option<MobileNet>,
+    /// Fraction of zeros in each pointwise layer, if it was made so.
+    pub(super) sparsity: Option<f64>,
+}
+
+impl Network {
+    /// A network of random weights, the smallest of each pointwise layer zero.
+    pub(super) fn random(config: &InferConfig, sparsity: f64) -> Result<Self> {
+        let network = config.network();
+        let model = MobileNet::new(network, SEED, DType::F32, &Device::Cpu)?;
+        for (name, mask) in masks::random_masks(&network, sparsity)? {
+            let variable = &model.variables()[&name];
+            // What is kept grows, so that activations keep their size from layer to layer.
+            let scale = (1.0 / (1.0 - sparsity)).sqrt() as f32;
+            let values = variable.flatten_all()?.to_vec1::<f32>()?;
+            let masked = |(at, value): (usize, f32)| if mask.get(at) { value * scale } else { 0.0 };
+            let values: Vec<f32> = values.into_iter().enumerate().map(masked).collect();
+            variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu)?)?;
+        }
+        let graph = model_graph(&model, [config.size; 2])?;
+        Ok(Self { name: format!("sparsity {sparsity}"), graph, model: Some(model), sparsity: Some(sparsity) })
+    }
+
+    /// Weights of any known program, or an ONNX file.
+    pub(super) fn read(path: &Path, config: &InferConfig) -> Result<Self> {
+        let name = path.display().to_string();
+        if path.extension().is_some_and(|extension| extension == "onnx") {
+            let size = config.sized.then_some([config.size; 2]);
+            let graph = load(path, size)?.graph;
+            return Ok(Self { name, graph, model: None, sparsity: None });
+        }
+        let pretrained = Pretrained::read(path)?;
+        let model = MobileNet::new(pretrained.network, SEED, DType::F32, &Device::Cpu)?;
+        pretrained.load(&model, None)?;
+        let graph = model_graph(&model, [config.size; 2])?;
+        Ok(Self { name, graph, model: Some(model), sparsity: None })
+    }
+
+    /// The greatest difference of the engine's scores from those of the training model on random images, over the greatest
+    /// score; `None` without such a model.
+    pub(super) fn error_of(&self, engine: &Engine) -> Result<Option<f64>> {
+        let Some(model) = &self.model else { return Ok(None) };
+        let [channels, height, width] = engine.input_shape();
+        let images = masks::normal(&mut sample_rng(SEED, IMAGES, 1), COMPARED * channels * height * width);
+        let mut scores = vec![0.0; COMPARED * engine.outputs()];
+        engine.session()?.run(&images, &mut scores)?;
+        let images = Tensor::from_vec(images, (COMPARED, channels, height, width), &Device::Cpu)?;
+        let expected = model.forward(&images, Mode::Eval)?.flatten_all()?.to_vec1::<f32>()?;
+        let difference =
+            scores.iter().zip(&expected).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        Ok(Some(difference / expected.iter().map(|b| f64::from(b.abs())).fold(f64::MIN_POSITIVE, f64::max)))
+    }
+}
+
+/// The graph of a model as it stands.
+fn model_graph(model: &MobileNet, size: [usize; 2]) -> Result<Graph> {
+    let tensors = to_tensors(model.variables())?;
+    // A tensor that is not there has the wrong length.
+    let mut values =
+        |name: &str| tensors.get(name).map_or_else(|| Ok(Vec::new()), |tensor| Ok(tensor.to_f32()?));
+    Ok(sparse_engine::mobilenet(&model.config(), size, &mut values)?)
+}
+
+impl InferConfig {
+    /// The network of random weights.
+    pub(super) fn network(&self) -> sparse_mobilenet::MobileNetConfig {
+        sparse_mobilenet::MobileNetConfig::new(self.scale, CHANNELS, self.classes)
+    }
+}

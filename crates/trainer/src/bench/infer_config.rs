@@ -1,0 +1,73 @@
+//! What `bench infer` measures.
+
+use super::require;
+use crate::error::Result;
+use std::path::PathBuf;
+
+/// Networks, batches and runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InferConfig {
+    /// Weights of any known program or an ONNX file; `None` = random weights.
+    pub weights: Option<PathBuf>,
+    /// For random weights: fractions of each pointwise layer that are zero, each at least 0 and below 1.
+    pub sparsities: Vec<f64>,
+    /// Images at a time, each from 1 to 4096.
+    pub batches: Vec<usize>,
+    /// Height and width of the images, from 16 to 4096.
+    pub size: usize,
+    /// Whether `size` was asked for; an ONNX file has its own otherwise.
+    pub sized: bool,
+    /// Threads, the caller among them, from 1 to 1024.
+    pub threads: usize,
+    /// Timed runs each way, 1 or more.
+    pub runs: usize,
+    /// Width multiplier of a network of random weights, from 1/32 to 8.
+    pub scale: f64,
+    /// Classes of a network of random weights, from 1 to 1000000.
+    pub classes: usize,
+}
+
+impl Default for InferConfig {
+    fn default() -> Self {
+        Self {
+            weights: None,
+            sparsities: vec![0.0, 0.75, 0.9],
+            batches: vec![1, 16],
+            size: 224,
+            sized: false,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            runs: 60,
+            scale: 1.0,
+            classes: 1000,
+        }
+    }
+}
+
+impl InferConfig {
+    /// Checks that every setting is in its range.
+    ///
+    /// # Errors
+    /// [`crate::Error::BenchSetting`] naming the first that is not.
+    pub fn check(&self) -> Result<()> {
+        let Self { size, threads, runs, scale, classes, .. } = *self;
+        require((16..=4096).contains(&size), "size", &size, "a whole number from 16 to 4096")?;
+        require((1..=1024).contains(&threads), "threads", &threads, "a whole number from 1 to 1024")?;
+        require(runs >= 1, "runs", &runs, "a whole number, 1 or more")?;
+        require(
+            (1.0 / 32.0..=8.0).contains(&scale),
+            "scale",
+            &scale,
+            "a width multiplier from 0.03125 to 8",
+        )?;
+        require((1..=1_000_000).contains(&classes), "classes", &classes, "a whole number from 1 to 1000000")?;
+        for batch in &self.batches {
+            let fits = (1..=4096).contains(batch);
+            require(fits, "batch", batch, "whole numbers from 1 to 4096, with commas between")?;
+        }
+        for sparsity in &self.sparsities {
+            let fits = (0.0..1.0).contains(sparsity);
+            require(fits, "sparsity", sparsity, "fractions of at least 0 and below 1, with commas between")?;
+        }
+        Ok(())
+    }
+}
