@@ -7,10 +7,10 @@ use sparse_kernels::host::inference::Runner;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs of each program before its times count.
-const WARM: usize = 2;
-/// Runs whose times count; the least does.
-const RUNS: usize = 24;
+/// Turns of each program.
+const TURNS: usize = 8;
+/// Runs of a turn; the first, after the other program's, does not count. Of the others the least time does.
+const RUNS: usize = 4;
 
 /// Which units are faster without their zeros. Both programs run in turn, so that what disturbs one disturbs the other.
 ///
@@ -35,12 +35,14 @@ fn least_times(lowered: &Lowered, sparse: &[bool], threads: usize) -> Result<[Ve
     let image = image(programs[0].inputs());
     let mut outputs = vec![0.0; programs[0].outputs()];
     let mut times = vec![Duration::ZERO; programs[0].parts()];
-    for round in 0..WARM + RUNS {
+    for _ in 0..TURNS {
         for (runner, least) in runners.iter_mut().zip(&mut least) {
-            times.fill(Duration::ZERO);
-            runner.run_timed(&image, &mut outputs, &mut times)?;
-            if round >= WARM {
-                least.iter_mut().zip(&times).for_each(|(least, &time)| *least = time.min(*least));
+            for run in 0..RUNS {
+                times.fill(Duration::ZERO);
+                runner.run_timed(&image, &mut outputs, &mut times)?;
+                if run > 0 {
+                    least.iter_mut().zip(&times).for_each(|(least, &time)| *least = time.min(*least));
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use super::fill::{From, Source, fill};
 use super::multiply::{Bounds, Target, block, load, store_part};
 use super::planes::Place;
 use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
-use super::weights::{BLOCK, ROWS, Weights};
+use super::weights::{DENSE_BLOCK, ROWS, Weights};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -124,7 +124,7 @@ impl Tiled {
 }
 
 /// Numbers of a panel that a thread has for itself: a block by the widest tile.
-pub(super) const PANEL: usize = BLOCK * MOST_VECTORS * super::arena::LINE;
+pub(super) const PANEL: usize = DENSE_BLOCK * MOST_VECTORS * super::arena::LINE;
 
 /// A piece of work.
 struct Part<'a> {

@@ -7,8 +7,12 @@
 use super::arena::Buffer;
 use std::ops::Range;
 
-/// Most inner indices of a block: with tiles of five vectors of AVX-512 a panel takes 40 KiB.
-pub(super) const BLOCK: usize = 128;
+/// Most inner indices of a block without zeros: with tiles of five vectors of AVX-512 a panel takes 40 KiB, near what the
+/// first cache holds. Each weight reads a row of it.
+const SPARSE_BLOCK: usize = 128;
+/// Most inner indices of a block with zeros: four weights share a row, so that the second cache will do, and sums are
+/// stored less often.
+pub(super) const DENSE_BLOCK: usize = 256;
 /// Rows that a dense product computes side by side.
 pub(super) const ROWS: usize = 4;
 
@@ -55,7 +59,7 @@ pub(super) struct Block {
 impl Weights {
     /// All weights, zeros too. `weight: [outputs, inner]`; the outputs belong to `groups` groups of equal size.
     pub fn dense(weight: &[f32], outputs: usize, groups: usize) -> Self {
-        let mut weights = Self::cut(weight, outputs, groups);
+        let mut weights = Self::cut(weight, outputs, groups, DENSE_BLOCK);
         let inner = weights.inner;
         let mut packed = Vec::new();
         for block in &mut weights.blocks {
@@ -76,7 +80,7 @@ impl Weights {
 
     /// Only the weights that are not zero.
     pub fn sparse(weight: &[f32], outputs: usize, groups: usize) -> Self {
-        let mut weights = Self::cut(weight, outputs, groups);
+        let mut weights = Self::cut(weight, outputs, groups, SPARSE_BLOCK);
         let inner = weights.inner;
         let (mut starts, mut indices, mut values) = (Vec::new(), Vec::new(), Vec::new());
         for block in &mut weights.blocks {
@@ -96,13 +100,13 @@ impl Weights {
         weights
     }
 
-    fn cut(weight: &[f32], outputs: usize, groups: usize) -> Self {
+    fn cut(weight: &[f32], outputs: usize, groups: usize, block: usize) -> Self {
         let inner = weight.len().checked_div(outputs).unwrap_or(0);
         let rows = outputs.checked_div(groups).unwrap_or(0);
         let mut blocks = Vec::new();
         for group in 0..groups {
-            for start in (0..inner).step_by(BLOCK) {
-                let end = (start + BLOCK).min(inner);
+            for start in (0..inner).step_by(block) {
+                let end = (start + block).min(inner);
                 blocks.push(Block {
                     inner: group * inner + start..group * inner + end,
                     rows: group * rows..(group + 1) * rows,

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Sparsities of the two copies.
 const PROBES: [f64; 2] = [0.5, 0.9];
 /// Turns of each copy; the least time counts.
-const TURNS: usize = 3;
+const TURNS: usize = 6;
 /// Number of the stream of random numbers that decide on zeros.
 const ZEROS: u64 = 3;
 
