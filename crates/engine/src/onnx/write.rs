@@ -20,8 +20,9 @@ const MOST_BYTES: usize = i32::MAX as usize;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Store weights that are at least half zeros as `sparse_initializer`: each non-zero takes 12 bytes, so that the file is
-    /// smaller from two thirds of zeros on. Without it, which is what most programs read best, zeros are stored. The few
-    /// engines that read sparse initializers fill the zeros in again, so that this says nothing about speed.
+    /// smaller from two thirds of zeros on. By default zeros are stored, which every program reads. ONNX Runtime reads sparse
+    /// initializers and fills the zeros in again, so this says nothing about speed; the type inference of the `onnx` package
+    /// refuses them (its `full_check`), and so do other programs.
     pub sparse_initializer: bool,
     /// Keys and values of the file's `metadata_props`, in this order.
     pub metadata: Vec<(String, String)>,
