@@ -35,6 +35,8 @@
 //! ```
 
 mod arrange;
+#[cfg(feature = "cdylib")]
+pub mod c_api;
 mod compile;
 mod engine;
 mod error;
