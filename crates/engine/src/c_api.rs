@@ -138,7 +138,8 @@ pub unsafe extern "C" fn sparse_engine_run(
         }
         let images = checked(images.cast_mut(), "images")?.cast_const();
         let outputs = checked(outputs, "outputs")?;
-        let (image_numbers, output_numbers) = (numbers(count, to_run.image)?, numbers(count, to_run.outputs)?);
+        let (image_numbers, output_numbers) =
+            (numbers(count, to_run.image)?, numbers(count, to_run.outputs)?);
         // SAFETY: not null, aligned and no larger than memory can be; the caller promises that all of it is there.
         let images = unsafe { std::slice::from_raw_parts(images, image_numbers) };
         // SAFETY: as above; the caller promises that nobody else uses it.
@@ -199,4 +200,94 @@ unsafe fn free<T>(pointer: *mut T) {
         }
         Ok(())
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::ptr::null;
+
+    fn last_error() -> String {
+        // SAFETY: the message of this thread, copied before another function is called.
+        unsafe { CStr::from_ptr(sparse_engine_last_error()) }.to_string_lossy().into_owned()
+    }
+
+    fn engine() -> *mut Engine {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/onnx/grouped_17.onnx");
+        let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: a C string.
+        let engine = unsafe { sparse_engine_load(path.as_ptr(), 1, 0, 0) };
+        assert!(!engine.is_null(), "{}", last_error());
+        engine
+    }
+
+    #[test]
+    fn an_engine_is_loaded_asked_and_freed_before_its_session() {
+        let (engine, mut shape) = (engine(), [0; 3]);
+        // SAFETY: the engine is not freed yet, and there is room for three.
+        let (status, outputs) =
+            unsafe { (sparse_engine_input_shape(engine, shape.as_mut_ptr()), sparse_engine_outputs(engine)) };
+        assert_eq!((status, shape, outputs), (failure::OK, [3, 15, 16], 5));
+        // SAFETY: as above; the engine is not used after it is freed.
+        let session = unsafe {
+            let session = sparse_engine_session_new(engine);
+            sparse_engine_free(engine);
+            session
+        };
+        let (images, mut scores) = (vec![0.5; 2 * 3 * 15 * 16], [0.0; 2 * 5]);
+        // SAFETY: two images and room for their scores.
+        let status = unsafe { sparse_engine_run(session, images.as_ptr(), 2, scores.as_mut_ptr()) };
+        assert_eq!(status, failure::OK);
+        let sum: f32 = scores[..5].iter().sum();
+        assert!((sum - 1.0).abs() < 1e-5 && scores[..5] == scores[5..], "{scores:?}");
+        // SAFETY: it is not used any more.
+        unsafe { sparse_engine_session_free(session) };
+    }
+
+    #[test]
+    fn a_busy_session_and_one_that_panicked_refuse_to_run() {
+        let engine = engine();
+        // SAFETY: neither is freed yet, and the boxes are theirs.
+        let session = unsafe { Box::from_raw(sparse_engine_session_new(engine)) };
+        let (image, mut scores) = (vec![0.0; 3 * 15 * 16], [0.0; 5]);
+        let mut run = || {
+            // SAFETY: one image and room for its scores.
+            unsafe { sparse_engine_run(&raw const *session, image.as_ptr(), 1, scores.as_mut_ptr()) }
+        };
+        let lock = session.session.lock().unwrap();
+        assert_eq!(run(), failure::MISUSE);
+        assert!(last_error().contains("in use"), "{}", last_error());
+        drop(lock);
+        assert_eq!(run(), failure::OK);
+        let panicked = guarded(|| {
+            let _lock = session.session.lock();
+            if true { panic!("on purpose") } else { Ok(()) }
+        });
+        assert_eq!((panicked, last_error().as_str()), (Err(PANICKED), "a bug in the engine: on purpose"));
+        assert_eq!(run(), PANICKED);
+        assert!(last_error().contains("earlier run"), "{}", last_error());
+        // SAFETY: it is not used any more.
+        unsafe { sparse_engine_free(engine) };
+    }
+
+    #[test]
+    fn null_is_refused_with_its_name() {
+        // SAFETY: null is allowed everywhere.
+        unsafe {
+            assert!(sparse_engine_load(null(), 1, 0, 0).is_null() && last_error() == "`path` is NULL");
+            assert!(sparse_engine_session_new(null()).is_null() && last_error() == "`engine` is NULL");
+            assert_eq!(sparse_engine_run(null(), null(), 1, null_mut()), failure::MISUSE);
+            assert_eq!(last_error(), "`session` is NULL");
+            sparse_engine_free(null_mut());
+            sparse_engine_session_free(null_mut());
+        }
+    }
+
+    #[test]
+    fn engines_may_be_shared_and_sessions_moved() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Engine>();
+        shared::<CSession>();
+    }
 }

@@ -50,6 +50,11 @@ pub mod onnx;
 mod report;
 mod shape;
 
+/// The program in the manual.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Manual;
+
 pub use engine::{Engine, Options, Products, Session};
 pub use error::{Error, Result};
 pub use fold::fold;
