@@ -9,11 +9,15 @@
 
 use sparse_engine::{Engine, Options};
 use sparse_formats::MappedFile;
+use std::collections::BTreeSet;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 use std::{env, fs};
 
@@ -88,8 +92,10 @@ fn is_current(folder: &Path) -> bool {
 
 /// Compiles a source and links it with the library, or with the archive.
 fn compile(compiler: &str, flags: &[&str], source: &Path, archive: bool) -> PathBuf {
-    let name = source.file_name().unwrap().to_str().unwrap().replace('.', "_");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}_{archive}"));
+    // Tests run at once, and a program that runs cannot be written.
+    static PROGRAMS: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("c-{}", PROGRAMS.fetch_add(1, Ordering::Relaxed));
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let folder = library();
     let mut command = Command::new(compiler);
     command.args(flags).arg("-I").arg(crate_folder().join("include")).arg(source).arg("-o").arg(&program);
@@ -172,6 +178,12 @@ fn the_example_reads_files_and_refuses_what_is_no_image() {
     assert!(error.contains("none.onnx"), "{error}");
     let error = example(&[&model, Path::new("none.f32")], &[]).unwrap_err();
     assert!(error.contains("cannot be opened"), "{error}");
+    // Other systems have no such names.
+    if cfg!(target_os = "linux") {
+        let bytes = folder.path().join(OsStr::from_bytes(b"not UTF-8 \xff.onnx"));
+        fs::copy(&model, &bytes).unwrap();
+        assert_eq!(example(&[&bytes], &images), example(&[&model], &images));
+    }
 }
 
 #[test]
@@ -202,17 +214,23 @@ fn the_header_and_the_example_are_cpp_too_and_so_is_the_manual() {
 }
 
 #[test]
-fn header_and_library_have_the_same_functions() {
-    let names = |text: &str, before: &str| {
-        let mut names: Vec<String> = (text.lines())
-            .filter(|line| !line.trim_start().starts_with('*') && line.contains(before))
-            .filter_map(|line| Some(line.split_once("sparse_engine_")?.1.split_once('(')?.0.to_owned()))
-            .collect();
-        names.sort();
-        names
-    };
+fn header_and_library_have_the_same_functions_and_statuses() {
     let read = |path: &str| fs::read_to_string(crate_folder().join(path)).unwrap();
-    let declared = names(&read("include/sparse_engine.h"), ");");
-    assert_eq!(declared, names(&read("src/c_api.rs"), "extern \"C\" fn "));
-    assert_eq!(declared.len(), 9);
+    let found = |text: &str, inside: &str, name: &dyn Fn(&str) -> Option<String>| {
+        let lines =
+            text.lines().map(str::trim).filter(|line| !line.starts_with('*') && line.contains(inside));
+        lines.filter_map(name).collect::<BTreeSet<String>>()
+    };
+    let function = |line: &str| Some(line.split_once('(')?.0.rsplit_once("sparse_engine_")?.1.to_owned());
+    let header = read("include/sparse_engine.h");
+    let functions = found(&header, ");", &function);
+    assert_eq!(functions, found(&read("src/c_api.rs"), "extern \"C\" fn ", &function));
+    assert_eq!(functions.len(), 9);
+
+    let status = |line: &str| Some(line.strip_prefix("SPARSE_ENGINE_")?.trim_end_matches(',').to_owned());
+    let constant =
+        |line: &str| Some(line.split_once("const ")?.1.trim_end_matches(';').replace(": c_int", ""));
+    let statuses = found(&header, " = ", &status);
+    assert_eq!(statuses, found(&read("src/c_api/failure.rs"), ": c_int = ", &constant));
+    assert_eq!(statuses.len(), 4);
 }
