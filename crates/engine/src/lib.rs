@@ -35,6 +35,8 @@
 //! ```
 
 mod arrange;
+#[cfg(feature = "cdylib")]
+pub mod c_api;
 mod compile;
 mod engine;
 mod error;
@@ -47,6 +49,11 @@ mod mobilenet;
 pub mod onnx;
 mod report;
 mod shape;
+
+/// The program in the manual.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Manual;
 
 pub use engine::{Engine, Options, Products, Session};
 pub use error::{Error, Result};

@@ -55,7 +55,8 @@ pub(super) fn crates(metadata: &Metadata) -> anyhow::Result<Vec<Crate>> {
             members: direct
                 .iter()
                 .map(|dependency| &dependency.pkg)
-                .filter(|id| metadata.workspace_members.contains(id))
+                // A crate may name itself, so that its tests have features of its own.
+                .filter(|id| metadata.workspace_members.contains(id) && **id != package.id)
                 .map(name)
                 .collect(),
             closure: closure(&graph, direct).into_iter().map(name).collect(),
