@@ -41,7 +41,7 @@ fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
                 None if is_pointwise(convolution) && from.planes.is_padded() => Source::Pixels,
                 None => Source::Windows(convolution.window),
             };
-            Step::Convolution(kernels::Convolution {
+            Step::Convolution(Box::new(kernels::Convolution {
                 from,
                 source,
                 weights: Some(weights(convolution, sparse)),
@@ -49,9 +49,9 @@ fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
                 residual: unit.inputs.get(1).map(|&node| place(node)),
                 bounds: *bounds,
                 to,
-            })
+            }))
         }
-        Work::Depthwise(depthwise) => Step::Convolution(kernels::Convolution {
+        Work::Depthwise(depthwise) => Step::Convolution(Box::new(kernels::Convolution {
             from,
             source: depthwise_source(depthwise, from),
             weights: None,
@@ -59,7 +59,7 @@ fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
             residual: None,
             bounds: kernels::Bounds::NONE,
             to,
-        }),
+        })),
         Work::MaxPool(window) => channelwise(Operation::MaxPool(*window)),
         &Work::AveragePool { window, count_padding } => {
             channelwise(Operation::AveragePool { window, count_padding })

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub enum Error {
     /// A file cannot be read or is damaged.
     #[error(transparent)]
-    File(#[from] sparse_formats::Error),
+    File(Box<sparse_formats::Error>),
     /// The settings make no network.
     #[error(transparent)]
     Network(#[from] sparse_network::Error),
@@ -49,10 +49,10 @@ pub enum Error {
     },
     /// An ONNX file cannot be read.
     #[error(transparent)]
-    Onnx(#[from] OnnxError),
+    Onnx(Box<OnnxError>),
     /// A graph cannot be computed.
     #[error(transparent)]
-    Graph(#[from] GraphError),
+    Graph(Box<GraphError>),
     /// A node that the engine cannot bring into its steps.
     #[error("node `{node}` cannot be run: {what}")]
     Unsupported {
@@ -68,3 +68,17 @@ pub enum Error {
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+macro_rules! boxed {
+    ($variant:ident, $source:ty) => {
+        impl From<$source> for Error {
+            fn from(error: $source) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    };
+}
+
+boxed!(File, sparse_formats::Error);
+boxed!(Onnx, OnnxError);
+boxed!(Graph, GraphError);

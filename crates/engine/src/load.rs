@@ -1,4 +1,4 @@
-//! A network from a file: weights of `sparse-train`, packed or not, or ONNX.
+//! A network from a file: weights of `sparse-train`, packed or not, also in the folder of a run, or ONNX.
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -13,6 +13,9 @@ use std::path::Path;
 
 /// Height and width of images if nothing says what they are: ImageNet's, and MNIST's for grey ones.
 const SIDES: [usize; 2] = [224, 28];
+
+/// The weights in the folder of a training run.
+const IN_FOLDER: &str = "weights.safetensors";
 
 /// A network and what its file says about it.
 #[derive(Clone, Debug)]
@@ -30,6 +33,9 @@ pub struct Loaded {
 /// [`Error::File`] if the file cannot be read, [`Error::Onnx`] for an ONNX file that is damaged or has operators that are not
 /// supported (all are named), [`Error::TensorMissing`] for weights under other names than ours.
 pub fn load(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
+    if path.is_dir() {
+        return weights(&path.join(IN_FOLDER), size);
+    }
     if is_safetensors(path) {
         return weights(path, size);
     }
@@ -41,7 +47,7 @@ pub fn load(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
 fn is_safetensors(path: &Path) -> bool {
     let mut start = [0; 9];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
-    path.is_dir() || (read.is_ok() && start[8] == b'{')
+    read.is_ok() && start[8] == b'{'
 }
 
 fn weights(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {

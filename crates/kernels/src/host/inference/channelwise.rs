@@ -72,6 +72,8 @@ impl Channelwise {
         });
     }
 
+    /// # Safety
+    /// As its caller promises to its own.
     unsafe fn channel(&self, channel: usize, memory: Memory) {
         // SAFETY: as the caller of `run` promises.
         unsafe {

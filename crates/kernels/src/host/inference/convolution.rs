@@ -189,12 +189,17 @@ impl WithSimd for Part<'_> {
 
 impl Part<'_> {
     /// Where the rows of a tile's shared panel are, from inner index `row` on.
+    ///
+    /// # Safety
+    /// As its caller promises to its own.
     #[inline(always)]
     unsafe fn shared(&self, weights: &Weights, tile: Tile, row: usize, lanes: usize) -> *mut f32 {
         // SAFETY: `shared_panels` counts `inner` rows for all pixels of all tiles.
         unsafe { self.memory.panels.add(tile.start * weights.inner() + row * tile.vectors * lanes) }
     }
 
+    /// # Safety
+    /// As its caller promises to its own.
     #[inline(always)]
     unsafe fn fill<S: Simd>(&self, simd: S, tile: Tile, rows: Range<usize>, panel: *mut f32) {
         let convolution = self.convolution;
@@ -208,6 +213,9 @@ impl Part<'_> {
     }
 
     /// Where the results of the tile go.
+    ///
+    /// # Safety
+    /// As its caller promises to its own.
     #[inline(always)]
     unsafe fn target(&self) -> Target {
         let convolution = self.convolution;
@@ -230,6 +238,9 @@ impl Part<'_> {
     }
 
     /// Copies channels from the panel to where they go.
+    ///
+    /// # Safety
+    /// As its caller promises to its own.
     #[inline(always)]
     unsafe fn copy<S: Simd>(&self, simd: S, channels: Range<usize>) {
         let lanes = vector::lanes::<f32, S>();
@@ -249,6 +260,9 @@ impl Part<'_> {
 }
 
 /// [`block`] for a number of vectors that is known at run time.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn product<S: Simd>(
     simd: S,

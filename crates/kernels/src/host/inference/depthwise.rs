@@ -78,6 +78,9 @@ impl Depthwise {
     }
 
     /// As [`Depthwise::edges`], a bit for each lane.
+    ///
+    /// # Safety
+    /// As its caller promises to its own.
     #[inline(always)]
     unsafe fn edge_bits(&self, column: usize) -> [u16; 2] {
         // SAFETY: columns of a row have an entry each.
@@ -85,6 +88,9 @@ impl Depthwise {
     }
 
     /// Whether the left and right columns of the windows from output column `column` on lie in the image, as bits.
+    ///
+    /// # Safety
+    /// As its caller promises to its own.
     #[inline(always)]
     unsafe fn edges<S: Simd>(&self, column: usize) -> [S::f32s; 2] {
         // SAFETY: the tables have a vector more than a row has columns.
@@ -137,6 +143,9 @@ pub(super) unsafe fn fill<S: Simd>(
 }
 
 /// [`neighbourhood`] for each of `rows`.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn neighbourhoods<S: Simd, const V: usize>(
     simd: S,
@@ -155,6 +164,9 @@ unsafe fn neighbourhoods<S: Simd, const V: usize>(
 
 /// A depthwise convolution of one channel where each pixel reads the 3×3 pixels around it: rows are not looked at one by
 /// one, since the pixel above is always a row's length before. Only the columns at the edges are masked.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn neighbourhood<S: Simd, const V: usize>(
     simd: S,
@@ -196,6 +208,9 @@ unsafe fn neighbourhood<S: Simd, const V: usize>(
 }
 
 /// The pixels to the left and to the right of those `at` a place, zero at the edges of the image.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn beside<S: Simd>(
     simd: S,
@@ -218,6 +233,9 @@ unsafe fn beside<S: Simd>(
 }
 
 /// What is not computed in one run: the pieces of output rows one by one.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn by_pieces<S: Simd>(
     simd: S,
@@ -250,6 +268,9 @@ unsafe fn by_pieces<S: Simd>(
 }
 
 /// 3×3 windows two pixels apart.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn halving<S: Simd>(
     simd: S,
@@ -295,6 +316,9 @@ unsafe fn halving<S: Simd>(
 }
 
 /// Any window.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn any<S: Simd>(simd: S, depthwise: &Depthwise, from: From, piece: Piece, row: usize, to: *mut f32) {
     let lanes = vector::lanes::<f32, S>();

@@ -61,6 +61,9 @@ pub(super) unsafe fn fill<S: Simd>(
 }
 
 /// Copies the pixels of channels `rows`.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn pixels<S: Simd>(from: From, tile: Tile, rows: Range<usize>, mut panel: *mut f32) {
     let lanes = vector::lanes::<f32, S>();

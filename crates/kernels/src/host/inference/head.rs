@@ -148,6 +148,8 @@ impl WithSimd for Part<'_> {
 }
 
 impl Part<'_> {
+    /// # Safety
+    /// As its caller promises to its own.
     #[inline(always)]
     unsafe fn outputs<S: Simd, const V: usize>(&self, simd: S) {
         let mut image = 0;
@@ -165,6 +167,9 @@ impl Part<'_> {
     }
 
     /// Outputs of a tile for `R` images.
+    ///
+    /// # Safety
+    /// As its caller promises to its own.
     #[inline(always)]
     unsafe fn images<S: Simd, const R: usize, const V: usize>(&self, simd: S, image: usize) {
         let Linear { inputs, outputs, panels, bias, bounds, .. } = self.linear;

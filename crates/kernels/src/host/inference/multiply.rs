@@ -87,6 +87,9 @@ pub(super) unsafe fn block<S: Simd, const V: usize>(
 }
 
 /// Up to [`ROWS`] rows of a dense block.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn dense<S: Simd, const V: usize>(
     simd: S,
@@ -122,6 +125,9 @@ unsafe fn dense<S: Simd, const V: usize>(
 }
 
 /// One row of a sparse block.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn sparse<S: Simd, const V: usize>(
     simd: S,
@@ -147,6 +153,9 @@ unsafe fn sparse<S: Simd, const V: usize>(
 }
 
 /// What the sums of a row begin with: the bias and what is added, or the sums of the block before.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn begin<S: Simd, const V: usize>(simd: S, first: bool, row: usize, target: &Target) -> [S::f32s; V] {
     // SAFETY: the caller promises memory for this row; bias has a number for each.
@@ -167,6 +176,9 @@ unsafe fn begin<S: Simd, const V: usize>(simd: S, first: bool, row: usize, targe
 }
 
 /// Stores the sums of a row, between the bounds if they are complete.
+///
+/// # Safety
+/// As its caller promises to its own.
 #[inline(always)]
 unsafe fn finish<S: Simd, const V: usize>(
     simd: S,

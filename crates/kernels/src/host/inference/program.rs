@@ -20,7 +20,7 @@ const MOST: usize = 1 << 31;
 #[derive(Clone, Debug)]
 pub enum Step {
     /// A convolution, alone or with the depthwise one before it.
-    Convolution(Convolution),
+    Convolution(Box<Convolution>),
     /// Anything that mixes no channels.
     Channelwise(Channelwise),
 }
@@ -73,7 +73,7 @@ impl Program {
             outputs = layer.outputs(inputs).ok_or(Error::Layer { index, inputs })?;
         }
         let ready = |step| match step {
-            Step::Convolution(convolution) => Ready::Convolution(Box::new(Tiled::new(convolution, threads))),
+            Step::Convolution(convolution) => Ready::Convolution(Box::new(Tiled::new(*convolution, threads))),
             Step::Channelwise(channelwise) => Ready::Channelwise(channelwise),
         };
         let steps = steps.into_iter().map(ready).collect();
@@ -171,6 +171,8 @@ impl Program {
         crew.share(1, |_| unsafe { self.copy_features(memory) });
     }
 
+    /// # Safety
+    /// As its caller promises to its own.
     unsafe fn copy_features(&self, memory: Memory) {
         let Place { slot, planes } = self.features;
         // SAFETY: as the caller of `image` promises.

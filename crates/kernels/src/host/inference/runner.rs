@@ -179,6 +179,8 @@ impl Batch<'_> {
         }
     }
 
+    /// # Safety
+    /// As its caller promises to its own.
     unsafe fn memory(&self, image: usize, arena: *mut f32) -> Memory {
         // SAFETY: as in `work`.
         unsafe {
@@ -192,12 +194,18 @@ impl Batch<'_> {
     }
 
     /// The times, for the thread that speaks for all.
+    ///
+    /// # Safety
+    /// As its caller promises to its own.
+    #[allow(clippy::mut_from_ref, reason = "only the first member gets them, one borrow after the other")]
     unsafe fn times(&self, member: &Member<'_>) -> Option<&mut [Duration]> {
         let (start, len) = self.times;
         // SAFETY: only the first member gets them, one borrow after the other.
         (member.index == 0 && len > 0).then(|| unsafe { std::slice::from_raw_parts_mut(start, len) })
     }
 
+    /// # Safety
+    /// As its caller promises to its own.
     unsafe fn layers(&self, member: &Member<'_>, crew: &Crew<'_>) {
         let layers = self.program.layers();
         let (mut from, mut inputs) = (self.features.cast_const(), self.program.features());

@@ -61,7 +61,7 @@ impl Network {
         let places = [first, second, second, [1, 1]].map(|size| place(planes(size)));
         let pack = if leave_out { Weights::sparse } else { Weights::dense };
         let bias = self.bias[..CHANNELS].to_vec();
-        let mut steps = vec![Step::Convolution(Convolution {
+        let mut steps = vec![Step::Convolution(Box::new(Convolution {
             from: Place { slot: Slot::Image, planes: image },
             source: Source::Windows(Window::square(3, 2, 1)),
             weights: Some(Weights::dense(&self.stem, CHANNELS, 1)),
@@ -69,7 +69,7 @@ impl Network {
             residual: None,
             bounds: Bounds::RELU6,
             to: places[0],
-        })];
+        }))];
         for (block, window) in Self::windows().into_iter().enumerate() {
             let (from, to) = (places[block], places[block + 1]);
             let depthwise = Depthwise::new(
@@ -79,7 +79,7 @@ impl Network {
                 Bounds::RELU,
                 from.planes,
             );
-            steps.push(Step::Convolution(Convolution {
+            steps.push(Step::Convolution(Box::new(Convolution {
                 from,
                 source: Source::Depthwise(depthwise),
                 weights: Some(pack(&self.pointwise[block], CHANNELS, 1)),
@@ -87,7 +87,7 @@ impl Network {
                 residual: (block == 1).then_some(from),
                 bounds: Bounds::RELU6,
                 to,
-            }));
+            })));
         }
         steps.push(Step::Channelwise(Channelwise {
             operation: Operation::Mean,

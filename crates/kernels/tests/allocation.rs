@@ -1,0 +1,90 @@
+//! A runner takes no memory once its largest batch has come.
+
+#![allow(clippy::unwrap_used, unsafe_code, reason = "a test may fail, and an allocator is unsafe")]
+
+use sparse_kernels::host::inference::{
+    Bounds, Channelwise, Convolution, Depthwise, Layer, Linear, Operation, Place, Planes, Program, Runner,
+    Slot, Source, Step, Weights, Window,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    /// # Safety
+    /// As of [`System`].
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        TAKEN.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    /// # Safety
+    /// As of [`System`].
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A stem, a separable block, the mean and a linear layer for images of 32×32.
+fn program(threads: usize) -> Program {
+    let [image, stem, block, mean] = [
+        Planes::tight(3, 32, 32),
+        Planes::padded(16, 16, 16),
+        Planes::padded(24, 16, 16),
+        Planes::padded(24, 1, 1),
+    ];
+    let mut arena = 0;
+    let mut place = |planes: Planes| {
+        let place = Place { slot: Slot::Arena(arena), planes };
+        arena += planes.len().next_multiple_of(16);
+        place
+    };
+    let [stem, block, mean] = [stem, block, mean].map(&mut place);
+    let convolution = |from, source, weight: &[f32], outputs, to| {
+        Step::Convolution(Box::new(Convolution {
+            from,
+            source,
+            weights: Some(Weights::sparse(weight, outputs, 1)),
+            bias: vec![0.5; outputs],
+            residual: None,
+            bounds: Bounds::RELU,
+            to,
+        }))
+    };
+    let depthwise =
+        Depthwise::new(Window::square(3, 1, 1), vec![0.1; 16 * 9], vec![0.0; 16], Bounds::RELU6, stem.planes);
+    let from = Place { slot: Slot::Image, planes: image };
+    let steps = vec![
+        convolution(from, Source::Windows(Window::square(3, 2, 1)), &[0.1; 16 * 27], 16, stem),
+        convolution(stem, Source::Depthwise(depthwise), &[0.1; 24 * 16], 24, block),
+        Step::Channelwise(Channelwise { operation: Operation::Mean, from: block, to: mean }),
+    ];
+    let linear = Linear::new(&[0.1; 10 * 24], &[0.0; 10], Bounds::NONE);
+    Program::new(image, arena, steps, mean, vec![Layer::Linear(linear), Layer::Softmax], threads).unwrap()
+}
+
+#[test]
+fn nothing_is_allocated_after_the_first_call() {
+    for threads in [1, 2] {
+        let mut runner = Runner::new(Arc::new(program(threads))).unwrap();
+        let images = vec![0.25; 5 * 3 * 32 * 32];
+        let mut outputs = vec![0.0; 5 * 10];
+        runner.run(&images, &mut outputs).unwrap();
+        let before = TAKEN.load(Ordering::Relaxed);
+        for _ in 0..10 {
+            runner.run(&images, &mut outputs).unwrap();
+            runner.run(&images[..3 * 32 * 32], &mut outputs[..10]).unwrap();
+        }
+        assert_eq!(TAKEN.load(Ordering::Relaxed), before, "{threads} threads");
+    }
+}
