@@ -218,7 +218,7 @@ pub enum Error {
         /// The tensor.
         tensor: String,
         /// What does not fit.
-        fault: Fault,
+        fault: Box<Fault>,
     },
     /// A tensor would get a name that packed files use for the parts of another.
     #[error(

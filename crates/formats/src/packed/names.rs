@@ -46,7 +46,11 @@ pub(crate) fn stored<'a>(
         let missing = PARTS.into_iter().find(|part| !found.contains(part));
         let twice = tensors.insert(tensor, Stored::Packed).map(|_| Fault::Twice);
         if let Some(fault) = missing.map(|part| Fault::Missing { part }).or(twice) {
-            return Err(Error::BadPacked { path: path.to_owned(), tensor: tensor.to_owned(), fault });
+            return Err(Error::BadPacked {
+                path: path.to_owned(),
+                tensor: tensor.to_owned(),
+                fault: fault.into(),
+            });
         }
     }
     Ok(tensors)
@@ -63,7 +67,7 @@ mod tests {
 
     fn fault(names: &[&str]) -> Fault {
         match stored(Path::new("x"), names.iter().copied()) {
-            Err(Error::BadPacked { tensor, fault, .. }) if tensor == "w" => fault,
+            Err(Error::BadPacked { tensor, fault, .. }) if tensor == "w" => *fault,
             other => panic!("{other:?}"),
         }
     }

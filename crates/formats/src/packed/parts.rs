@@ -24,7 +24,11 @@ impl<'a> Parts<'a> {
     /// # Errors
     /// [`Error::BadPacked`] if one is missing, or of a type or shape that does not fit the others.
     pub(crate) fn of(path: &Path, name: &str, view: impl Fn(&str) -> Option<TensorView<'a>>) -> Result<Self> {
-        let bad = |fault: Fault| Error::BadPacked { path: path.to_owned(), tensor: name.to_owned(), fault };
+        let bad = |fault: Fault| Error::BadPacked {
+            path: path.to_owned(),
+            tensor: name.to_owned(),
+            fault: fault.into(),
+        };
         let part = |part| view(&format!("{name}{part}")).ok_or_else(|| bad(Fault::Missing { part }));
         let (compressed, bitmask) = (part(COMPRESSED)?, part(BITMASK)?);
         let (shape, matrix) = shape_of(part(SHAPE)?).map_err(bad)?;
@@ -59,7 +63,7 @@ impl<'a> Parts<'a> {
         self.count_bits().map_err(|fault| Error::BadPacked {
             path: self.path.clone(),
             tensor: self.name.clone(),
-            fault,
+            fault: fault.into(),
         })?;
         let data = self.compressed.data;
         Ok(match self.compressed.dtype {
