@@ -441,6 +441,8 @@ mod tests {
         }
         let beside = Window::square(2, 1, 2);
         assert!(matches!(refused(Op::MaxPool(beside)), GraphError::OnlyPadding { .. }));
+        let behind = Window { padding: [0, 0, 2, 0], ..Window::square(2, 1, 0) };
+        assert!(matches!(refused(Op::MaxPool(behind)), GraphError::OnlyPadding { .. }));
         let counted = Op::AveragePool { window: beside, count_padding: true };
         assert!(shapes(&graph(vec![input(), (counted, vec![0])])).is_ok());
         let between = Window { dilation: [9, 1], ..Window::square(2, 1, 0) };

@@ -179,8 +179,7 @@ fn resolve(target: &[Size], old: &[Size], keeps_zero: bool, batch: Option<i64>) 
         let has_batch = |sizes: &[Size]| sizes.contains(&Size::Batch);
         let (whole, part) = (product(old)?, product(&rest)?);
         new[open] = match (has_batch(old), has_batch(&rest)) {
-            (true, false) if whole == part => Size::Batch,
-            (true, false) => return None,
+            (true, false) => Size::Batch,
             _ if part > 0 && whole % part == 0 => Size::Known(whole / part),
             _ => return None,
         };

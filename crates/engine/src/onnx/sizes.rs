@@ -129,9 +129,6 @@ pub(super) fn concat<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
     for index in 0..call.node.input.len() {
         let Some(sizes) = sizes(scope, call, index)? else { return Ok(scope.unsupported(call)) };
         all.extend(sizes.sizes);
-        if all.len() > MOST_SIZES {
-            break;
-        }
     }
     bounded(call, Sizes { sizes: all, is_scalar: false })
 }
