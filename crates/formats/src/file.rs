@@ -10,6 +10,9 @@ use safetensors::tensor::View;
 use crate::header::{Header, with_keys};
 use crate::{Dtype, Error, Result, Tensor, Tensors, atomic, packed};
 
+/// Bytes in the largest file of another program that is read, and that a packed file unpacks to.
+pub const LARGEST_FILE: u64 = 2 << 30;
+
 /// The one metadata key that this crate writes and looks for.
 pub const METADATA_KEY: &str = "sparse_train";
 

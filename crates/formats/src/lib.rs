@@ -33,6 +33,7 @@ mod error;
 mod explain;
 mod file;
 mod header;
+#[cfg(feature = "import")]
 pub mod import;
 mod map;
 pub mod packed;
@@ -40,7 +41,8 @@ mod tensor;
 mod view;
 
 pub use error::{Error, Result};
-pub use file::{METADATA_KEY, decode, encode, read, write};
+pub use file::{LARGEST_FILE, METADATA_KEY, decode, encode, read, write};
+#[cfg(feature = "import")]
 pub use import::{Format, Imported, import};
 pub use map::MappedFile;
 pub use tensor::{Dtype, Tensor, Tensors};

@@ -26,8 +26,8 @@ use crate::header::Header;
 use crate::{Error, Result, Tensor, Tensors};
 use sniff::Content;
 
-/// Bytes in the largest file that is read.
-pub const LARGEST_FILE: u64 = 2 << 30;
+use crate::file::LARGEST_FILE;
+
 /// How many times the size of its file the tensors of a file may take; more than 1 only where tensors share storage.
 pub const EXPANSION: usize = 4;
 /// What the tensors of a small file may take anyway, in bytes.

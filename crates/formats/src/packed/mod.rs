@@ -30,8 +30,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use crate::file::LARGEST_FILE;
 use crate::file::encode_with_keys;
-use crate::import::LARGEST_FILE;
 use crate::{Dtype, Error, Result, Tensor, TensorView, Tensors, atomic};
 
 /// The metadata key that marks a packed file; its value is [`VERSION`].
