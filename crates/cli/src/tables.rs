@@ -7,7 +7,7 @@ use sparse_trainer::sweep::SweepReport;
 use sparse_trainer::{Converted, EvaluationRecord, Inspection, Packed, Sparsity, Summary, TestReport};
 
 /// A table with right-aligned columns but the first.
-fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header.iter().copied());
     table.add_rows(rows);
@@ -17,7 +17,7 @@ fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String
     table.to_string()
 }
 
-fn percent(fraction: f64) -> String {
+pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)
 }
 

@@ -51,7 +51,7 @@ mod shape;
 pub use engine::{Engine, Options, Products, Session};
 pub use error::{Error, Result};
 pub use fold::fold;
-pub use load::{Loaded, load};
+pub use load::{Loaded, input_side, is_onnx, load};
 pub use mobilenet::mobilenet;
 pub use report::LayerReport;
 pub use shape::{GraphError, Shape, shapes};
