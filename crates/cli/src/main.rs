@@ -11,6 +11,7 @@ mod exit;
 mod export;
 mod infer_tables;
 mod inspect;
+mod predict;
 mod progress;
 mod run;
 mod signals;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Action::Sweep(arguments) => sweep::sweep(*arguments, talk),
         Action::Convert(arguments) => convert::convert(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Export(arguments) => export::export(&arguments).map(|()| ExitCode::SUCCESS),
+        Action::Predict(arguments) => predict::predict(&arguments),
         Action::Bench(arguments) => bench::bench(&arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| exit::report(&error))

@@ -95,6 +95,12 @@ fn luma(red: u8, green: u8, blue: u8) -> u8 {
     ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
 }
 
+/// The first `length` pixels of a line of red, green and blue as grey.
+pub(crate) fn grey_line(rgb: &Lines, line: usize, length: usize) -> impl Iterator<Item = u8> {
+    let [red, green, blue] = [0, 1, 2].map(|channel| &rgb.channel(channel)[line * rgb.stride()..][..length]);
+    red.iter().zip(green).zip(blue).map(|((&red, &green), &blue)| luma(red, green, blue))
+}
+
 fn mean_grey(rgb: &Lines) -> u8 {
     let (stride, length) = (rgb.stride(), rgb.length());
     let line = |channel: usize, line: usize| &rgb.channel(channel)[line * stride..][..length];

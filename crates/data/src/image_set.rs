@@ -18,7 +18,7 @@ pub struct ImageSetConfig {
     pub bad_images: BadImages,
 }
 
-/// JPEG and PNG images of a [`Source`], decoded when read, as `[3, image_size, image_size]` in RGB.
+/// JPEG and PNG images of a [`Source`], decoded when read, as `[3, image_size, image_size]` in RGB (or one channel of grey).
 ///
 /// Images that cannot be used (missing, empty, damaged, of absurd size, or such that the decoder panics) are
 /// found when they are read. Under [`BadImages::Skip`] the training view gives in their place the next image, in
@@ -123,7 +123,8 @@ impl Dataset for ImageSet {
     }
 
     fn image_shape(&self) -> [usize; 3] {
-        [3, self.transform.config().size, self.transform.config().size]
+        let config = self.transform.config();
+        [config.channels(), config.size, config.size]
     }
 
     fn read(&self, index: usize, view: View, image: &mut [f32]) -> Result<u32> {

@@ -73,5 +73,5 @@ pub use picture::{Mode, Picture};
 pub use random::{SampleRng, sample_rng};
 pub use resample::Interpolation;
 pub use sampler::permutation;
-pub use source::{Format, Source, SourceConfig, check_layout, open_source};
+pub use source::{Format, Source, SourceConfig, check_layout, open_source, read_image, read_image_from};
 pub use transform::{Transform, TransformConfig};

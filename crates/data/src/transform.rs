@@ -20,8 +20,10 @@ pub struct TransformConfig {
     pub resize_short: usize,
     /// Filter of each resize.
     pub interpolation: Interpolation,
-    /// Normalisation of red, green and blue.
+    /// Normalisation of red, green and blue, or of grey.
     pub normalise: Normalise,
+    /// Whether the result has one channel, the grey of Pillow's `L`, in place of red, green and blue.
+    pub grey: bool,
     /// Whether the training view is a random crop, flipped half of the time; else it is the evaluation view.
     pub augment: bool,
     /// Least share of the image's area that a training crop covers, above 0, at most 1.
@@ -45,12 +47,18 @@ impl TransformConfig {
             resize_short: (size as f64 / 0.875).round_ties_even() as usize,
             interpolation: Interpolation::Lanczos,
             normalise: Normalise::imagenet(),
+            grey: false,
             augment: true,
             crop_area: 0.08,
             rotate: false,
             color_jitter: false,
             rand_augment: 0,
         }
+    }
+
+    /// Channels of the result.
+    pub(crate) fn channels(&self) -> usize {
+        if self.grey { 1 } else { 3 }
     }
 }
 
@@ -140,7 +148,7 @@ impl Transform {
                 format!("{rand_augment} cannot be used; choose a strength from 1 to 10, or 0 for none");
             return Err(Error::Setting { setting: "data.rand_augment", reason });
         }
-        Ok(Self { config: config.clone(), tables: config.normalise.tables(3)? })
+        Ok(Self { config: config.clone(), tables: config.normalise.tables(config.channels())? })
     }
 
     /// The settings.
@@ -148,7 +156,8 @@ impl Transform {
         &self.config
     }
 
-    /// Writes the image in `bytes`, one whole JPEG or PNG file, into `image: [3, size, size]`.
+    /// Writes the image in `bytes`, one whole JPEG or PNG file, into `image: [C, size, size]`, C = 3 or, of
+    /// grey, 1.
     ///
     /// Random numbers are those of [`sample_rng`] of the view and `index`.
     ///
@@ -345,9 +354,19 @@ impl Transform {
     /// Writes rows of bytes as network input.
     fn normalise(&self, rgb: &Lines, flip: bool, image: &mut [f32]) -> std::result::Result<(), ImageFault> {
         let size = self.config.size;
-        if image.len() != 3 * size * size {
+        if image.len() != self.config.channels() * size * size {
             let reason = "they do not fill the buffer of the image";
             return Err(ImageFault::Sides { width: size, height: size, reason });
+        }
+        if let ([table], true) = (self.tables.as_slice(), self.config.grey) {
+            for (y, target) in image.chunks_exact_mut(size).enumerate() {
+                let grey = augment::grey_line(rgb, y, size).map(|byte| table[usize::from(byte)]);
+                target.iter_mut().zip(grey).for_each(|(value, grey)| *value = grey);
+                if flip {
+                    target.reverse();
+                }
+            }
+            return Ok(());
         }
         for (channel, (plane, table)) in image.chunks_exact_mut(size * size).zip(&self.tables).enumerate() {
             let rows = rgb.channel(channel).chunks_exact(rgb.stride());

@@ -22,7 +22,7 @@ const IN_FOLDER: &str = "weights.safetensors";
 pub struct Loaded {
     /// What it computes.
     pub graph: Graph,
-    /// The metadata of a weights file, a JSON object; `Null` if there is none.
+    /// The metadata of a weights file, a JSON object, or of an ONNX file, an object of strings; `Null` if there is none.
     pub metadata: Value,
 }
 
@@ -39,8 +39,29 @@ pub fn load(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
     if is_safetensors(path) {
         return weights(path, size);
     }
-    let graph = onnx::read_file(path, ReadOptions { size })?;
-    Ok(Loaded { graph, metadata: Value::Null })
+    let bytes = onnx::read_bytes(path)?;
+    let graph = onnx::read_with(&bytes, ReadOptions { size })?;
+    let properties = onnx::metadata(&bytes)?;
+    let metadata = properties.into_iter().map(|(key, value)| (key, Value::String(value))).collect();
+    Ok(Loaded { graph, metadata: Value::Object(metadata) })
+}
+
+/// Whether a file is to be read as ONNX: it begins with the version of that format and a further field, or is called so.
+pub fn is_onnx(path: &Path) -> bool {
+    let mut start = [0; 3];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    // Fields of `ModelProto` in front of the graph, and the graph.
+    let opens = start[0] == 0x08 && start[1] < 0x80 && matches!(start[2], 0x12 | 0x1a | 0x22 | 0x32 | 0x3a);
+    let called = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+    path.is_file() && !is_safetensors(path) && (called || read.is_ok() && opens)
+}
+
+/// Height and width of the images of a network of so many input channels: what the recipe in the metadata of its weights
+/// says, else what such images usually have.
+pub fn input_side(metadata: &Value, channels: usize) -> usize {
+    let named = |key: &str| metadata.get("recipe")?.get(key)?.as_u64();
+    let named = named("data.crop").or_else(|| named("data.image_size"));
+    named.and_then(|side| usize::try_from(side).ok()).unwrap_or(SIDES[usize::from(channels == 1)])
 }
 
 /// Whether a file begins with the length of a header and the header, a JSON object. What cannot be read is told later.
@@ -55,9 +76,7 @@ fn weights(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
     let metadata: Value =
         file.metadata().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let network = network(&file, &metadata)?;
-    let named = metadata.pointer("/recipe/data.image_size").and_then(Value::as_u64);
-    let usual = SIDES[usize::from(network.channels == 1)];
-    let side = named.and_then(|side| usize::try_from(side).ok()).unwrap_or(usual);
+    let side = input_side(&metadata, network.channels);
     let graph = mobilenet(&network, size.unwrap_or([side; 2]), &mut |name| Ok(tensor(&file, name)?.1))?;
     Ok(Loaded { graph, metadata })
 }

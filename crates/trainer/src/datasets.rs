@@ -1,11 +1,12 @@
 //! Opens the data set that a config names.
 
-use crate::config::{BadImagePolicy, DataFormat, DataKind, DataSection, InterpolationKind, TrainConfig};
+use crate::config::{BadImagePolicy, DataFormat, DataKind, DataSection, TrainConfig};
 use crate::error::Result;
+use crate::image_input::ImageInput;
 use crate::plan::DataSize;
 use sparse_data::{
-    BadImages, Cifar10, Dataset, Format, ImageSet, ImageSetConfig, Interpolation, Mnist, Normalise,
-    SourceConfig, Split, Transform, TransformConfig, open_source,
+    BadImages, Cifar10, Dataset, Format, ImageSet, ImageSetConfig, Mnist, Normalise, SourceConfig, Split,
+    Transform, TransformConfig, open_source,
 };
 use std::sync::Arc;
 
@@ -61,7 +62,7 @@ pub fn open_split(config: &TrainConfig, split: Split) -> Result<Arc<dyn Dataset>
         }
         DataKind::Cifar10 => Arc::new(Cifar10::open(path, split, &normalise, *augment)?),
         DataKind::Imagenet => {
-            let transform = transform_config(&config.data, normalise);
+            let transform = transform_config(&config.data)?;
             Arc::new(open_images(config, split, &transform)?)
         }
     })
@@ -114,28 +115,23 @@ pub(crate) fn source_config(data: &DataSection) -> SourceConfig {
 }
 
 /// How image files become network input.
-fn transform_config(data: &DataSection, normalise: Normalise) -> TransformConfig {
-    let defaults = TransformConfig::imagenet(data.side());
-    TransformConfig {
-        resize_short: data.resize.unwrap_or(defaults.resize_short),
-        interpolation: match data.interpolation {
-            InterpolationKind::Lanczos => Interpolation::Lanczos,
-            InterpolationKind::Bicubic => Interpolation::Bicubic,
-            InterpolationKind::Bilinear => Interpolation::Bilinear,
-        },
-        normalise,
+fn transform_config(data: &DataSection) -> Result<TransformConfig> {
+    Ok(TransformConfig {
         augment: data.augment,
         crop_area: data.crop_area,
         color_jitter: data.color_jitter,
         rotate: data.rotate,
         rand_augment: data.rand_augment,
-        ..defaults
-    }
+        ..ImageInput::of(data).view(data.data.channels())?
+    })
+}
+
+fn normalisation(data: DataKind, mean: &[f64], std: &[f64]) -> Result<Normalise> {
+    Ok(Normalise::new(fractions(data, mean), fractions(data, std))?)
 }
 
 /// The config counts MNIST's and CIFAR-10's pixels from 0 to 255, the data crate all pixels from 0 to 1.
-fn normalisation(data: DataKind, mean: &[f64], std: &[f64]) -> Result<Normalise> {
+pub(crate) fn fractions(data: DataKind, values: &[f64]) -> Vec<f64> {
     let white = if data == DataKind::Imagenet { 1.0 } else { 255.0 };
-    let fractions = |values: &[f64]| values.iter().map(|value| value / white).collect();
-    Ok(Normalise::new(fractions(mean), fractions(std))?)
+    values.iter().map(|value| value / white).collect()
 }

@@ -16,10 +16,6 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] sparse_mobilenet::Error),
 
-    /// The inference engine cannot read, build or run a network.
-    #[error(transparent)]
-    Engine(#[from] sparse_engine::Error),
-
     /// There is no network of this width.
     #[error(transparent)]
     Network(#[from] sparse_network::Error),
@@ -259,6 +255,52 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Images cannot become the input of a network in the way that is asked for.
+    #[error("{source}; say it with --size, --resize_short, --mean and --std")]
+    ImageInput {
+        /// What is wrong.
+        source: sparse_data::Error,
+    },
+
+    /// A network takes no images of the usual kind.
+    #[error(
+        "{} takes images of {channels} channels, {height}x{width} pixels; only grey and colour images are made, as \
+         squares: for another size give --size", .path.display()
+    )]
+    NoPhotoInput {
+        /// The file.
+        path: PathBuf,
+        /// Channels.
+        channels: usize,
+        /// Pixels down.
+        height: usize,
+        /// Pixels across.
+        width: usize,
+    },
+
+    /// A file with names of classes cannot be read.
+    #[error("cannot read the names of the classes in {} (--classes)", .path.display())]
+    ClassFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+
+    /// A file names another number of classes than the network tells apart.
+    #[error(
+        "{} has {lines} lines and the network tells {classes} classes apart: give a file with a name for each class, one \
+         a line, in their order (--classes)", .path.display()
+    )]
+    ClassCount {
+        /// The file.
+        path: PathBuf,
+        /// Names in it.
+        lines: usize,
+        /// Outputs of the network.
+        classes: usize,
+    },
+
     /// A tensor holds a NaN.
     #[error("tensor {name} in {} holds a NaN: the run it came from diverged; use an earlier checkpoint", .path.display())]
     NotANumber {
@@ -350,6 +392,10 @@ pub enum Error {
     #[error(transparent)]
     Formats(#[from] sparse_formats::Error),
 
+    /// The inference engine.
+    #[error(transparent)]
+    Engine(#[from] sparse_engine::Error),
+
     /// The pruner.
     #[error(transparent)]
     Prune(#[from] sparse_prune::Error),
@@ -383,6 +429,7 @@ impl Error {
                 | Error::NoImages { .. }
                 | Error::OtherWidth { .. }
                 | Error::OntoInput { .. }
+                | Error::ImageInput { .. }
         )
     }
 }

@@ -32,12 +32,14 @@ pub mod sweep;
 
 mod datasets;
 mod evaluate;
+mod image_input;
 mod inspect;
 mod learner;
 mod metrics;
 mod observer;
 mod on_device;
 mod outcome;
+mod predict;
 mod predictions;
 mod pretrained;
 mod recalibrate;
@@ -53,13 +55,18 @@ mod weights;
 pub use datasets::{Datasets, open_split};
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, Feed, evaluate};
+pub use image_input::ImageInput;
 pub use inspect::{Inspection, LayerReport, inspect};
 pub use learner::{Learner, LearnerConfig, StepResults, StepTimes};
 pub use metrics::Accuracy;
 pub use observer::{EvaluationRecord, LogRecord, Observer, Silent};
 pub use outcome::{Outcome, Summary, TestReport};
+pub use predict::{Guess, ImageGuesses, PredictOptions, Predictions, Predictor, UnusableImage};
 pub use predictions::{PREDICTIONS_FILE, Prediction, read_predictions};
-pub use pretrained::{Converted, Head, InputHint, Packed, Pretrained, convert, export_packed};
+pub use pretrained::{
+    Converted, ExportedOnnx, Head, InputHint, OnnxOptions, Packed, Pretrained, convert, export_onnx,
+    export_packed,
+};
 pub use recipe::Recipe;
 pub use run_folder::RunFolder;
 pub use setup::{Start, build_model};

@@ -207,7 +207,7 @@ fn device(name: &str) -> Result<Gpu, &'static str> {
     Gpu::parse(name).ok_or("it must be cpu, cuda or cuda:N")
 }
 
-fn whole(text: &str) -> Result<usize, &'static str> {
+pub(super) fn whole(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|&number| number > 0).ok_or("it must be a whole number, 1 or more")
 }
 

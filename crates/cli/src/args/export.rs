@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use sparse_trainer::PackedValues;
+use sparse_trainer::{OnnxOptions, PackedValues};
+
+use super::UsageError;
+use super::bench::whole;
 
 /// `sparse-train export`.
 #[derive(Debug, Args)]
@@ -17,9 +20,15 @@ pub(crate) struct ExportArgs {
     /// File to write; replaced if it exists
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// How packed weights are stored; f16 and bf16 round them [default: f32]
+    /// packed: how weights are stored; f16 and bf16 round them [default: f32]
     #[arg(long)]
     pub(crate) values: Option<ValuesFlag>,
+    /// onnx: height and width of the images [default: as in training, else 224, or 28 in grey]
+    #[arg(long, value_name = "PIXELS", value_parser = whole, allow_negative_numbers = true)]
+    size: Option<usize>,
+    /// onnx: store weights of which half are zeros without them
+    #[arg(long)]
+    pub(crate) sparse_initializer: bool,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
@@ -30,6 +39,39 @@ pub(crate) struct ExportArgs {
 pub(crate) enum Target {
     /// Safetensors with a bit for each weight and the weights that are not zero; everything here reads it
     Packed,
+    /// The network with operator set 13, batch norms folded in, for other engines
+    Onnx,
+}
+
+impl ExportArgs {
+    /// Checks that the flags belong to what is written.
+    ///
+    /// # Errors
+    /// [`UsageError::Conflict`] naming the one that does not.
+    pub(crate) fn check(&self) -> Result<(), UsageError> {
+        let given = [
+            (self.values.is_some(), "--values", Target::Packed, "it says how packed weights are stored"),
+            (self.size.is_some(), "--size", Target::Onnx, "a packed file is for images of any size"),
+            (
+                self.sparse_initializer,
+                "--sparse_initializer",
+                Target::Onnx,
+                "a packed file stores no zeros in any case",
+            ),
+        ];
+        match given.into_iter().find(|(given, _, target, _)| *given && *target != self.to) {
+            None => Ok(()),
+            Some((_, flag, target, advice)) => {
+                let other = if target == Target::Onnx { "--to packed" } else { "--to onnx" };
+                Err(UsageError::Conflict { flag: flag.to_owned(), other: other.to_owned(), advice })
+            }
+        }
+    }
+
+    /// How an ONNX file is written.
+    pub(crate) fn onnx(&self) -> OnnxOptions {
+        OnnxOptions { size: self.size, sparse_initializer: self.sparse_initializer }
+    }
 }
 
 /// The value of `--values`.

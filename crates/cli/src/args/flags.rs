@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::bench::BenchArgs;
 use super::compare::CompareArgs;
 use super::export::ExportArgs;
+use super::predict::PredictArgs;
 use super::sections::{DataFlags, ModelFlags, PruneFlags, TrainFlags};
 use super::sweep::SweepArgs;
 use sparse_trainer::config::{ConfigError, Layers};
@@ -39,8 +40,10 @@ enum Command {
     Bench(BenchArgs),
     /// Write weights of Paddle, PyTorch or TensorFlow as a file of this program
     Convert(ConvertArgs),
-    /// Write weights for where they are used: packed, of the size that their zeros leave
+    /// Write weights for where they are used: packed, of the size that their zeros leave, or as ONNX
     Export(ExportArgs),
+    /// Tell what is in images: the most probable classes with their names
+    Predict(PredictArgs),
 }
 
 /// What a command line asks for.
@@ -60,6 +63,8 @@ pub(crate) enum Action {
     Convert(ConvertArgs),
     /// Export weights.
     Export(ExportArgs),
+    /// Look at images.
+    Predict(PredictArgs),
 }
 
 impl CommandLine {
@@ -72,6 +77,7 @@ impl CommandLine {
             Some(Command::Bench(bench)) => Action::Bench(bench),
             Some(Command::Convert(convert)) => Action::Convert(convert),
             Some(Command::Export(export)) => Action::Export(export),
+            Some(Command::Predict(predict)) => Action::Predict(predict),
         }
     }
 }

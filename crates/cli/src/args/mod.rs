@@ -9,6 +9,7 @@ mod error;
 mod export;
 mod flags;
 mod normalise;
+mod predict;
 mod resolve;
 mod sections;
 mod sweep;
@@ -19,6 +20,7 @@ pub(crate) use compare::CompareArgs;
 pub(crate) use error::UsageError;
 pub(crate) use export::{ExportArgs, Target};
 pub(crate) use flags::{Action, ConvertArgs, Flags, InspectArgs};
+pub(crate) use predict::PredictArgs;
 pub(crate) use resolve::Resolved;
 pub(crate) use sweep::SweepArgs;
 

@@ -27,6 +27,7 @@ pub use ilsvrc::Ilsvrc;
 pub use list::List;
 #[cfg(feature = "parquet")]
 pub use parquet::Parquet;
+pub use read::{read_image, read_image_from};
 pub use select::Selected;
 pub use webdataset::WebDataset;
 

@@ -21,6 +21,27 @@ pub(super) fn file(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
     check_size(bytes.len() as u64)
 }
 
+/// The bytes of one image file; at most 2^28.
+///
+/// # Errors
+/// The system's, and for what is no regular file or larger.
+pub fn read_image(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file(path, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The bytes of one image from a stream; at most 2^28.
+///
+/// # Errors
+/// The system's, and if there are more.
+pub fn read_image_from(stream: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream.take(IMAGE_LIMIT + 1).read_to_end(&mut bytes)?;
+    check_size(bytes.len() as u64)?;
+    Ok(bytes)
+}
+
 /// Refuses more bytes than an image has.
 pub(super) fn check_size(len: u64) -> io::Result<()> {
     if len <= IMAGE_LIMIT {

@@ -48,5 +48,6 @@ mod windows;
 mod write;
 
 pub use error::{OnnxError, UnsupportedOperator};
-pub use read::{ReadOptions, read, read_file, read_with};
+pub(crate) use read::read_bytes;
+pub use read::{ReadOptions, metadata, read, read_file, read_with};
 pub use write::{WriteOptions, write};

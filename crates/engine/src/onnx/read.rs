@@ -1,6 +1,6 @@
 //! From the bytes of a file to a graph.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use prost::Message;
@@ -10,7 +10,8 @@ use super::call::{Call, is_standard};
 use super::finish::finish;
 use super::operators::reader;
 use super::proto::{
-    BFLOAT16, DOUBLE, DimensionProto, FLOAT, FLOAT16, GraphProto, ModelProto, NodeProto, ValueInfoProto,
+    BFLOAT16, DOUBLE, DimensionProto, FLOAT, FLOAT16, GraphProto, ModelProto, NodeProto,
+    StringStringEntryProto, ValueInfoProto,
 };
 use super::scope::{Scope, Value};
 use crate::graph::{Graph, Op};
@@ -41,9 +42,25 @@ pub fn read(bytes: &[u8]) -> Result<Graph, OnnxError> {
 /// # Errors
 /// [`OnnxError::Io`] if the file cannot be read, otherwise as [`read_with`].
 pub fn read_file(path: impl AsRef<Path>, options: ReadOptions) -> Result<Graph, OnnxError> {
-    let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|source| OnnxError::Io { path: path.to_owned(), source })?;
-    read_with(&bytes, options)
+    read_with(&read_bytes(path.as_ref())?, options)
+}
+
+/// The bytes of a file.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, OnnxError> {
+    std::fs::read(path).map_err(|source| OnnxError::Io { path: path.to_owned(), source })
+}
+
+/// The `metadata_props` of a model: the last value of each key.
+///
+/// # Errors
+/// [`OnnxError::NotOnnx`] if the bytes are no model.
+pub fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, OnnxError> {
+    let entry = |entry: StringStringEntryProto| Some((entry.key?, entry.value.unwrap_or_default()));
+    Ok(decode(bytes)?.metadata_props.into_iter().filter_map(entry).collect())
+}
+
+fn decode(bytes: &[u8]) -> Result<ModelProto, OnnxError> {
+    ModelProto::decode(bytes).map_err(|error| OnnxError::NotOnnx { reason: error.to_string() })
 }
 
 /// Reads the graph of a model: from its one input that is no constant, an image, to the first of its outputs. What only
@@ -53,8 +70,7 @@ pub fn read_file(path: impl AsRef<Path>, options: ReadOptions) -> Result<Graph, 
 /// [`OnnxError::Unsupported`] with all operators that the graph has no node for; otherwise the first thing that does not
 /// fit, with the name of its node or tensor.
 pub fn read_with(bytes: &[u8], options: ReadOptions) -> Result<Graph, OnnxError> {
-    let model =
-        ModelProto::decode(bytes).map_err(|error| OnnxError::NotOnnx { reason: error.to_string() })?;
+    let model = decode(bytes)?;
     let Some(proto) = &model.graph else {
         return Err(OnnxError::NotOnnx { reason: "it holds no graph".to_owned() });
     };

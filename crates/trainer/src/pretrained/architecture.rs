@@ -39,6 +39,16 @@ impl Metadata {
         self.network.refine(by_shape)
     }
 
+    /// The settings of the run that made the file, by `section.key`.
+    pub(super) fn recipe(&self) -> Option<&Map<String, Value>> {
+        self.keys.get("recipe")?.as_object()
+    }
+
+    /// The whole object.
+    pub(super) fn value(&self) -> Value {
+        Value::Object(self.keys.clone())
+    }
+
     pub(super) fn input(&self) -> Option<InputHint> {
         serde_json::from_value(self.keys.get("input")?.clone()).ok()
     }

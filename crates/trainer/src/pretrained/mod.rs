@@ -6,13 +6,19 @@
 mod architecture;
 mod convert;
 mod export;
+mod graph;
 mod head;
+mod input;
+mod onnx;
 mod ours;
 mod settle;
 
 pub use convert::{Converted, convert};
 pub use export::{Packed, export_packed};
 pub use head::Head;
+pub(crate) use input::InputFacts;
+pub use onnx::{ExportedOnnx, OnnxOptions, export_onnx};
+pub(crate) use onnx::{INPUT, LABELS};
 
 use crate::error::{Error, Result};
 use crate::weights::weights_path;

@@ -108,13 +108,13 @@ fn per_channel(numbers: &[f64], channel: usize) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use sparse_mobilenet::{MobileNetConfig, parameters};
     use std::path::Path;
 
     /// A file with our names for this network, and metadata.
-    fn pretrained(network: &MobileNetConfig, metadata: &str) -> Pretrained {
+    pub(in crate::pretrained) fn pretrained(network: &MobileNetConfig, metadata: &str) -> Pretrained {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         let tensor = |shape: Vec<usize>| {

@@ -1,0 +1,150 @@
+//! `sparse-train predict`: what a network sees in image files, through the engine.
+
+mod files;
+mod names;
+mod network;
+mod top;
+
+use crate::error::{Error, Result};
+use network::Network;
+use serde::Serialize;
+use sparse_data::Transform;
+use sparse_engine::{Engine, Products};
+use std::path::{Path, PathBuf};
+
+/// Images that are decoded and computed at a time.
+const BATCH: usize = 16;
+/// Images from which on it pays to measure how zeros are treated best.
+const MEASURE_FROM: usize = 100;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PredictOptions {
+    /// Classes to name for each image, the most probable first.
+    pub top: usize,
+    /// A file with a name for each class, one a line; `None`: ImageNet's, if these are its classes.
+    pub classes: Option<PathBuf>,
+    /// Height and width of the input, in pixels; `None`: as the file says.
+    pub size: Option<usize>,
+    /// Short side to which images are resized, in pixels; 0: not resized; `None`: as the file says.
+    pub resize: Option<usize>,
+    /// Subtracted from pixels between 0 and 1; `None`: as the file says.
+    pub mean: Option<Vec<f64>>,
+    /// Divides what is left; `None`: as the file says.
+    pub std: Option<Vec<f64>>,
+    /// Threads that decode and compute.
+    pub threads: usize,
+}
+
+impl Default for PredictOptions {
+    /// Five classes, everything else as the file says, as many threads as there are processors.
+    fn default() -> Self {
+        let threads = sparse_engine::Options::default().threads;
+        Self { top: 5, classes: None, size: None, resize: None, mean: None, std: None, threads }
+    }
+}
+
+/// A class that an image may be of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Guess {
+    /// Number of the class, from 0.
+    pub class: usize,
+    /// Its name, if that is known.
+    pub name: Option<String>,
+    /// Between 0 and 1.
+    pub probability: f64,
+}
+
+/// What a network sees in an image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ImageGuesses {
+    /// The file, as it was given.
+    pub file: String,
+    /// The most probable classes, the first first.
+    pub top: Vec<Guess>,
+}
+
+/// An image that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusableImage {
+    /// The file, as it was given.
+    pub file: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// What a network sees in images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Predictions {
+    /// For each image that can be used, in their order.
+    pub images: Vec<ImageGuesses>,
+    /// The others.
+    pub unusable: Vec<UnusableImage>,
+}
+
+/// A network that is ready to look at images.
+pub struct Predictor {
+    network: Network,
+    transform: Transform,
+    names: Option<Vec<String>>,
+    options: PredictOptions,
+}
+
+impl Predictor {
+    /// Reads weights of any known program, as [`crate::Pretrained::read`] does, or an ONNX file. Images become input as
+    /// in a test of the run that made the file.
+    ///
+    /// # Errors
+    /// What reading the file reports, [`Error::NoPhotoInput`] for a network that takes something else,
+    /// [`Error::ImageInput`] for a size or normalisation that cannot be, [`Error::ClassFile`] and [`Error::ClassCount`] of
+    /// names.
+    pub fn open(weights: &Path, options: PredictOptions) -> Result<Self> {
+        let network = Network::open(weights, &options)?;
+        let view = network.facts.input.view(network.engine.input_shape()[0]);
+        let refused = |source| Error::ImageInput { source };
+        let view = view.map_err(|error| match error {
+            Error::Data(source) => refused(source),
+            other => other,
+        })?;
+        let transform = Transform::new(&view).map_err(refused)?;
+        let names = names::of(&network, options.classes.as_deref())?;
+        Ok(Self { network, transform, names, options })
+    }
+
+    /// Looks at images; `-` is one that comes through the standard input. What cannot be used is among
+    /// [`Predictions::unusable`].
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the system gives no more threads.
+    pub fn predict(&self, images: &[PathBuf]) -> Result<Predictions> {
+        let engine = self.engine(images.len())?;
+        let (pixels, classes) = (engine.input_shape().iter().product::<usize>(), engine.outputs());
+        let mut session = engine.session()?;
+        let (mut found, mut scores) = (Predictions::default(), Vec::new());
+        for paths in images.chunks(BATCH) {
+            let (inputs, faults) = files::read(paths, &self.transform, pixels, self.options.threads);
+            scores.resize(paths.len() * classes, 0.0);
+            session.run(&inputs, &mut scores)?;
+            for ((path, fault), scores) in paths.iter().zip(faults).zip(scores.chunks_exact(classes)) {
+                let file = path.display().to_string();
+                match fault {
+                    Some(reason) => found.unusable.push(UnusableImage { file, reason }),
+                    None => found.images.push(ImageGuesses { file, top: self.guesses(scores) }),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The engine for so many images; how its zeros are treated changes no result.
+    fn engine(&self, images: usize) -> Result<Engine> {
+        let products = if images < MEASURE_FROM { Products::Dense } else { Products::Measured };
+        Ok(self.network.engine.with_products(products)?)
+    }
+
+    fn guesses(&self, scores: &[f32]) -> Vec<Guess> {
+        let name = |class: usize| self.names.as_ref().and_then(|names| names.get(class)).cloned();
+        let top = top::top(scores, self.options.top, self.network.gives_probabilities);
+        top.into_iter().map(|(class, probability)| Guess { class, name: name(class), probability }).collect()
+    }
+}

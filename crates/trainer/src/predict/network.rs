@@ -1,0 +1,85 @@
+//! The network that predicts, from weights or from an ONNX file, and what is known about its images.
+
+use super::PredictOptions;
+use crate::error::{Error, Result};
+use crate::image_input::ImageInput;
+use crate::pretrained::{INPUT, InputFacts, LABELS, Pretrained};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sparse_engine::graph::{Graph, Op};
+use sparse_engine::{Engine, Loaded, Options, Products, is_onnx, load};
+use std::path::Path;
+
+/// A network, ready to run.
+pub(super) struct Network {
+    pub(super) engine: Engine,
+    pub(super) facts: InputFacts,
+    /// Whether it ends in a softmax, so that its results are no scores.
+    pub(super) gives_probabilities: bool,
+}
+
+impl Network {
+    pub(super) fn open(path: &Path, options: &PredictOptions) -> Result<Self> {
+        let (graph, mut facts) =
+            if is_onnx(path) { from_onnx(path, options.size)? } else { from_weights(path, options.size)? };
+        let input = &mut facts.input;
+        input.resize = options.resize.unwrap_or(input.resize);
+        facts.known |= options.mean.is_some() && options.std.is_some();
+        if !facts.known {
+            tracing::warn!(
+                "{} does not say how its images are normalised: mean {:?} and std {:?} are used; others with --mean and --std",
+                path.display(),
+                options.mean.as_ref().unwrap_or(&input.mean),
+                options.std.as_ref().unwrap_or(&input.std),
+            );
+        }
+        input.mean = options.mean.clone().unwrap_or_else(|| input.mean.clone());
+        input.std = options.std.clone().unwrap_or_else(|| input.std.clone());
+        let gives_probabilities = graph.nodes.get(graph.output).is_some_and(|node| node.op == Op::Softmax);
+        let settings = Options { threads: options.threads, products: Products::Dense, size: None };
+        Ok(Self { engine: Engine::new(graph, settings)?, facts, gives_probabilities })
+    }
+}
+
+fn from_weights(path: &Path, size: Option<usize>) -> Result<(Graph, InputFacts)> {
+    let pretrained = Pretrained::read(path)?;
+    let mut facts = pretrained.input_facts();
+    let channels = pretrained.network.channels;
+    let side = size.unwrap_or(facts.input.size);
+    facts.input = facts.input.resized(side);
+    square(path, [channels, side, side])?;
+    Ok((pretrained.graph([side; 2])?, facts))
+}
+
+fn from_onnx(path: &Path, size: Option<usize>) -> Result<(Graph, InputFacts)> {
+    let Loaded { graph, metadata } = load(path, size.map(|side| [side; 2]))?;
+    let shape = match graph.nodes.first().map(|node| &node.op) {
+        Some(&Op::Input { shape }) => shape,
+        _ => [0; 3],
+    };
+    let side = square(path, shape)?;
+    let usual = InputFacts::usual(shape[0], side);
+    let facts = match property::<ImageInput>(&metadata, INPUT) {
+        Some(input) => InputFacts {
+            input: input.resized(side),
+            known: true,
+            labels: property(&metadata, LABELS),
+            ..usual
+        },
+        None => usual,
+    };
+    Ok((graph, facts))
+}
+
+/// The side of square images in grey or colour.
+fn square(path: &Path, [channels, height, width]: [usize; 3]) -> Result<usize> {
+    if (channels == 1 || channels == 3) && height == width && height > 0 {
+        return Ok(height);
+    }
+    Err(Error::NoPhotoInput { path: path.to_owned(), channels, height, width })
+}
+
+/// A property that an ONNX file of ours holds as JSON.
+fn property<T: DeserializeOwned>(metadata: &Value, key: &str) -> Option<T> {
+    serde_json::from_str(metadata.get(key)?.as_str()?).ok()
+}
