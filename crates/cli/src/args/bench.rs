@@ -82,7 +82,7 @@ pub(crate) struct BenchInferArgs {
         allow_negative_numbers = true
     )]
     batch: Vec<usize>,
-    /// Height and width of the images, at least 16 [default: 224]
+    /// Height and width of the images, at least 16 [default: as the weights say, 224 for random ones]
     #[arg(long, value_name = "PIXELS", value_parser = whole, allow_negative_numbers = true)]
     size: Option<usize>,
     /// Threads [default: cores]
@@ -113,8 +113,7 @@ impl BenchInferArgs {
             weights: self.weights.clone(),
             sparsities: self.sparsity.clone(),
             batches: self.batch.clone(),
-            size: self.size.unwrap_or(default.size),
-            sized: self.size.is_some(),
+            size: self.size,
             threads: self.threads.unwrap_or(default.threads),
             runs: self.runs,
             scale: self.scale,

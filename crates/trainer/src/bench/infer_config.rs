@@ -13,10 +13,8 @@ pub struct InferConfig {
     pub sparsities: Vec<f64>,
     /// Images at a time, each from 1 to 4096.
     pub batches: Vec<usize>,
-    /// Height and width of the images, from 16 to 4096.
-    pub size: usize,
-    /// Whether `size` was asked for; an ONNX file has its own otherwise.
-    pub sized: bool,
+    /// Height and width of the images, from 16 to 4096; `None` = as the weights say, 224 for random ones.
+    pub size: Option<usize>,
     /// Threads, the caller among them, from 1 to 1024.
     pub threads: usize,
     /// Timed runs each way, 1 or more.
@@ -33,8 +31,7 @@ impl Default for InferConfig {
             weights: None,
             sparsities: vec![0.0, 0.75, 0.9],
             batches: vec![1, 16],
-            size: 224,
-            sized: false,
+            size: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             runs: 60,
             scale: 1.0,
@@ -50,7 +47,8 @@ impl InferConfig {
     /// [`crate::Error::BenchSetting`] naming the first that is not.
     pub fn check(&self) -> Result<()> {
         let Self { size, threads, runs, scale, classes, .. } = *self;
-        require((16..=4096).contains(&size), "size", &size, "a whole number from 16 to 4096")?;
+        let side = size.unwrap_or(16);
+        require((16..=4096).contains(&side), "size", &side, "a whole number from 16 to 4096")?;
         require((1..=1024).contains(&threads), "threads", &threads, "a whole number from 1 to 1024")?;
         require(runs >= 1, "runs", &runs, "a whole number, 1 or more")?;
         require(

@@ -7,10 +7,12 @@ use crate::weights::to_tensors;
 use candle_core::{DType, Device, Tensor};
 use sparse_data::sample_rng;
 use sparse_engine::graph::Graph;
-use sparse_engine::{Engine, load};
+use sparse_engine::{Engine, is_onnx, load};
 use sparse_mobilenet::{MobileNet, Mode};
 use std::path::Path;
 
+/// Height and width of the images of random networks.
+const SIDE: usize = 224;
 /// Images on which the engine is compared with the training model.
 const COMPARED: usize = 2;
 
@@ -39,22 +41,23 @@ impl Network {
             let values: Vec<f32> = values.into_iter().enumerate().map(masked).collect();
             variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu)?)?;
         }
-        let graph = model_graph(&model, [config.size; 2])?;
+        let side = config.size.unwrap_or(SIDE);
+        let graph = model_graph(&model, [side; 2])?;
         Ok(Self { name: format!("sparsity {sparsity}"), graph, model: Some(model), sparsity: Some(sparsity) })
     }
 
     /// Weights of any known program, or an ONNX file.
     pub(super) fn read(path: &Path, config: &InferConfig) -> Result<Self> {
         let name = path.display().to_string();
-        if path.extension().is_some_and(|extension| extension == "onnx") {
-            let size = config.sized.then_some([config.size; 2]);
-            let graph = load(path, size)?.graph;
+        if is_onnx(path) {
+            let graph = load(path, config.size.map(|side| [side; 2]))?.graph;
             return Ok(Self { name, graph, model: None, sparsity: None });
         }
         let pretrained = Pretrained::read(path)?;
+        let side = config.size.unwrap_or_else(|| pretrained.input_side());
         let model = MobileNet::new(pretrained.network, SEED, DType::F32, &Device::Cpu)?;
         pretrained.load(&model, None)?;
-        let graph = model_graph(&model, [config.size; 2])?;
+        let graph = model_graph(&model, [side; 2])?;
         Ok(Self { name, graph, model: Some(model), sparsity: None })
     }
 
