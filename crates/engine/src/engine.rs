@@ -126,6 +126,10 @@ pub struct Session {
 }
 
 impl Session {
+    /// How long the threads of a session look for its next run before they sleep, at most. Who runs two sessions in turn to
+    /// compare them lets this pass in between: threads that still look keep a processor from those of the other.
+    pub const SETTLING: Duration = Runner::SETTLING;
+
     /// Class scores of images: `images: [N, C, H, W]`, normalised, to `outputs: [N, classes]`.
     ///
     /// The results are the same bits for any number of threads, any batch, and with or without zeros left out.

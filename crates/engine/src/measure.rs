@@ -5,11 +5,12 @@ use crate::error::Result;
 use crate::lower::Lowered;
 use sparse_kernels::host::inference::Runner;
 use std::sync::Arc;
+use std::thread::sleep;
 use std::time::Duration;
 
 /// Turns of each program.
 const TURNS: usize = 8;
-/// Runs of a turn; the first, after the other program's, does not count. Of the others the least time does.
+/// Runs of a turn; the first, after the other program's, does not count.
 const RUNS: usize = 4;
 
 /// Which units are faster without their zeros. Both programs run in turn, so that what disturbs one disturbs the other.
@@ -21,32 +22,40 @@ pub(crate) fn choose(lowered: &Lowered, threads: usize) -> Result<Vec<bool>> {
     if !with_zeros.contains(&true) {
         return Ok(with_zeros);
     }
-    let [dense, sparse] = least_times(lowered, &with_zeros, threads)?;
+    let [dense, sparse] = typical_times(lowered, &with_zeros, threads)?;
     Ok((0..with_zeros.len()).map(|unit| with_zeros[unit] && sparse[unit] < dense[unit]).collect())
 }
 
-/// The least time of each unit, dense and sparse.
-fn least_times(lowered: &Lowered, sparse: &[bool], threads: usize) -> Result<[Vec<Duration>; 2]> {
+/// The median time of each unit, dense and sparse. (Not the least: the thread with the clock may be late to look at it, and
+/// what another thread did meanwhile seems to take no time.)
+fn typical_times(lowered: &Lowered, sparse: &[bool], threads: usize) -> Result<[Vec<Duration>; 2]> {
     let programs = [compile(lowered, threads, &|_| false)?, compile(lowered, threads, &|unit| sparse[unit])?]
         .map(Arc::new);
-    let mut least = [(); 2].map(|()| vec![Duration::MAX; programs[0].parts()]);
+    let mut taken = [(); 2].map(|()| vec![Vec::new(); programs[0].parts()]);
     let [first, second] = &programs;
     let mut runners = [Runner::new(Arc::clone(first))?, Runner::new(Arc::clone(second))?];
     let image = image(programs[0].inputs());
     let mut outputs = vec![0.0; programs[0].outputs()];
     let mut times = vec![Duration::ZERO; programs[0].parts()];
     for _ in 0..TURNS {
-        for (runner, least) in runners.iter_mut().zip(&mut least) {
+        for (runner, taken) in runners.iter_mut().zip(&mut taken) {
+            sleep(Runner::SETTLING);
             for run in 0..RUNS {
                 times.fill(Duration::ZERO);
                 runner.run_timed(&image, &mut outputs, &mut times)?;
                 if run > 0 {
-                    least.iter_mut().zip(&times).for_each(|(least, &time)| *least = time.min(*least));
+                    taken.iter_mut().zip(&times).for_each(|(taken, &time)| taken.push(time));
                 }
             }
         }
     }
-    Ok(least)
+    Ok(taken.map(|parts| parts.into_iter().map(median).collect()))
+}
+
+/// The median, the upper one of two.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// An image of numbers between −1 and 1, as normalised photos have; the values do not matter for the time.

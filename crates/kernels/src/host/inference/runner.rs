@@ -40,6 +40,10 @@ struct Own {
 unsafe impl Send for Own {}
 
 impl Runner {
+    /// How long threads look for the next run before they sleep, at most. Who runs two runners in turn to compare them lets
+    /// this pass in between: threads of the one that still look would keep a processor from those of the other.
+    pub const SETTLING: Duration = Duration::from_millis(2);
+
     /// Memory and threads for a program; the calling thread is one of them.
     ///
     /// # Errors

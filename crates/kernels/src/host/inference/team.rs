@@ -16,8 +16,8 @@ use std::{hint, io, thread};
 /// Looks between two pauses. A pause tells the processor that a thread waits; where the processor is a virtual one, many of
 /// them in a row let the host take it away for a while, unless other work lies between.
 const LOOKS: usize = 100;
-/// Rounds of looks at the next job before a thread sleeps: some tenths of a millisecond.
-const ROUNDS_AWAKE: usize = 2_000;
+/// Rounds of looks at the next job before a thread sleeps: about a tenth of a millisecond.
+const ROUNDS_AWAKE: usize = 600;
 /// Rounds of looks at a barrier between two offers of the processor to other threads.
 const PATIENCE: usize = 200;
 

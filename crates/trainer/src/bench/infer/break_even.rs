@@ -4,16 +4,18 @@
 //! zeros is nearly linear in the weights that are kept, so two points give the sparsity at which it is that of the dense
 //! product.
 
+use super::super::measure::median_ms;
 use super::TURN;
 use crate::error::Result;
 use sparse_data::sample_rng;
 use sparse_engine::graph::{Graph, Op};
-use sparse_engine::{Engine, Products};
+use sparse_engine::{Engine, Products, Session};
+use std::thread::sleep;
 use std::time::Duration;
 
 /// Sparsities of the two copies.
 const PROBES: [f64; 2] = [0.5, 0.9];
-/// Turns of each copy; the least time counts.
+/// Turns of each copy.
 const TURNS: usize = 6;
 /// Number of the stream of random numbers that decide on zeros.
 const ZEROS: u64 = 3;
@@ -27,12 +29,12 @@ pub(super) fn of_layers(graph: &Graph, dense: &Engine) -> Result<Vec<Option<f64>
     let options = sparse_engine::Options { products: Products::Sparse, ..dense.options() };
     let copies = PROBES.map(|sparsity| Engine::new(with_zeros(graph, sparsity), options));
     let [half, tenth] = copies;
-    let [dense_times, half_times, tenth_times] = least_times([dense, &half?, &tenth?])?;
+    let [dense_times, half_times, tenth_times] = typical_times([dense, &half?, &tenth?])?;
     let layers = dense.layers();
     let of = |(index, layer): (usize, &sparse_engine::LayerReport)| {
         let product = layer.weights > 0 && layer.kind.contains("product");
         let times = [dense_times[index], half_times[index], tenth_times[index]];
-        product.then(|| crossing(times.map(|time| time.as_secs_f64())))
+        product.then(|| crossing(times))
     };
     Ok(layers.iter().enumerate().map(of).collect())
 }
@@ -46,29 +48,31 @@ fn crossing([dense, half, tenth]: [f64; 3]) -> f64 {
     (PROBES[1] - (dense - tenth) / slope).clamp(0.0, 1.0)
 }
 
-/// The least time of each layer of three engines in turn.
-fn least_times(engines: [&Engine; 3]) -> Result<[Vec<Duration>; 3]> {
+/// The median time of each layer of three engines in turn, in milliseconds. (Not the least: the thread with the clock may
+/// be late to look at it, and what another thread did meanwhile seems to take no time.)
+fn typical_times(engines: [&Engine; 3]) -> Result<[Vec<f64>; 3]> {
     let [channels, height, width] = engines[0].input_shape();
     let image = vec![0.5; channels * height * width];
     let mut outputs = vec![0.0; engines[0].outputs()];
     let layers = engines[0].layers().len();
-    let mut least = [(); 3].map(|()| vec![Duration::MAX; layers]);
+    let mut taken = [(); 3].map(|()| vec![Vec::new(); layers]);
     let mut sessions = Vec::new();
     for engine in engines {
         sessions.push(engine.session()?);
     }
     let mut times = vec![Duration::ZERO; layers];
     for _ in 0..TURNS {
-        for (session, least) in sessions.iter_mut().zip(&mut least) {
+        for (session, taken) in sessions.iter_mut().zip(&mut taken) {
+            sleep(Session::SETTLING);
             session.run(&image, &mut outputs)?;
             for _ in 0..TURN {
                 times.fill(Duration::ZERO);
                 session.run_timed(&image, &mut outputs, &mut times)?;
-                least.iter_mut().zip(&times).for_each(|(least, &time)| *least = time.min(*least));
+                taken.iter_mut().zip(&times).for_each(|(taken, &time)| taken.push(time));
             }
         }
     }
-    Ok(least)
+    Ok(taken.map(|layers| layers.into_iter().map(median_ms).collect()))
 }
 
 /// The graph with a random share of the weights of every product zero.
@@ -79,10 +83,13 @@ fn with_zeros(graph: &Graph, sparsity: f64) -> Graph {
         if convolution.shape[1] == 1 && convolution.groups > 1 {
             continue;
         }
+        // Activations neither grow nor vanish.
+        let inputs: usize = convolution.shape[1..].iter().product();
+        let bound = (6.0 / (inputs as f64 * (1.0 - sparsity))).sqrt();
         let mut rng = sample_rng(super::super::SEED, ZEROS, index);
         for weight in &mut convolution.weight {
             let kept = rng.uniform(0.0, 1.0) >= sparsity;
-            *weight = if kept { 1e-3 } else { 0.0 };
+            *weight = if kept { rng.uniform(-bound, bound) as f32 } else { 0.0 };
         }
     }
     graph

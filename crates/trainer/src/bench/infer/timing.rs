@@ -4,6 +4,7 @@ use super::TURN;
 use crate::error::Result;
 use sparse_data::sample_rng;
 use sparse_engine::{Engine, Session};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Two engines of one network, and what they took.
@@ -47,6 +48,7 @@ impl Turns {
     pub(super) fn run(&mut self, runs: usize) -> Result<()> {
         while self.runs[1].len() < runs {
             for engine in 0..2 {
+                sleep(Session::SETTLING);
                 self.sessions[engine].run(&self.images, &mut self.outputs)?;
                 for _ in 0..TURN {
                     let start = Instant::now();
