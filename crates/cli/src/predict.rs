@@ -2,7 +2,7 @@
 
 use crate::args::PredictArgs;
 use crate::run;
-use crate::tables::{percent, table};
+use crate::tables::{aligned, percent};
 use sparse_trainer::{Guess, ImageGuesses, Predictor};
 use std::process::ExitCode;
 
@@ -32,5 +32,5 @@ fn rows(images: &[ImageGuesses]) -> String {
     let rows = images.iter().flat_map(|image| {
         image.top.iter().enumerate().map(move |(rank, guess)| row(&image.file, rank, guess))
     });
-    table(&["image", "rank", "probability", "class", "name"], rows)
+    aligned(&["image", "rank", "probability", "class", "name"], rows, 4)
 }
