@@ -2,8 +2,8 @@
 
 use crate::args::PredictArgs;
 use crate::run;
-use crate::tables::{percent, table};
-use sparse_trainer::{Guess, ImageGuesses, Predictor};
+use crate::tables::{aligned, percent};
+use sparse_trainer::{Guess, ImageGuesses, Predictor, UnusableImage};
 use std::process::ExitCode;
 
 /// Looks at images and prints what may be in them; an image that cannot be used is named, and the exit code is 1 then.
@@ -16,10 +16,13 @@ pub(crate) fn predict(arguments: &PredictArgs) -> anyhow::Result<ExitCode> {
     if arguments.json || !found.images.is_empty() {
         run::print(&found.images, arguments.json, |images| rows(images))?;
     }
-    for image in &found.unusable {
-        tracing::error!("{} cannot be used: {}", image.file, image.reason);
-    }
+    found.unusable.iter().for_each(report);
     Ok(if found.unusable.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[allow(clippy::print_stderr, reason = "it belongs to the result, whatever the log level")]
+fn report(image: &UnusableImage) {
+    eprintln!("error: {} cannot be used: {}", image.file, image.reason);
 }
 
 /// A row for each class of each image; the file is named once.
@@ -32,5 +35,5 @@ fn rows(images: &[ImageGuesses]) -> String {
     let rows = images.iter().flat_map(|image| {
         image.top.iter().enumerate().map(move |(rank, guess)| row(&image.file, rank, guess))
     });
-    table(&["image", "rank", "probability", "class", "name"], rows)
+    aligned(&["image", "rank", "probability", "class", "name"], rows, 4)
 }

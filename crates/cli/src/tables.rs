@@ -8,10 +8,15 @@ use sparse_trainer::{Converted, EvaluationRecord, Inspection, Packed, Sparsity, 
 
 /// A table with right-aligned columns but the first.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    aligned(header, rows, header.len())
+}
+
+/// A table with right-aligned columns from the second up to `end`.
+pub(crate) fn aligned(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, end: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header.iter().copied());
     table.add_rows(rows);
-    for column in table.column_iter_mut().skip(1) {
+    for column in table.column_iter_mut().take(end).skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()

@@ -1,4 +1,4 @@
-//! `sparse-train export` on the real binary: small files that are read like any other.
+//! `sparse-train export` on the real binary: small files that are read like any other, and ONNX.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -105,6 +105,38 @@ fn shorter_numbers_make_it_smaller_and_training_starts_from_it() {
 }
 
 #[test]
+fn an_onnx_file_says_what_it_is_and_is_the_same_for_the_same_weights() {
+    let bench = Bench::new();
+    write_pruned(&bench, "w.safetensors");
+    let export = |flags: &str| json(&succeed(bench.bare(&format!("export {flags} --to onnx --json"))).stdout);
+    let facts = export("w.safetensors -o w.onnx");
+    assert_eq!(facts["bytes"], bench.bytes("w.onnx").len());
+    assert_eq!((&facts["input_shape"], &facts["classes"]), (&serde_json::json!([1, 28, 28]), &10.into()));
+    assert_eq!((&facts["nodes"], &facts["format"]), (&57.into(), &"safetensors".into()));
+    // A weight of each convolution and the head, and a bias for each of their channels in place of batch norm.
+    let weights = Weights::read(&bench.path("w.safetensors"));
+    let counted = |chosen: fn(&str, &[usize]) -> bool| weights.zeros(chosen);
+    let (zeros, matrices) = counted(prunable);
+    let (_, biases) = counted(|name, shape| shape.len() == 1 && name.ends_with("offset"));
+    assert_eq!(facts["parameters"], matrices + biases);
+    same_fraction(number(&facts, "/sparsity"), zeros as f64 / matrices as f64);
+
+    succeed(bench.bare("export w.safetensors --to packed -o p.safetensors"));
+    let other = export("p.safetensors -o p.onnx");
+    assert_eq!((&other["parameters"], bench.bytes("p.onnx")), (&facts["parameters"], bench.bytes("w.onnx")));
+    assert_eq!(
+        export("w.safetensors -o large.onnx --size 48")["input_shape"],
+        serde_json::json!([1, 48, 48])
+    );
+    let sparse = succeed(bench.bare("export w.safetensors --to onnx -o s.onnx --sparse_initializer"));
+    sparse.says(&["most engines fill the zeros in again"]);
+    assert!(bench.bytes("s.onnx").len() < bench.bytes("w.onnx").len());
+    for part in ["| s.onnx", "| bytes", "| nodes", "| parameters", "| sparsity", "N×1×28×28", "N×10"] {
+        assert!(sparse.stdout.contains(part), "{part} missing in:\n{}", sparse.stdout);
+    }
+}
+
+#[test]
 fn wrong_requests_and_damaged_files_are_named_and_leave_nothing() {
     let bench = Bench::new();
     write_pruned(&bench, "w.safetensors");
@@ -112,6 +144,17 @@ fn wrong_requests_and_damaged_files_are_named_and_leave_nothing() {
         ("export w.safetensors -o new", 2, "--to"),
         ("export w.safetensors --to packed", 2, "--output"),
         ("export w.safetensors --to zip -o new", 2, "packed"),
+        ("export w.safetensors --to onnx -o new --values f16", 2, "--values and --to onnx"),
+        ("export w.safetensors --to packed -o new --size 32", 2, "--size and --to packed"),
+        (
+            "export w.safetensors --to packed -o new --sparse_initializer",
+            2,
+            "--sparse_initializer and --to packed",
+        ),
+        ("export w.safetensors --to onnx -o new --size 0", 2, "--size"),
+        ("export w.safetensors --to onnx -o ./w.safetensors", 2, "is what is read"),
+        ("export nowhere --to onnx -o new", 1, "nowhere is missing"),
+        ("export w.safetensors --to onnx -o no/such/folder", 1, "no/such/folder"),
         ("export w.safetensors --to packed -o new --values f8", 2, "bf16"),
         ("export w.safetensors --to packed -o ./w.safetensors", 2, "is what is read"),
         ("export nowhere --to packed -o new", 1, "nowhere is missing"),

@@ -5,15 +5,17 @@ mod names;
 mod network;
 mod top;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use network::Network;
 use serde::Serialize;
 use sparse_data::Transform;
 use sparse_engine::{Engine, Products};
 use std::path::{Path, PathBuf};
 
-/// Images that are decoded and computed at a time.
+/// Most images that are decoded and computed at a time.
 const BATCH: usize = 16;
+/// Most numbers of their inputs together, if it is more than one image.
+const BATCH_NUMBERS: usize = 1 << 24;
 /// Images from which on it pays to measure how zeros are treated best.
 const MEASURE_FROM: usize = 100;
 
@@ -84,9 +86,11 @@ pub struct Predictions {
 
 /// A network that is ready to look at images.
 pub struct Predictor {
-    network: Network,
+    engine: Engine,
     transform: Transform,
     names: Option<Vec<String>>,
+    /// Whether the engine's results are probabilities already.
+    gives_probabilities: bool,
     options: PredictOptions,
 }
 
@@ -95,33 +99,29 @@ impl Predictor {
     /// in a test of the run that made the file.
     ///
     /// # Errors
-    /// What reading the file reports, [`Error::NoPhotoInput`] for a network that takes something else,
-    /// [`Error::ImageInput`] for a size or normalisation that cannot be, [`Error::ClassFile`] and [`Error::ClassCount`] of
-    /// names.
+    /// What reading the file reports, [`crate::Error::NoPhotoInput`] for a network that takes something else,
+    /// [`crate::Error::ImageInput`] for a size or normalisation that cannot be, [`crate::Error::ClassFile`] and
+    /// [`crate::Error::ClassCount`] of names.
     pub fn open(weights: &Path, options: PredictOptions) -> Result<Self> {
         let network = Network::open(weights, &options)?;
-        let view = network.facts.input.view(network.engine.input_shape()[0]);
-        let refused = |source| Error::ImageInput { source };
-        let view = view.map_err(|error| match error {
-            Error::Data(source) => refused(source),
-            other => other,
-        })?;
-        let transform = Transform::new(&view).map_err(refused)?;
-        let names = names::of(&network, options.classes.as_deref())?;
-        Ok(Self { network, transform, names, options })
+        let (transform, gives_probabilities) = (network.transform()?, network.gives_probabilities());
+        let facts = network.facts.clone();
+        let engine = network.engine(options.threads)?;
+        let names = names::of(engine.outputs(), &facts, options.classes.as_deref())?;
+        Ok(Self { engine, transform, names, gives_probabilities, options })
     }
 
     /// Looks at images; `-` is one that comes through the standard input. What cannot be used is among
     /// [`Predictions::unusable`].
     ///
     /// # Errors
-    /// [`Error::Engine`] if the system gives no more threads.
+    /// [`crate::Error::Engine`] if the system gives no more threads.
     pub fn predict(&self, images: &[PathBuf]) -> Result<Predictions> {
         let engine = self.engine(images.len())?;
         let (pixels, classes) = (engine.input_shape().iter().product::<usize>(), engine.outputs());
         let mut session = engine.session()?;
         let (mut found, mut scores) = (Predictions::default(), Vec::new());
-        for paths in images.chunks(BATCH) {
+        for paths in images.chunks((BATCH_NUMBERS / pixels.max(1)).clamp(1, BATCH)) {
             let (inputs, faults) = files::read(paths, &self.transform, pixels, self.options.threads);
             scores.resize(paths.len() * classes, 0.0);
             session.run(&inputs, &mut scores)?;
@@ -139,12 +139,12 @@ impl Predictor {
     /// The engine for so many images; how its zeros are treated changes no result.
     fn engine(&self, images: usize) -> Result<Engine> {
         let products = if images < MEASURE_FROM { Products::Dense } else { Products::Measured };
-        Ok(self.network.engine.with_products(products)?)
+        Ok(self.engine.with_products(products)?)
     }
 
     fn guesses(&self, scores: &[f32]) -> Vec<Guess> {
         let name = |class: usize| self.names.as_ref().and_then(|names| names.get(class)).cloned();
-        let top = top::top(scores, self.options.top, self.network.gives_probabilities);
+        let top = top::top(scores, self.options.top, self.gives_probabilities);
         top.into_iter().map(|(class, probability)| Guess { class, name: name(class), probability }).collect()
     }
 }

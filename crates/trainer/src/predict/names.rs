@@ -1,8 +1,8 @@
 //! What classes are called.
 
-use super::network::Network;
 use crate::config::DataKind;
 use crate::error::{Error, Result};
+use crate::pretrained::InputFacts;
 use std::path::Path;
 
 /// The classes of ImageNet (ILSVRC 2012) in the order of their labels, one a line, synonyms with commas between.
@@ -10,16 +10,15 @@ use std::path::Path;
 /// Source: Russakovsky et al. 2015, arXiv:1409.0575; the names are WordNet's.
 const IMAGENET: &str = include_str!("imagenet.txt");
 
-/// A name for each class of a network: those of a file, or ImageNet's if its classes are ImageNet's or some of them.
+/// A name for each of the classes: those of a file, or ImageNet's if its classes are ImageNet's or some of them.
 ///
 /// # Errors
 /// [`Error::ClassFile`] or [`Error::ClassCount`] if the file cannot be used.
-pub(super) fn of(network: &Network, file: Option<&Path>) -> Result<Option<Vec<String>>> {
-    let classes = network.engine.outputs();
+pub(super) fn of(classes: usize, facts: &InputFacts, file: Option<&Path>) -> Result<Option<Vec<String>>> {
     match file {
         Some(path) => from_file(path, classes).map(Some),
-        None if network.facts.data != DataKind::Imagenet => Ok(None),
-        None => Ok(imagenet(classes, network.facts.labels.as_deref())),
+        None if facts.data != DataKind::Imagenet => Ok(None),
+        None => Ok(imagenet(classes, facts.labels.as_deref())),
     }
 }
 

@@ -6,21 +6,21 @@ use crate::image_input::ImageInput;
 use crate::pretrained::{INPUT, InputFacts, LABELS, Pretrained};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sparse_data::Transform;
 use sparse_engine::graph::{Graph, Op};
 use sparse_engine::{Engine, Loaded, Options, Products, is_onnx, load};
 use std::path::Path;
 
-/// A network, ready to run.
+/// A network as its file has it, with what the options change.
 pub(super) struct Network {
-    pub(super) engine: Engine,
+    graph: Graph,
+    channels: usize,
     pub(super) facts: InputFacts,
-    /// Whether it ends in a softmax, so that its results are no scores.
-    pub(super) gives_probabilities: bool,
 }
 
 impl Network {
     pub(super) fn open(path: &Path, options: &PredictOptions) -> Result<Self> {
-        let (graph, mut facts) =
+        let (graph, channels, mut facts) =
             if is_onnx(path) { from_onnx(path, options.size)? } else { from_weights(path, options.size)? };
         let input = &mut facts.input;
         input.resize = options.resize.unwrap_or(input.resize);
@@ -35,23 +35,42 @@ impl Network {
         }
         input.mean = options.mean.clone().unwrap_or_else(|| input.mean.clone());
         input.std = options.std.clone().unwrap_or_else(|| input.std.clone());
-        let gives_probabilities = graph.nodes.get(graph.output).is_some_and(|node| node.op == Op::Softmax);
-        let settings = Options { threads: options.threads, products: Products::Dense, size: None };
-        Ok(Self { engine: Engine::new(graph, settings)?, facts, gives_probabilities })
+        Ok(Self { graph, channels, facts })
+    }
+
+    /// What makes its input out of image files.
+    pub(super) fn transform(&self) -> Result<Transform> {
+        let refused = |source| Error::ImageInput { source };
+        let view = self.facts.input.view(self.channels).map_err(|error| match error {
+            Error::Data(source) => refused(source),
+            other => other,
+        })?;
+        Transform::new(&view).map_err(refused)
+    }
+
+    /// Whether it ends in a softmax, so that its results are no scores.
+    pub(super) fn gives_probabilities(&self) -> bool {
+        self.graph.nodes.get(self.graph.output).is_some_and(|node| node.op == Op::Softmax)
+    }
+
+    /// The network, ready to run.
+    pub(super) fn engine(self, threads: usize) -> Result<Engine> {
+        let options = Options { threads, products: Products::Dense, size: None };
+        Ok(Engine::new(self.graph, options)?)
     }
 }
 
-fn from_weights(path: &Path, size: Option<usize>) -> Result<(Graph, InputFacts)> {
+fn from_weights(path: &Path, size: Option<usize>) -> Result<(Graph, usize, InputFacts)> {
     let pretrained = Pretrained::read(path)?;
     let mut facts = pretrained.input_facts();
     let channels = pretrained.network.channels;
     let side = size.unwrap_or(facts.input.size);
     facts.input = facts.input.resized(side);
     square(path, [channels, side, side])?;
-    Ok((pretrained.graph([side; 2])?, facts))
+    Ok((pretrained.graph([side; 2])?, channels, facts))
 }
 
-fn from_onnx(path: &Path, size: Option<usize>) -> Result<(Graph, InputFacts)> {
+fn from_onnx(path: &Path, size: Option<usize>) -> Result<(Graph, usize, InputFacts)> {
     let Loaded { graph, metadata } = load(path, size.map(|side| [side; 2]))?;
     let shape = match graph.nodes.first().map(|node| &node.op) {
         Some(&Op::Input { shape }) => shape,
@@ -68,7 +87,7 @@ fn from_onnx(path: &Path, size: Option<usize>) -> Result<(Graph, InputFacts)> {
         },
         None => usual,
     };
-    Ok((graph, facts))
+    Ok((graph, shape[0], facts))
 }
 
 /// The side of square images in grey or colour.
