@@ -18,6 +18,8 @@ use std::ops::Range;
 
 /// Vectors of pixels for each thread from which on threads share the pixels.
 const VECTORS_PER_THREAD: usize = 2;
+/// Vectors of pixels for each thread from which on it does not matter that one thread has one more.
+const EVEN_FROM: usize = 16;
 /// Rows of a product that a thread takes at least.
 const LEAST_ROWS: usize = 32;
 /// Channels of a depthwise convolution that a thread takes at a time.
@@ -47,30 +49,51 @@ pub struct Convolution {
 pub(super) struct Tiled {
     pub(super) convolution: Convolution,
     /// For a thread alone.
-    alone: Vec<Tile>,
+    alone: Vec<Share>,
     /// For all threads together.
-    together: Vec<Tile>,
-    /// Whether they share the rows of the product instead of tiles.
+    together: Vec<Share>,
+    /// Whether they fill panels together and share the rows of the product.
     shares_rows: bool,
+}
+
+/// A tile, or some rows of the product of it.
+#[derive(Clone, Debug)]
+struct Share {
+    tile: Tile,
+    /// `None` = all.
+    rows: Option<Range<usize>>,
+}
+
+impl Share {
+    fn whole(tile: Tile) -> Self {
+        Self { tile, rows: None }
+    }
 }
 
 impl Tiled {
     pub(super) fn new(convolution: Convolution, threads: usize) -> Self {
         let Registers { lanes, dense_vectors } = Registers::here();
-        let (dense, groups) = match &convolution.weights {
-            Some(weights) => (!weights.is_sparse(), weights.groups()),
-            None => (false, 0),
+        let (dense, groups, outputs) = match &convolution.weights {
+            Some(weights) => (!weights.is_sparse(), weights.groups(), weights.outputs()),
+            None => (false, 0, 0),
         };
         let most = if dense { dense_vectors } else { MOST_VECTORS };
         let pixels = convolution.to.planes.pixels();
-        let few = pixels.div_ceil(lanes) < VECTORS_PER_THREAD * threads;
-        let alone = tiles(pixels, lanes, most, 1);
-        let together = if few { alone.clone() } else { tiles(pixels, lanes, most, threads) };
-        Self { convolution, alone, together, shares_rows: few && groups == 1 && threads > 1 }
+        let vectors = pixels.div_ceil(lanes);
+        let few = vectors < VECTORS_PER_THREAD * threads;
+        let whole = |threads| tiles(pixels, lanes, most, threads).into_iter().map(Share::whole).collect();
+        let uneven =
+            dense && groups == 1 && vectors < EVEN_FROM * threads && !vectors.is_multiple_of(threads);
+        let together = match (few, uneven) {
+            (true, _) => whole(1),
+            (false, true) => even_shares(vectors, lanes, most, (threads, outputs)),
+            (false, false) => whole(threads),
+        };
+        Self { convolution, alone: whole(1), together, shares_rows: few && groups == 1 && threads > 1 }
     }
 
-    /// The tiles for so many threads.
-    fn tiles(&self, threads: usize) -> &[Tile] {
+    /// The shares for so many threads.
+    fn shares(&self, threads: usize) -> &[Share] {
         if threads == 1 { &self.alone } else { &self.together }
     }
 
@@ -79,7 +102,7 @@ impl Tiled {
         if !self.shares_rows {
             return 0;
         }
-        let vectors: usize = self.together.iter().map(|tile| tile.vectors).sum();
+        let vectors: usize = self.together.iter().map(|share| share.tile.vectors).sum();
         let inner = self.convolution.weights.as_ref().map_or(0, Weights::inner);
         inner * vectors * Registers::here().lanes
     }
@@ -90,37 +113,63 @@ impl Tiled {
     /// `memory` must hold all places, `panel` [`PANEL`] numbers of this thread alone, and every thread of the crew must
     /// come here.
     pub(super) unsafe fn run(&self, crew: &Crew<'_>, memory: Memory, panel: *mut f32) {
-        let tiles = self.tiles(crew.threads());
-        let part = |tile: usize, what| Part {
+        let shares = self.shares(crew.threads());
+        let part = |share: usize, what| Part {
             convolution: &self.convolution,
             memory,
             panel,
-            tile: tiles[tile],
+            tile: shares[share].tile,
             what,
         };
         let Some(weights) = &self.convolution.weights else {
             let chunks = self.convolution.to.planes.channels.div_ceil(CHANNELS);
-            crew.share(tiles.len() * chunks, |item| {
+            crew.share(shares.len() * chunks, |item| {
                 vector::dispatch(part(item / chunks, What::Source { chunk: item % chunks }));
             });
             return;
         };
         if !self.shares_rows || crew.threads() == 1 {
-            crew.share(tiles.len(), |tile| vector::dispatch(part(tile, What::Tile)));
+            crew.share(shares.len(), |share| {
+                vector::dispatch(part(share, What::Tile { rows: shares[share].rows.clone() }));
+            });
             return;
         }
         let blocks = weights.blocks.len();
-        crew.share(tiles.len() * blocks, |item| {
+        crew.share(shares.len() * blocks, |item| {
             vector::dispatch(part(item / blocks, What::Fill { block: item % blocks }));
         });
         let rows = weights.outputs();
         let chunk = rows.div_ceil(2 * crew.threads()).next_multiple_of(ROWS).max(LEAST_ROWS);
         let chunks = rows.div_ceil(chunk);
-        crew.share(tiles.len() * chunks, |item| {
+        crew.share(shares.len() * chunks, |item| {
             let first = item % chunks * chunk;
             vector::dispatch(part(item / chunks, What::Rows { rows: first..rows.min(first + chunk) }));
         });
     }
+}
+
+/// Tiles of equal work for each thread; of the vectors that are left over each thread computes some rows.
+fn even_shares(vectors: usize, lanes: usize, most: usize, (threads, rows): (usize, usize)) -> Vec<Share> {
+    let even = vectors / threads * threads;
+    let whole = tiles(even * lanes, lanes, most, threads);
+    let rest = Tile { start: even * lanes, vectors: vectors - even };
+    let chunk = rows.div_ceil(threads).next_multiple_of(ROWS);
+    let mut shares = Vec::new();
+    for (thread, own) in whole.chunks(whole.len() / threads).enumerate() {
+        shares.extend(own.iter().copied().map(Share::whole));
+        for tile in split(rest, lanes, most) {
+            let first = rows.min(thread * chunk);
+            shares.push(Share { tile, rows: Some(first..rows.min(first + chunk)) });
+        }
+    }
+    shares
+}
+
+/// A tile in pieces of at most `most` vectors.
+fn split(tile: Tile, lanes: usize, most: usize) -> impl Iterator<Item = Tile> {
+    (0..tile.vectors)
+        .step_by(most)
+        .map(move |first| Tile { start: tile.start + first * lanes, vectors: most.min(tile.vectors - first) })
 }
 
 /// Numbers of a panel that a thread has for itself: a block by the widest tile.
@@ -136,8 +185,8 @@ struct Part<'a> {
 }
 
 enum What {
-    /// All of a tile.
-    Tile,
+    /// All of a tile, or these rows.
+    Tile { rows: Option<Range<usize>> },
     /// A block of the shared panel of a tile.
     Fill { block: usize },
     /// Some rows of a tile, from the shared panels.
@@ -157,11 +206,12 @@ impl WithSimd for Part<'_> {
         // channels or parts of the shared panels.
         unsafe {
             match (&self.what, &convolution.weights) {
-                (What::Tile, Some(weights)) => {
+                (What::Tile { rows }, Some(weights)) => {
                     let target = self.target();
                     for block in &weights.blocks {
                         self.fill(simd, tile, block.inner.clone(), self.panel);
-                        product(simd, tile.vectors, weights, block, block.rows.clone(), self.panel, &target);
+                        let rows = rows.clone().unwrap_or(block.rows.clone());
+                        product(simd, tile.vectors, weights, block, rows, self.panel, &target);
                     }
                 }
                 (What::Fill { block }, Some(weights)) => {
