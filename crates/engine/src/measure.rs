@@ -22,7 +22,18 @@ pub(crate) fn choose(lowered: &Lowered, threads: usize) -> Result<Vec<bool>> {
     if !with_zeros.contains(&true) {
         return Ok(with_zeros);
     }
-    let [dense, sparse] = typical_times(lowered, &with_zeros, threads)?;
+    let [mut dense, mut sparse] = typical_times(lowered, &with_zeros, threads)?;
+    let doubtful = |(unit, (dense, sparse)): (usize, (&Duration, &Duration))| {
+        lowered.units[unit].zeros() > lowered.units[unit].weights().len() / 2 && sparse >= dense
+    };
+    if dense.iter().zip(&sparse).enumerate().take(with_zeros.len()).any(doubtful) {
+        // More likely that something disturbed the measurement than that so many zeros do not pay.
+        for (times, again) in
+            [&mut dense, &mut sparse].into_iter().zip(typical_times(lowered, &with_zeros, threads)?)
+        {
+            times.iter_mut().zip(again).for_each(|(time, again)| *time = again.min(*time));
+        }
+    }
     Ok((0..with_zeros.len()).map(|unit| with_zeros[unit] && sparse[unit] < dense[unit]).collect())
 }
 

@@ -77,7 +77,7 @@ fn zeros(weight: &[f32]) -> usize {
 
 impl Unit {
     /// The weights of its product.
-    fn weights(&self) -> &[f32] {
+    pub(crate) fn weights(&self) -> &[f32] {
         match &self.work {
             Work::Product { convolution, .. } => &convolution.weight,
             _ => &[],
