@@ -14,7 +14,7 @@ use pulp::Simd;
 use std::ops::Range;
 
 /// How many channels ahead are asked for: the caches cannot guess where the next channel lies.
-const AHEAD: usize = 4;
+const AHEAD: usize = 16;
 
 /// A depthwise convolution with a bias and bounds.
 #[derive(Clone, Debug)]
