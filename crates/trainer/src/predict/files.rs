@@ -26,7 +26,6 @@ pub(super) fn read(
         }
         work();
     });
-    drop(queue);
     (inputs, faults)
 }
 

@@ -44,7 +44,7 @@ pub struct Converted {
 /// class, and the network in the metadata, so that training and testing need no other setting.
 ///
 /// # Errors
-/// As [`Pretrained::read`], [`crate::Error::OntoInput`] if `to` is what is read, and [`crate::Error::Formats`] if it
+/// As [`super::Pretrained::read`], [`crate::Error::OntoInput`] if `to` is what is read, and [`crate::Error::Formats`] if it
 /// cannot be written.
 pub fn convert(from: &Path, to: &Path) -> Result<Converted> {
     let Ours { pretrained, background_dropped, tensors, metadata } = Ours::read(from, to)?;
