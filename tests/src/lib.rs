@@ -5,8 +5,6 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "test support: a missing golden file ends the test")]
 
-pub mod plain;
-
 use serde_json::Value;
 use sparse_formats::Tensors;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Where the results of units lie in one arena: memory is used again as soon as nobody reads it any more.
+//! Where the results of units lie in one arena: what nobody reads any more makes room for results of the same shape.
 
 use crate::lower::Lowered;
 use sparse_kernels::host::inference::{Place, Slot};

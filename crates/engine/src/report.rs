@@ -9,6 +9,8 @@ pub struct LayerReport {
     pub name: String,
     /// What it does.
     pub kind: &'static str,
+    /// Whether it is a product whose zeros can be left out.
+    pub is_product: bool,
     /// Weights of its product.
     pub weights: usize,
     /// Those of them that are zero.
@@ -45,6 +47,7 @@ fn of_unit(unit: &Unit, sparse: bool) -> LayerReport {
     LayerReport {
         name: unit.name.clone(),
         kind,
+        is_product: matches!(unit.work, Work::Product { .. }),
         weights,
         zeros,
         sparse,
@@ -63,6 +66,7 @@ fn of_vector_unit(unit: &VectorUnit) -> LayerReport {
     LayerReport {
         name: unit.name.clone(),
         kind,
+        is_product: false,
         weights,
         zeros,
         sparse: false,

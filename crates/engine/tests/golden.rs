@@ -4,7 +4,9 @@
 
 mod common;
 
-use sparse_engine::{Engine, Options, Products};
+use sparse_engine::graph::Graph;
+use sparse_engine::onnx::{self, WriteOptions};
+use sparse_engine::{Engine, Options, Products, load};
 use std::path::Path;
 
 #[test]
@@ -21,13 +23,21 @@ fn scores_are_those_of_onnx_runtime() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let tensor = |what: &str| tensors[&format!("{name}.{what}")].to_f32().unwrap();
         let (input, expected) = (tensor("input"), tensor("logits"));
+        let graph = load(&path, None).unwrap().graph;
+        let copy = onnx::read(&onnx::write(&graph, &WriteOptions::default()).unwrap()).unwrap();
         let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
         for products in [Products::Dense, Products::Sparse] {
-            let engine = Engine::load(&path, Options { threads: 2, products, size: None }).unwrap();
-            let mut outputs = vec![0.0; expected.len()];
-            engine.session().unwrap().run(&input, &mut outputs).unwrap();
+            let scores = |graph: &Graph| {
+                let engine =
+                    Engine::new(graph.clone(), Options { threads: 2, products, size: None }).unwrap();
+                let mut outputs = vec![0.0; expected.len()];
+                engine.session().unwrap().run(&input, &mut outputs).unwrap();
+                outputs
+            };
+            let outputs = scores(&graph);
             let error = common::relative_error(&outputs, &expected);
             assert!(error < 1e-5, "{name}: relative error {error}");
+            assert_eq!(scores(&copy), outputs, "{name}: written and read again");
         }
     }
     assert!(files >= 9, "only {files} files in {}", folder.display());

@@ -53,14 +53,11 @@ impl BenchDataArgs {
     }
 }
 
-/// `sparse-train bench infer`.
+/// Networks of random weights.
 #[derive(Debug, Args)]
-#[command(rename_all = "snake_case", args_override_self = true)]
-pub(crate) struct BenchInferArgs {
-    /// Weights of any known program, packed weights or an ONNX file, instead of random weights
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["sparsity", "scale", "classes"])]
-    weights: Option<PathBuf>,
-    /// Shares of each pointwise layer that are zero, with commas between
+#[command(rename_all = "snake_case")]
+struct RandomNetwork {
+    /// Shares of each pointwise layer that are zero, with commas between; 0 is a dense network
     #[arg(
         long,
         value_name = "FRACTION,..",
@@ -71,6 +68,23 @@ pub(crate) struct BenchInferArgs {
         allow_negative_numbers = true
     )]
     sparsity: Vec<f64>,
+    /// Width multiplier of the network
+    #[arg(long, value_name = "FACTOR", default_value = "1", allow_negative_numbers = true)]
+    scale: f64,
+    /// Classes of the network
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = whole, allow_negative_numbers = true)]
+    classes: usize,
+}
+
+/// `sparse-train bench infer`.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case", args_override_self = true)]
+pub(crate) struct BenchInferArgs {
+    /// Weights of any known program, packed weights or an ONNX file, instead of random weights
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["sparsity", "scale", "classes"])]
+    weights: Option<PathBuf>,
+    #[command(flatten)]
+    network: RandomNetwork,
     /// Images at a time, with commas between
     #[arg(
         long,
@@ -91,12 +105,6 @@ pub(crate) struct BenchInferArgs {
     /// Timed runs, dense and sparse in turn
     #[arg(long, value_name = "N", default_value = "60", value_parser = whole, allow_negative_numbers = true)]
     runs: usize,
-    /// Width multiplier of the network
-    #[arg(long, value_name = "FACTOR", default_value = "1", allow_negative_numbers = true)]
-    scale: f64,
-    /// Classes of the network
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = whole, allow_negative_numbers = true)]
-    classes: usize,
     /// Show every layer in a table as well
     #[arg(long)]
     pub(crate) layers: bool,
@@ -111,13 +119,13 @@ impl BenchInferArgs {
         let default = InferConfig::default();
         InferConfig {
             weights: self.weights.clone(),
-            sparsities: self.sparsity.clone(),
+            sparsities: self.network.sparsity.clone(),
             batches: self.batch.clone(),
             size: self.size,
             threads: self.threads.unwrap_or(default.threads),
             runs: self.runs,
-            scale: self.scale,
-            classes: self.classes,
+            scale: self.network.scale,
+            classes: self.network.classes,
         }
     }
 }
@@ -132,17 +140,8 @@ pub(crate) struct BenchTrainArgs {
     /// Height and width of the images, at least 16
     #[arg(long, value_name = "PIXELS", default_value = "224", value_parser = whole, allow_negative_numbers = true)]
     size: usize,
-    /// Shares of each pointwise layer to prune, with commas between; 0 is a dense run
-    #[arg(
-        long,
-        value_name = "FRACTION,..",
-        default_value = "0,0.75,0.9",
-        value_parser = fraction,
-        value_delimiter = ',',
-        action = clap::ArgAction::Set,
-        allow_negative_numbers = true
-    )]
-    sparsity: Vec<f64>,
+    #[command(flatten)]
+    network: RandomNetwork,
     /// Compute threads [default: cores]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     pub(crate) threads: Option<usize>,
@@ -152,12 +151,6 @@ pub(crate) struct BenchTrainArgs {
     /// How activations are stored
     #[arg(long, value_name = "NAME", default_value = "f32")]
     precision: PrecisionFlag,
-    /// Width multiplier of the network
-    #[arg(long, value_name = "FACTOR", default_value = "1", allow_negative_numbers = true)]
-    scale: f64,
-    /// Classes of the network
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = whole, allow_negative_numbers = true)]
-    classes: usize,
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, value_name = "NAME", default_value = "cpu", value_parser = device)]
     pub(crate) device: Gpu,
@@ -185,14 +178,14 @@ impl BenchTrainArgs {
         BenchConfig {
             batch: self.batch,
             size: self.size,
-            sparsities: self.sparsity.clone(),
+            sparsities: self.network.sparsity.clone(),
             steps: self.steps,
             precision: match self.precision {
                 PrecisionFlag::F32 => Precision::F32,
                 PrecisionFlag::Bf16 => Precision::Bf16,
             },
-            scale: self.scale,
-            classes: self.classes,
+            scale: self.network.scale,
+            classes: self.network.classes,
             gpu: match self.device {
                 Gpu::None => None,
                 Gpu::Cuda(ordinal) => Some(ordinal),

@@ -1,6 +1,6 @@
 //! What `bench infer` measures.
 
-use super::require;
+use super::{check_network, require};
 use crate::error::Result;
 use std::path::PathBuf;
 
@@ -51,21 +51,10 @@ impl InferConfig {
         require((16..=4096).contains(&side), "size", &side, "a whole number from 16 to 4096")?;
         require((1..=1024).contains(&threads), "threads", &threads, "a whole number from 1 to 1024")?;
         require(runs >= 1, "runs", &runs, "a whole number, 1 or more")?;
-        require(
-            (1.0 / 32.0..=8.0).contains(&scale),
-            "scale",
-            &scale,
-            "a width multiplier from 0.03125 to 8",
-        )?;
-        require((1..=1_000_000).contains(&classes), "classes", &classes, "a whole number from 1 to 1000000")?;
         for batch in &self.batches {
             let fits = (1..=4096).contains(batch);
             require(fits, "batch", batch, "whole numbers from 1 to 4096, with commas between")?;
         }
-        for sparsity in &self.sparsities {
-            let fits = (0.0..1.0).contains(sparsity);
-            require(fits, "sparsity", sparsity, "fractions of at least 0 and below 1, with commas between")?;
-        }
-        Ok(())
+        check_network(scale, classes, &self.sparsities)
     }
 }

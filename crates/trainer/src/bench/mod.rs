@@ -89,21 +89,10 @@ impl BenchConfig {
         require((1..=1 << 16).contains(&batch), "batch", &batch, "a whole number from 1 to 65536")?;
         require((16..=4096).contains(&size), "size", &size, "a whole number from 16 to 4096")?;
         require(steps >= 1, "steps", &steps, "a whole number, 1 or more")?;
-        require(
-            (1.0 / 32.0..=8.0).contains(&scale),
-            "scale",
-            &scale,
-            "a width multiplier from 0.03125 to 8",
-        )?;
-        require((1..=1_000_000).contains(&classes), "classes", &classes, "a whole number from 1 to 1000000")?;
         let share = self.gpu_sparse_from;
         let fraction = "a fraction of at least 0 and at most 1";
         require((0.0..=1.0).contains(&share), "gpu_sparse_from", &share, fraction)?;
-        for sparsity in &self.sparsities {
-            let fits = (0.0..1.0).contains(sparsity);
-            require(fits, "sparsity", sparsity, "fractions of at least 0 and below 1, with commas between")?;
-        }
-        Ok(())
+        check_network(scale, classes, &self.sparsities)
     }
 
     fn network(&self) -> MobileNetConfig {
@@ -114,6 +103,17 @@ impl BenchConfig {
 /// [`Error::BenchSetting`] unless a setting fits.
 fn require(fits: bool, setting: &'static str, value: &dyn ToString, rule: &'static str) -> Result<()> {
     if fits { Ok(()) } else { Err(Error::BenchSetting { setting, value: value.to_string(), rule }) }
+}
+
+/// Checks the settings of a network of random weights.
+fn check_network(scale: f64, classes: usize, sparsities: &[f64]) -> Result<()> {
+    require((1.0 / 32.0..=8.0).contains(&scale), "scale", &scale, "a width multiplier from 0.03125 to 8")?;
+    require((1..=1_000_000).contains(&classes), "classes", &classes, "a whole number from 1 to 1000000")?;
+    for sparsity in sparsities {
+        let fits = (0.0..1.0).contains(sparsity);
+        require(fits, "sparsity", sparsity, "fractions of at least 0 and below 1, with commas between")?;
+    }
+    Ok(())
 }
 
 /// Times training steps at each sparsity, in the order given, on the rayon pool that is there. The log tells what is

@@ -138,8 +138,10 @@ impl Predictor {
 
     /// The engine for so many images; how its zeros are treated changes no result.
     fn engine(&self, images: usize) -> Result<Engine> {
-        let products = if images < MEASURE_FROM { Products::Dense } else { Products::Measured };
-        Ok(self.engine.with_products(products)?)
+        if images < MEASURE_FROM {
+            return Ok(self.engine.clone());
+        }
+        Ok(self.engine.with_products(Products::Measured)?)
     }
 
     fn guesses(&self, scores: &[f32]) -> Vec<Guess> {

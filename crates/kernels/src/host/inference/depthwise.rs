@@ -19,14 +19,10 @@ const AHEAD: usize = 16;
 /// A depthwise convolution with a bias and bounds.
 #[derive(Clone, Debug)]
 pub struct Depthwise {
-    /// Where the kernel goes.
-    pub window: Window,
-    /// `[C, kernel height · kernel width]`.
-    pub weight: Vec<f32>,
-    /// `[C]`.
-    pub bias: Vec<f32>,
-    /// What its results are kept between.
-    pub bounds: Bounds,
+    window: Window,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    bounds: Bounds,
     /// For the columns of an output row and a vector more: whether the left and the right column of a 3×3 window lie in
     /// the image, as bits.
     left: Vec<u32>,
@@ -49,7 +45,7 @@ enum Path {
 }
 
 impl Depthwise {
-    /// For images that lie as `planes` say.
+    /// For images that lie as `planes` say; `weight: [C, kernel height · kernel width]`, `bias: [C]`.
     pub fn new(window: Window, weight: Vec<f32>, bias: Vec<f32>, bounds: Bounds, planes: Planes) -> Self {
         let path = match planes.is_padded() {
             true if window.is_neighbourhood() => Path::Neighbourhood,
@@ -72,9 +68,16 @@ impl Depthwise {
         Self { window, weight, bias, bounds, left, right, bits, planes, path }
     }
 
-    /// Whether it was made for images that lie so.
+    /// Where the kernel goes.
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Whether it was made for images that lie so, and has a kernel and a bias for each of their channels.
     pub(super) fn is_for(&self, planes: Planes) -> bool {
         self.planes == planes
+            && self.weight.len() == planes.channels * self.window.taps()
+            && self.bias.len() == planes.channels
     }
 
     /// As [`Depthwise::edges`], a bit for each lane.
@@ -179,8 +182,8 @@ unsafe fn neighbourhood<S: Simd, const V: usize>(
     let (lanes, width) = (vector::lanes::<f32, S>(), from.planes.width);
     let weight = kernel(simd, depthwise, row);
     let mut sums = [simd.splat_f32s(depthwise.bias[row]); V];
-    // SAFETY: a row and a number before and after the channel there are zeros that belong to the planes, and a vector more
-    // may be read behind the last; the masks have a vector more than a row has columns.
+    // SAFETY: a row and a number before and after the channel there are zeros that belong to the planes, as does a vector more
+    // behind the last; the masks have a vector more than a row has columns.
     unsafe {
         let channel = from.start.add(row * from.planes.pitch() + start);
         let ahead = channel.wrapping_add(AHEAD * from.planes.pitch());
@@ -284,7 +287,7 @@ unsafe fn halving<S: Simd>(
     let weight = kernel(simd, depthwise, row);
     let bias = simd.splat_f32s(depthwise.bias[row]);
     let [top, left, ..] = depthwise.window.padding;
-    // SAFETY: vectors reach past the last row by less than `SLACK`, which the arena has at its end, and before the first
+    // SAFETY: vectors reach past the last row by less than `SLACK`, which the planes have at their end, and before the first
     // by one number; the masks have a vector more than a row has columns. What is stored lies within the piece.
     unsafe {
         let channel = from.start.add(row * from.planes.pitch());

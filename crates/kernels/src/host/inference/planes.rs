@@ -1,6 +1,6 @@
 //! Where the channels of one image lie, and windows over them.
 
-use super::arena::round_up;
+use super::arena::{SLACK, round_up};
 
 /// The channels of one image, `[C, H, W]`: each channel a run of rows, and zeros between channels.
 ///
@@ -49,9 +49,10 @@ impl Planes {
         if self.padded { round_up(self.pixels()) + self.front() } else { self.pixels() }
     }
 
-    /// Numbers of the whole image.
+    /// Numbers of the whole image, with those behind the last channel that vectors may reach.
     pub const fn len(&self) -> usize {
-        self.front() + self.channels * self.pitch()
+        let behind = if self.padded { SLACK } else { 0 };
+        self.front() + self.channels * self.pitch() + behind
     }
 
     /// Whether there is nothing in it.

@@ -308,18 +308,18 @@ fn check_source(source: &Source, from: Planes, to: Planes) -> std::result::Resul
             Ok(from.channels * window.taps())
         }
         Source::Depthwise(depthwise) => {
-            let window = &depthwise.window;
-            require(window.output(size(from)) == Some(size(to)), "the windows give another size")?;
-            require(depthwise.weight.len() == from.channels * window.taps(), "not one kernel per channel")?;
-            require(depthwise.bias.len() == from.channels, "not one bias per channel")?;
             require(depthwise.is_for(from), "the depthwise convolution is for other planes")?;
+            let size_fits = depthwise.window().output(size(from)) == Some(size(to));
+            require(size_fits, "the windows give another size")?;
             Ok(from.channels)
         }
     }
 }
 
 fn check_weights(weights: &Weights, inner: usize) -> Check {
-    require(weights.inner() == inner, "other input channels than weights")
+    require(weights.inner() == inner, "other input channels than weights")?;
+    let divides = weights.groups() > 0 && weights.outputs().is_multiple_of(weights.groups());
+    require(divides, "the groups do not divide the outputs")
 }
 
 fn overlap(a: Place, b: Place) -> bool {

@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use super::arena::{Buffer, Memory, SLACK};
+use super::arena::{Buffer, Memory};
 use super::convolution::PANEL;
 use super::crew::{Counter, Crew};
 use super::error::{Error, Result};
@@ -53,7 +53,7 @@ impl Runner {
         let team = Team::new(threads).map_err(|source| Error::Threads { threads, source })?;
         let phases = threads * program.phases() + program.layers().len();
         let memory = Own {
-            arenas: vec![Buffer::zeros(program.arena() + SLACK)],
+            arenas: vec![Buffer::zeros(program.arena())],
             panels: (0..threads).map(|_| Buffer::zeros(PANEL)).collect(),
             shared_panels: Buffer::zeros(program.shared_panels()),
             vectors: [Buffer::zeros(0), Buffer::zeros(0)],
@@ -122,7 +122,7 @@ impl Own {
     /// Room for a batch; nothing is taken if a batch as large was there before.
     fn prepare(&mut self, program: &Program, arenas: usize, images: usize) {
         while self.arenas.len() < arenas {
-            self.arenas.push(Buffer::zeros(program.arena() + SLACK));
+            self.arenas.push(Buffer::zeros(program.arena()));
         }
         let longest = images * program.longest_vector();
         for vectors in &mut self.vectors {

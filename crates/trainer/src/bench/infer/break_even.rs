@@ -32,9 +32,8 @@ pub(super) fn of_layers(graph: &Graph, dense: &Engine) -> Result<Vec<Option<f64>
     let [dense_times, half_times, tenth_times] = typical_times([dense, &half?, &tenth?])?;
     let layers = dense.layers();
     let of = |(index, layer): (usize, &sparse_engine::LayerReport)| {
-        let product = layer.weights > 0 && layer.kind.contains("product");
         let times = [dense_times[index], half_times[index], tenth_times[index]];
-        product.then(|| crossing(times))
+        layer.is_product.then(|| crossing(times))
     };
     Ok(layers.iter().enumerate().map(of).collect())
 }

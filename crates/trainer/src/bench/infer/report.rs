@@ -91,7 +91,7 @@ pub(super) fn report(
     let (dense_median_ms, median) = (median_ms(dense.iter().copied()), median_ms(chosen.iter().copied()));
     let layers = engine.layers();
     let weights = |kept: fn(&sparse_engine::LayerReport) -> usize| {
-        layers.iter().filter(|layer| layer.kind.contains("product")).map(kept).sum::<usize>() as f64
+        layers.iter().filter(|layer| layer.is_product).map(kept).sum::<usize>() as f64
     };
     let images = batch as f64;
     let gflop = |layer: &sparse_engine::LayerReport| {
