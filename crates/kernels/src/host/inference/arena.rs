@@ -1,8 +1,7 @@
-//! Memory that begins at a cache line, and how the threads of one run share it.
+//! Memory that begins at a cache line.
 
 #![allow(unsafe_code)]
 
-use super::planes::Slot;
 use bytemuck::{Pod, Zeroable};
 
 /// Numbers of a cache line, and the most that a vector has.
@@ -64,39 +63,5 @@ impl Clone for Buffer {
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Buffer({} numbers)", self.len())
-    }
-}
-
-/// The memory of one image's run: what is read, and what threads write side by side.
-#[derive(Clone, Copy)]
-pub(super) struct Memory {
-    /// The image, tight planes.
-    pub(super) image: *const f32,
-    /// The arena.
-    pub(super) arena: *mut f32,
-    /// Panels that all threads read, after they filled them together.
-    pub(super) panels: *mut f32,
-    /// Where the features go.
-    pub(super) features: *mut f32,
-}
-
-// SAFETY: threads that share one `Memory` write to places that do not overlap between two barriers; `Program` checks the
-// places when it is made, and its steps cut their output by tiles, rows or channels.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
-
-impl Memory {
-    /// Where a slot begins.
-    ///
-    /// # Safety
-    /// The slot must lie within memory. The image must not be written to.
-    #[inline(always)]
-    pub(super) unsafe fn at(self, slot: Slot) -> *mut f32 {
-        match slot {
-            Slot::Image => self.image.cast_mut(),
-            // SAFETY: the caller promises that the arena reaches so far.
-            Slot::Arena(at) => unsafe { self.arena.add(at) },
-        }
     }
 }

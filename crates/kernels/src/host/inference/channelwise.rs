@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::super::simd;
-use super::arena::Memory;
 use super::crew::Crew;
+use super::memory::Memory;
 use super::multiply::Bounds;
 use super::planes::{Place, Planes, Window};
 use super::tiles::pieces;

@@ -6,9 +6,9 @@
 #![allow(unsafe_code)]
 
 use super::super::vector;
-use super::arena::Memory;
 use super::crew::Crew;
-use super::fill::{From, Source, fill};
+use super::fill::{Source, fill};
+use super::memory::{Memory, Reading};
 use super::multiply::{Bounds, Target, block, load, store_part};
 use super::planes::Place;
 use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
@@ -257,7 +257,7 @@ impl Part<'_> {
         // SAFETY: the program checks that places lie within memory and fit the source.
         unsafe {
             let start = self.memory.at(from.slot).add(from.planes.front()).cast_const();
-            let from = From { start, planes: from.planes, width: to.width, pixels: to.pixels() };
+            let from = Reading { start, planes: from.planes, width: to.width, pixels: to.pixels() };
             fill(simd, &convolution.source, from, tile, rows, panel);
         }
     }

@@ -5,7 +5,7 @@
 use super::super::square::{evens_and_odds, shifted};
 use super::super::vector::{self, prefetch_lines};
 use super::arena::LINE;
-use super::fill::From;
+use super::memory::Reading;
 use super::multiply::{Bounds, load, store, store_part};
 use super::planes::{Planes, Window};
 use super::tiles::{MOST_VECTORS, Piece, Tile, pieces};
@@ -124,7 +124,7 @@ fn kernel<S: Simd>(simd: S, depthwise: &Depthwise, channel: usize) -> [S::f32s; 
 pub(super) unsafe fn fill<S: Simd>(
     simd: S,
     depthwise: &Depthwise,
-    from: From,
+    from: Reading,
     tile: Tile,
     rows: Range<usize>,
     panel: *mut f32,
@@ -153,7 +153,7 @@ pub(super) unsafe fn fill<S: Simd>(
 unsafe fn neighbourhoods<S: Simd, const V: usize>(
     simd: S,
     depthwise: &Depthwise,
-    from: From,
+    from: Reading,
     start: usize,
     rows: Range<usize>,
     panel: *mut f32,
@@ -174,7 +174,7 @@ unsafe fn neighbourhoods<S: Simd, const V: usize>(
 unsafe fn neighbourhood<S: Simd, const V: usize>(
     simd: S,
     depthwise: &Depthwise,
-    from: From,
+    from: Reading,
     start: usize,
     row: usize,
     to: *mut f32,
@@ -243,7 +243,7 @@ unsafe fn beside<S: Simd>(
 unsafe fn by_pieces<S: Simd>(
     simd: S,
     depthwise: &Depthwise,
-    from: From,
+    from: Reading,
     tile: Tile,
     rows: Range<usize>,
     panel: *mut f32,
@@ -278,7 +278,7 @@ unsafe fn by_pieces<S: Simd>(
 unsafe fn halving<S: Simd>(
     simd: S,
     depthwise: &Depthwise,
-    from: From,
+    from: Reading,
     piece: Piece,
     row: usize,
     to: *mut f32,
@@ -323,7 +323,14 @@ unsafe fn halving<S: Simd>(
 /// # Safety
 /// As its caller promises to its own.
 #[inline(always)]
-unsafe fn any<S: Simd>(simd: S, depthwise: &Depthwise, from: From, piece: Piece, row: usize, to: *mut f32) {
+unsafe fn any<S: Simd>(
+    simd: S,
+    depthwise: &Depthwise,
+    from: Reading,
+    piece: Piece,
+    row: usize,
+    to: *mut f32,
+) {
     let lanes = vector::lanes::<f32, S>();
     let window = &depthwise.window;
     let weight = &depthwise.weight[row * window.taps()..][..window.taps()];

@@ -8,8 +8,9 @@
 
 use super::super::vector;
 use super::depthwise::{self, Depthwise};
+use super::memory::Reading;
 use super::multiply::{load, store};
-use super::planes::{Planes, Window};
+use super::planes::Window;
 use super::tiles::Tile;
 use super::windows;
 use pulp::Simd;
@@ -26,17 +27,6 @@ pub enum Source {
     Depthwise(Depthwise),
 }
 
-/// The planes that a source reads.
-#[derive(Clone, Copy)]
-pub(super) struct From {
-    /// First number of channel 0.
-    pub(super) start: *const f32,
-    pub(super) planes: Planes,
-    /// Width and pixels of the output.
-    pub(super) width: usize,
-    pub(super) pixels: usize,
-}
-
 /// Writes the `rows` of a panel for a tile.
 ///
 /// # Safety
@@ -45,7 +35,7 @@ pub(super) struct From {
 pub(super) unsafe fn fill<S: Simd>(
     simd: S,
     source: &Source,
-    from: From,
+    from: Reading,
     tile: Tile,
     rows: Range<usize>,
     panel: *mut f32,
@@ -65,7 +55,7 @@ pub(super) unsafe fn fill<S: Simd>(
 /// # Safety
 /// As its caller promises to its own.
 #[inline(always)]
-unsafe fn pixels<S: Simd>(from: From, tile: Tile, rows: Range<usize>, mut panel: *mut f32) {
+unsafe fn pixels<S: Simd>(from: Reading, tile: Tile, rows: Range<usize>, mut panel: *mut f32) {
     let lanes = vector::lanes::<f32, S>();
     for row in rows {
         // SAFETY: a channel is followed by at least a vector of zeros; the panel has room.

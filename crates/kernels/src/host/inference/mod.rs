@@ -19,6 +19,7 @@ mod depthwise;
 mod error;
 mod fill;
 mod head;
+mod memory;
 mod multiply;
 mod planes;
 mod program;

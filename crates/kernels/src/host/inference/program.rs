@@ -2,13 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use super::arena::Memory;
 use super::channelwise::{Channelwise, Operation};
 use super::convolution::{Convolution, Tiled};
 use super::crew::Crew;
 use super::error::{Error, Result};
 use super::fill::Source;
 use super::head::Layer;
+use super::memory::Memory;
 use super::planes::{Place, Planes, Slot};
 use super::weights::Weights;
 use std::time::{Duration, Instant};

@@ -5,11 +5,12 @@
 
 #![allow(unsafe_code)]
 
-use super::arena::{Buffer, Memory};
+use super::arena::Buffer;
 use super::convolution::PANEL;
 use super::crew::{Counter, Crew};
 use super::error::{Error, Result};
 use super::head::Vectors;
+use super::memory::Memory;
 use super::program::Program;
 use super::team::{Member, Team};
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 
 use super::super::square::evens_and_odds;
 use super::super::vector;
-use super::fill::From;
+use super::memory::Reading;
 use super::multiply::{load, store};
 use super::planes::{Planes, Window};
 use super::tiles::{Piece, Tile, pieces};
@@ -19,7 +19,7 @@ use std::ops::Range;
 pub(super) unsafe fn fill<S: Simd>(
     simd: S,
     window: &Window,
-    from: From,
+    from: Reading,
     tile: Tile,
     rows: Range<usize>,
     panel: *mut f32,
