@@ -5,9 +5,8 @@ use crate::graph::Graph;
 use crate::mobilenet::mobilenet;
 use crate::onnx::{self, ReadOptions};
 use serde_json::Value;
-use sparse_formats::MappedFile;
+use sparse_formats::{MappedFile, open_regular};
 use sparse_network::{Architecture, HEAD_WEIGHT, MobileNetConfig};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -30,12 +29,13 @@ pub struct Loaded {
 /// its number of channels usually have.
 ///
 /// # Errors
-/// [`Error::File`] if the file cannot be read, [`Error::Onnx`] for an ONNX file that is damaged or has operators that are not
+/// [`Error::File`] if the file cannot be read or is none, [`Error::Onnx`] for an ONNX file that is damaged or has operators that are not
 /// supported (all are named), [`Error::TensorMissing`] for weights under other names than ours.
 pub fn load(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
     if path.is_dir() {
         return weights(&path.join(IN_FOLDER), size);
     }
+    open_regular(path)?;
     if is_safetensors(path) {
         return weights(path, size);
     }
@@ -49,11 +49,11 @@ pub fn load(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
 /// Whether a file is to be read as ONNX: it begins with the version of that format and a further field, or is called so.
 pub fn is_onnx(path: &Path) -> bool {
     let mut start = [0; 3];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    let read = start_of(path, &mut start);
     // Fields of `ModelProto` in front of the graph, and the graph.
     let opens = start[0] == 0x08 && start[1] < 0x80 && matches!(start[2], 0x12 | 0x1a | 0x22 | 0x32 | 0x3a);
     let called = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
-    path.is_file() && !is_safetensors(path) && (called || read.is_ok() && opens)
+    path.is_file() && !is_safetensors(path) && (called || read && opens)
 }
 
 /// Height and width of the images of a network of so many input channels: what the recipe in the metadata of its weights
@@ -67,8 +67,12 @@ pub fn input_side(metadata: &Value, channels: usize) -> usize {
 /// Whether a file begins with the length of a header and the header, a JSON object. What cannot be read is told later.
 fn is_safetensors(path: &Path) -> bool {
     let mut start = [0; 9];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
-    read.is_ok() && start[8] == b'{'
+    start_of(path, &mut start) && start[8] == b'{'
+}
+
+/// Reads the first bytes of a file; `false` if there are none to be had.
+fn start_of(path: &Path, start: &mut [u8]) -> bool {
+    open_regular(path).is_ok_and(|mut file| file.read_exact(start).is_ok())
 }
 
 fn weights(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {

@@ -23,6 +23,14 @@ pub enum Error {
         /// The reason given by the operating system.
         source: io::Error,
     },
+    /// A pipe, a device or a folder stands where a file is read.
+    #[error("`{}` is {what}, and a file is read here; write what it holds to a file and give that", path.display())]
+    NoPlainFile {
+        /// The path the caller asked for.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
     /// A folder is only ever written under a new name.
     #[error("`{}` exists already and is never replaced; choose another name or move it away", path.display())]
     TargetExists {

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::View;
 
 use crate::header::{Header, with_keys};
-use crate::{Dtype, Error, Result, Tensor, Tensors, atomic, packed};
+use crate::{Dtype, Error, Result, Tensor, Tensors, atomic, packed, read_regular};
 
 /// Bytes in the largest file of another program that is read, and that a packed file unpacks to.
 pub const LARGEST_FILE: u64 = 2 << 30;
@@ -25,12 +24,10 @@ pub(crate) const RESERVED_NAME: &str = "__metadata__";
 /// claims.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read, and the errors of [`decode`].
+/// The errors of [`read_regular`] and of [`decode`].
 pub fn read(path: impl AsRef<Path>) -> Result<(Tensors, Option<String>)> {
     let path = path.as_ref();
-    let bytes =
-        fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), action: "read", source })?;
-    decode(path, &bytes)
+    decode(path, &read_regular(path, u64::MAX)?)
 }
 
 /// Writes a safetensors file atomically: `path` holds either its old content or all of the new.

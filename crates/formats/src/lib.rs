@@ -37,6 +37,7 @@ mod header;
 pub mod import;
 mod map;
 pub mod packed;
+mod regular;
 mod tensor;
 mod view;
 
@@ -45,5 +46,6 @@ pub use file::{LARGEST_FILE, METADATA_KEY, decode, encode, read, write};
 #[cfg(feature = "import")]
 pub use import::{Format, Imported, import};
 pub use map::MappedFile;
+pub use regular::{open_regular, read_regular};
 pub use tensor::{Dtype, Tensor, Tensors};
 pub use view::TensorView;

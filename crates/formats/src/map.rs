@@ -8,7 +8,7 @@ use memmap2::Mmap;
 use crate::file::METADATA_KEY;
 use crate::header::Header;
 use crate::packed::{Parts, Stored};
-use crate::{Error, Result, TensorView};
+use crate::{Error, Result, TensorView, open_regular};
 
 /// An open safetensors file, packed ([`crate::packed`]) or not, whose header has been checked.
 ///
@@ -26,11 +26,11 @@ impl MappedFile {
     /// Maps a file and checks its header: every offset, and of packed tensors the types and shapes of their parts.
     ///
     /// # Errors
-    /// [`Error::Io`], and the errors of [`crate::decode`] but [`Error::TooLarge`].
+    /// The errors of [`open_regular`] and of [`crate::decode`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |action| move |source| Error::Io { path: path.to_owned(), action, source };
-        let map = map(&File::open(path).map_err(io("read"))?).map_err(io("map"))?;
+        let map = map(&open_regular(path)?).map_err(io("map"))?;
         let header = Header::parse(path, &map)?;
         let stored = header.stored(path)?;
         for (name, _) in stored.iter().filter(|(_, stored)| **stored == Stored::Packed) {

@@ -15,7 +15,7 @@ pub const WEIGHTS_FILE: &str = "weights.safetensors";
 /// [`Error::NoWeights`] if it is not there.
 pub fn weights_file(path: &Path) -> Result<PathBuf> {
     let file = if path.is_dir() { path.join(WEIGHTS_FILE) } else { path.to_path_buf() };
-    if file.is_file() { Ok(file) } else { Err(Error::NoWeights { path: file }) }
+    if file.exists() { Ok(file) } else { Err(Error::NoWeights { path: file }) }
 }
 
 /// What a path to weights of any program means: `weights.safetensors` in a run folder, else the file or folder itself.

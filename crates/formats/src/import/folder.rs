@@ -1,11 +1,11 @@
 //! Which file of a folder holds the weights.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::sniff::{self, Content};
-use crate::{Error, Result};
+use crate::{Error, Result, open_regular};
 
 /// Bytes that tell a format.
 const OPENING: u64 = 512;
@@ -68,6 +68,6 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 fn opening(file: &Path) -> Result<Content> {
     let io = |source| Error::Io { path: file.to_owned(), action: "read", source };
     let mut bytes = Vec::new();
-    File::open(file).and_then(|file| file.take(OPENING).read_to_end(&mut bytes)).map_err(io)?;
+    open_regular(file)?.take(OPENING).read_to_end(&mut bytes).map_err(io)?;
     Ok(sniff::content(&bytes))
 }

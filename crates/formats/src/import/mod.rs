@@ -18,12 +18,11 @@ mod torch_legacy;
 mod torch_zip;
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::file::decode_after;
 use crate::header::Header;
-use crate::{Error, Result, Tensor, Tensors};
+use crate::{Error, Result, Tensor, Tensors, read_regular};
 use sniff::Content;
 
 use crate::file::LARGEST_FILE;
@@ -102,7 +101,7 @@ pub fn import(path: impl AsRef<Path>) -> Result<Imported> {
         let tensors = paddle_variables::read_folder(path)?;
         return imported(path, Format::PaddleVariables, tensors, None);
     };
-    let bytes = read_bounded(&file)?;
+    let bytes = read_regular(&file, LARGEST_FILE)?;
     import_bytes(&file, &bytes)
 }
 
@@ -136,16 +135,6 @@ pub fn import_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<Imported> {
 
 fn imported(path: &Path, format: Format, tensors: Tensors, metadata: Option<String>) -> Result<Imported> {
     Ok(Imported { path: path.to_owned(), format, tensors, metadata })
-}
-
-/// Reads a whole file that is no larger than [`LARGEST_FILE`].
-fn read_bounded(path: &Path) -> Result<Vec<u8>> {
-    let io = |source| Error::Io { path: path.to_owned(), action: "read", source };
-    let bytes = fs::metadata(path).map_err(io)?.len();
-    if bytes > LARGEST_FILE {
-        return Err(Error::TooLarge { path: path.to_owned(), what: "file size", limit: LARGEST_FILE });
-    }
-    fs::read(path).map_err(io)
 }
 
 /// Room for tensors, so that a small file cannot ask for much memory.

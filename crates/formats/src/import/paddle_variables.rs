@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use super::{bad, elements, folder, read_bounded};
-use crate::{Dtype, Error, Result, Tensor, Tensors};
+use super::{bad, elements, folder};
+use crate::{Dtype, Error, Result, Tensor, Tensors, read_regular};
 
 /// Most dimensions a variable may have.
 const MOST_DIMENSIONS: usize = 16;
@@ -21,7 +21,7 @@ pub(super) fn read_folder(folder: &Path) -> Result<Tensors> {
     let mut total = 0_u64;
     for file in folder::files(folder)? {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let bytes = read_bounded(&file)?;
+        let bytes = read_regular(&file, super::LARGEST_FILE)?;
         total = total.saturating_add(bytes.len() as u64);
         if total > super::LARGEST_FILE {
             let limit = super::LARGEST_FILE;
