@@ -1,6 +1,7 @@
 //! Decoded images in one file, for runs of many epochs.
 
 use crate::decode::Source;
+use crate::files::open_regular;
 use crate::geometry::Rectangle;
 use crate::lines::Lines;
 use crate::{Error, ImageFault, Interpolation, Result, Transform};
@@ -24,9 +25,10 @@ const AT_ONCE: usize = 16;
 /// Reading a crop of one takes no decoding. A training crop of such an image is an approximation: it was shrunk once
 /// and its crop is resized again, where the exact way resizes the crop of the original once. The file takes about 260
 /// kB for each image of ImageNet. It is made under another name and renamed when it is complete; one whose list of
-/// images, filter or length is not as expected is made anew, and a file that is no cache is never touched. Images whose
-/// file changed under the same name are not noticed: delete the cache then. It is read by position, from what the
-/// system holds in memory, so that a cache that shrinks under a run gives an error.
+/// images ([`Fingerprint`](crate::Fingerprint)), filter or length is not as expected is made anew, and a file that is no
+/// cache is never touched. An image whose file was overwritten by one of the same length is not noticed: delete the cache
+/// then. It is read by position, from what the system holds in memory, so that a cache that shrinks under a run gives an
+/// error.
 #[derive(Debug)]
 pub struct PixelCache {
     file: File,
@@ -89,8 +91,8 @@ impl PixelCache {
     /// Opens a cache, or tells why it cannot be used.
     fn open(path: &Path, key: u32, count: usize) -> Result<std::result::Result<Self, &'static str>> {
         let io = |source| Error::Io { path: path.to_owned(), source };
-        let mut file = match File::open(path) {
-            Ok(file) => file,
+        let mut file = match open_regular(path) {
+            Ok((file, _)) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err("there was none")),
             Err(error) => return Err(io(error)),
         };

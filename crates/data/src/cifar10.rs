@@ -1,6 +1,6 @@
 //! CIFAR-10, binary version.
 
-use crate::{CropFlip, Dataset, Error, InMemory, Normalise, Result, Split, View, files};
+use crate::{CropFlip, Dataset, Error, Fingerprint, InMemory, Normalise, Result, Split, View, files};
 use std::path::Path;
 
 const CLASSES: usize = 10;
@@ -85,5 +85,9 @@ impl Dataset for Cifar10 {
 
     fn read(&self, index: usize, view: View, image: &mut [f32]) -> Result<u32> {
         self.0.read(index, view, image)
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.0.fingerprint()
     }
 }

@@ -1,6 +1,6 @@
 //! The trait every data set implements, and what passes between it and the loader.
 
-use crate::{BadImage, Error, Result};
+use crate::{BadImage, Error, Fingerprint, Result};
 
 /// Labelled images that can be read by index.
 ///
@@ -67,6 +67,13 @@ pub trait Dataset: Send + Sync {
     /// The images found so far that cannot be used and were replaced or left out, in order of their index.
     fn bad_images(&self) -> Vec<BadImage> {
         Vec::new()
+    }
+
+    /// What tells these images from others, so that a resumed run can see whether they are those it began with.
+    ///
+    /// By default the number of images alone.
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of_count(self.len())
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Idx {
 ///
 /// As [`parse`], and when the file cannot be opened.
 pub fn read(path: &Path, what: &'static str, rank: u8) -> Result<Idx> {
-    parse(BufReader::new(files::open(path, what)?), path, rank)
+    parse(BufReader::new(files::open(path, what)?.0), path, rank)
 }
 
 /// Parses IDX bytes, gzipped or not, with `rank` dimensions; `path` is for the messages.

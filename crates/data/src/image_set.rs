@@ -2,6 +2,7 @@
 
 use crate::bad_images::{BadImage, BadImages, BadList};
 use crate::dataset::{Dataset, View, check_request};
+use crate::fingerprint::{Fingerprint, Sum};
 use crate::source::Source;
 use crate::transform::Transform;
 use crate::worker::panic_message;
@@ -60,17 +61,21 @@ impl ImageSet {
     ///
     /// When `file` is something else, or cannot be read or written.
     pub fn keep(&mut self, file: &Path, threads: usize) -> Result<Option<&'static str>> {
-        let mut list = flate2::Crc::new();
-        for index in 0..self.source.len() {
-            list.update(self.source.place(index).as_bytes());
-            list.update(b"\n");
-        }
+        let Fingerprint { names, contents, .. } = self.source.fingerprint();
+        let mut list = Sum::default();
+        list.labels(&[names, contents]);
         let read = |index: usize| {
             let mut bytes = Vec::new();
             self.source.read(index, &mut bytes).ok().map(|_| bytes)
         };
-        let (cache, reason) =
-            PixelCache::open_or_build(file, &self.transform, list.sum(), self.source.len(), threads, &read)?;
+        let (cache, reason) = PixelCache::open_or_build(
+            file,
+            &self.transform,
+            list.value(),
+            self.source.len(),
+            threads,
+            &read,
+        )?;
         self.cache = Some(cache);
         Ok(reason)
     }
@@ -146,6 +151,10 @@ impl Dataset for ImageSet {
 
     fn bad_images(&self) -> Vec<BadImage> {
         self.bad.all()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.source.fingerprint()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::crop_flip::{CropFlip, Placement};
 use crate::dataset::{Dataset, View, check_request};
+use crate::fingerprint::{Fingerprint, Sum};
 use crate::normalise::{Normalise, Table};
 use crate::{Error, Result, sample_rng};
 
@@ -90,6 +91,14 @@ impl Dataset for InMemory {
             placement.copy_plane(source, table, width, target);
         }
         Ok(self.labels[index])
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let (mut names, mut contents) = (Sum::default(), Sum::default());
+        names.labels(&self.labels);
+        self.shape.iter().for_each(|&side| contents.number(side as u64));
+        contents.bytes(&self.pixels);
+        Fingerprint { images: self.labels.len(), names: names.value(), contents: contents.value() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! MNIST and the data sets in its format (Fashion-MNIST, KMNIST, …).
 
-use crate::{CropFlip, Dataset, Error, InMemory, Normalise, Result, Split, View, idx};
+use crate::{CropFlip, Dataset, Error, Fingerprint, InMemory, Normalise, Result, Split, View, idx};
 use std::path::{Path, PathBuf};
 
 /// Every data set of this format has ten classes.
@@ -100,5 +100,9 @@ impl Dataset for Mnist {
 
     fn read(&self, index: usize, view: View, image: &mut [f32]) -> Result<u32> {
         self.0.read(index, view, image)
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.0.fingerprint()
     }
 }

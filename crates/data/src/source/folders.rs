@@ -1,9 +1,10 @@
 //! A folder per class.
 
-use super::names::Names;
+use super::names::{self, Names, bytes_of, path_of};
 use super::patterns::split_folder;
 use super::{Source, content, read, split_name};
 use crate::dataset::Split;
+use crate::fingerprint::Fingerprint;
 use crate::{Error, Result};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -93,13 +94,13 @@ impl Folders {
     fn add_file(&mut self, path: &Path, label: u32) {
         if is_image(path) {
             let below = path.strip_prefix(&self.folder).unwrap_or(path);
-            self.names.push(&below.to_string_lossy());
+            self.names.push(&bytes_of(below.as_os_str()));
             self.labels.push(label);
         }
     }
 
     fn path(&self, index: usize) -> PathBuf {
-        self.folder.join(self.names.get(index))
+        self.folder.join(path_of(self.names.get(index)))
     }
 }
 
@@ -145,6 +146,10 @@ impl Source for Folders {
 
     fn place(&self, index: usize) -> String {
         self.path(index).display().to_string()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        names::fingerprint(&self.names, &self.labels, |index| self.path(index))
     }
 
     fn class_names(&self) -> &[String] {

@@ -1,8 +1,9 @@
 //! A folder of image files with a list, as PaddleSlim reads ImageNet.
 
-use super::names::Names;
+use super::names::{self, Names, path_of};
 use super::{Source, read};
 use crate::dataset::Split;
+use crate::fingerprint::Fingerprint;
 use crate::{Error, Result, files};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,14 +41,14 @@ impl List {
         let path = folder.join(list_name(split));
         let mut list = Self { folder: folder.to_owned(), names: Names::default(), labels: Vec::new() };
         for_each_line(&path, what, |name, label| {
-            list.names.push(name);
+            list.names.push(name.as_bytes());
             list.labels.push(label);
         })?;
         Ok(list)
     }
 
     fn path(&self, index: usize) -> PathBuf {
-        self.folder.join(self.names.get(index))
+        self.folder.join(path_of(self.names.get(index)))
     }
 }
 
@@ -96,5 +97,9 @@ impl Source for List {
 
     fn place(&self, index: usize) -> String {
         self.path(index).display().to_string()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        names::fingerprint(&self.names, &self.labels, |index| self.path(index))
     }
 }

@@ -32,6 +32,7 @@ pub use select::Selected;
 pub use webdataset::WebDataset;
 
 use crate::dataset::Split;
+use crate::fingerprint::{Fingerprint, Sum};
 use crate::{Error, Result};
 use std::io;
 use std::path::Path;
@@ -57,6 +58,15 @@ pub trait Source: Send + Sync {
 
     /// Where image `index` lies, to show: a file, or an archive and the name in it.
     fn place(&self, index: usize) -> String;
+
+    /// What tells these images from others: their names, labels and sizes, without reading one.
+    ///
+    /// By default the labels and the number of images alone.
+    fn fingerprint(&self) -> Fingerprint {
+        let mut names = Sum::default();
+        (0..self.len()).for_each(|index| names.labels(&[self.label(index)]));
+        Fingerprint { images: self.len(), names: names.value(), contents: 0 }
+    }
 
     /// The names of the classes, where the layout has names: of label 0, 1, 2, …
     fn class_names(&self) -> &[String] {

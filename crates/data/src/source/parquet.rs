@@ -2,6 +2,7 @@
 
 use super::{Source, content, parallel, patterns, read};
 use crate::dataset::Split;
+use crate::fingerprint::{Fingerprint, Sum};
 use crate::worker::panic_message;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -205,6 +206,20 @@ impl Source for Parquet {
     fn place(&self, index: usize) -> String {
         let (shard, group, row) = self.position(index);
         format!("{}: row {row} of group {group}", shard.path.display())
+    }
+
+    /// Of the labels and of the sizes of the columns of images; names would have to be read.
+    fn fingerprint(&self) -> Fingerprint {
+        let (mut names, mut contents) = (Sum::default(), Sum::default());
+        names.labels(&self.labels);
+        for Group { shard, number, end } in &self.groups {
+            let Shard { reader, images, .. } = &self.shards[*shard];
+            let column = reader.metadata().row_group(*number).column(*images);
+            contents.number(*end as u64);
+            contents.number(column.uncompressed_size() as u64);
+            contents.number(column.compressed_size() as u64);
+        }
+        Fingerprint { images: self.labels.len(), names: names.value(), contents: contents.value() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading the bytes of an image, with bounds.
 
+use crate::files::open_regular;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -7,17 +8,12 @@ use std::path::Path;
 /// Largest encoded image, in bytes. The largest of ImageNet has 15 MB.
 pub(super) const IMAGE_LIMIT: u64 = 1 << 28;
 
-/// Reads a whole file of at most [`IMAGE_LIMIT`] bytes.
-///
-/// What is no regular file is refused before it is opened: a pipe would wait for a writer.
+/// Reads a whole regular file of at most [`IMAGE_LIMIT`] bytes.
 pub(super) fn file(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    check_size(metadata.len())?;
-    bytes.reserve(metadata.len() as usize + 1);
-    File::open(path)?.take(IMAGE_LIMIT + 1).read_to_end(bytes)?;
+    let (file, len) = open_regular(path)?;
+    check_size(len)?;
+    bytes.reserve(len as usize + 1);
+    file.take(IMAGE_LIMIT + 1).read_to_end(bytes)?;
     check_size(bytes.len() as u64)
 }
 

@@ -1,6 +1,7 @@
 //! Some classes of a source.
 
 use super::Source;
+use crate::fingerprint::{Fingerprint, Sum};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::io;
@@ -65,6 +66,15 @@ impl Source for Selected {
 
     fn place(&self, index: usize) -> String {
         self.source.place(self.at(index))
+    }
+
+    /// That of the whole source with the labels that are kept: a change of other images counts as one, too.
+    fn fingerprint(&self) -> Fingerprint {
+        let Fingerprint { names, contents, .. } = self.source.fingerprint();
+        let mut sum = Sum::default();
+        sum.labels(&[names]);
+        self.new_label.iter().for_each(|(&old, &new)| sum.labels(&[old, new]));
+        Fingerprint { images: self.len(), names: sum.value(), contents }
     }
 
     fn class_names(&self) -> &[String] {

@@ -2,7 +2,9 @@
 
 use super::read;
 use super::tar_walk::BLOCK;
-use crate::{Error, Result};
+use crate::Result;
+use crate::files::open_regular;
+use crate::fingerprint::{Fingerprint, Sum};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,15 +14,15 @@ const MOST_OPEN: usize = 256;
 
 /// Where an image lies in its tar file, and its label: 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+struct Entry {
     offset: u64,
     /// Bytes; what is larger than fits is larger than any image, and refused when read.
     len: u32,
-    pub(super) label: u32,
+    label: u32,
 }
 
 impl Entry {
-    pub(super) fn new(offset: u64, len: u64, label: u32) -> Self {
+    fn new(offset: u64, len: u64, label: u32) -> Self {
         Self { offset, len: u32::try_from(len).unwrap_or(u32::MAX), label }
     }
 }
@@ -30,6 +32,33 @@ impl Entry {
 pub(super) struct TarImages {
     shards: Vec<Shard>,
     entries: Vec<Entry>,
+    /// Of the names of all images, shard by shard.
+    names: Sum,
+}
+
+/// The images of one tar file, or of a part of one.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    entries: Vec<Entry>,
+    names: Sum,
+}
+
+impl Index {
+    /// Adds an image by its name, where it lies, its length in bytes and its label.
+    pub(super) fn add(&mut self, name: &[u8], offset: u64, len: u64, label: u32) {
+        self.names.text(name);
+        self.entries.push(Entry::new(offset, len, label));
+    }
+
+    /// Adds those of another part.
+    pub(super) fn append(&mut self, other: Self) {
+        self.names.labels(&[other.names.value()]);
+        self.entries.extend(other.entries);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -42,7 +71,8 @@ struct Shard {
 
 impl TarImages {
     /// Adds a tar file with its images.
-    pub(super) fn push(&mut self, path: PathBuf, file: File, entries: Vec<Entry>) {
+    pub(super) fn push(&mut self, path: PathBuf, file: File, Index { entries, names }: Index) {
+        self.names.labels(&[names.value()]);
         let keep = self.shards.len() < MOST_OPEN;
         if self.entries.is_empty() {
             self.entries = entries;
@@ -58,6 +88,17 @@ impl TarImages {
 
     pub(super) fn label(&self, index: usize) -> u32 {
         self.entries[index].label
+    }
+
+    /// Of names, labels and lengths; the names were seen when the files were indexed.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let (mut names, mut contents) = (Sum::default(), Sum::default());
+        names.labels(&[self.names.value()]);
+        for entry in &self.entries {
+            names.labels(&[entry.label]);
+            contents.labels(&[entry.len]);
+        }
+        Fingerprint { images: self.entries.len(), names: names.value(), contents: contents.value() }
     }
 
     pub(super) fn read(&self, index: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
@@ -88,7 +129,7 @@ impl Shard {
     fn at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         match &self.file {
             Some(file) => read::at(file, buffer, offset),
-            None => read::at(&File::open(&self.path)?, buffer, offset),
+            None => read::at(&open_regular(&self.path)?.0, buffer, offset),
         }
     }
 }
@@ -99,11 +140,5 @@ impl Shard {
 ///
 /// When it is missing, is no regular file, or cannot be opened.
 pub(super) fn open(path: &Path, what: &'static str) -> Result<(File, u64)> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    if path.exists() && !path.is_file() {
-        return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
-    }
-    let file = crate::files::open(path, what)?;
-    let len = file.metadata().map_err(io)?.len();
-    Ok((file, len))
+    crate::files::open(path, what)
 }

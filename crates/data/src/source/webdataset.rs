@@ -1,9 +1,10 @@
 //! WebDataset: tar files whose members belong together by name.
 
-use super::tar_images::{self, Entry, TarImages};
+use super::tar_images::{self, Index, TarImages};
 use super::tar_walk::{Member, walk};
 use super::{Source, content, parallel, patterns, read};
 use crate::dataset::Split;
+use crate::fingerprint::Fingerprint;
 use crate::{Error, Result};
 use std::fs::File;
 use std::io;
@@ -32,11 +33,11 @@ impl WebDataset {
     /// When there are no shards or images, a shard is damaged or cut short, or an image has no label.
     pub fn open(folder: &Path, split: Split, pattern: Option<&str>) -> Result<Self> {
         let paths = patterns::shards(folder, split, pattern, "tar")?;
-        let indexed = parallel::map(&paths, |path| index(path).map(|entries| (path.clone(), entries)))?;
+        let indexed = parallel::map(&paths, |path| index(path).map(|found| (path.clone(), found)))?;
         let mut images = TarImages::default();
-        for (path, entries) in indexed {
+        for (path, found) in indexed {
             let (file, _) = open_shard(&path)?;
-            images.push(path, file, entries);
+            images.push(path, file, found);
         }
         if images.len() == 0 {
             return Err(Error::Empty { place: format!("the shards in {}", folder.display()) });
@@ -50,12 +51,12 @@ fn open_shard(path: &Path) -> Result<(File, u64)> {
 }
 
 /// The images of a shard.
-fn index(path: &PathBuf) -> Result<Vec<Entry>> {
+fn index(path: &PathBuf) -> Result<Index> {
     let (file, len) = open_shard(path)?;
-    let mut shard = Shard { file: &file, path, sample: Sample::default(), entries: Vec::new() };
+    let mut shard = Shard { file: &file, path, sample: Sample::default(), images: Index::default() };
     walk(&file, path, 0..len, |member| shard.add(&member))?;
     shard.finish_sample()?;
-    Ok(shard.entries)
+    Ok(shard.images)
 }
 
 /// A shard being indexed.
@@ -63,7 +64,7 @@ struct Shard<'a> {
     file: &'a File,
     path: &'a Path,
     sample: Sample,
-    entries: Vec<Entry>,
+    images: Index,
 }
 
 /// What is known of the members with one key.
@@ -104,7 +105,7 @@ impl Shard<'_> {
             );
             return Err(content(self.path, reason));
         };
-        self.entries.push(Entry::new(image.start, image.end - image.start, label));
+        self.images.add(key.as_bytes(), image.start, image.end - image.start, label);
         Ok(())
     }
 
@@ -149,5 +150,9 @@ impl Source for WebDataset {
 
     fn place(&self, index: usize) -> String {
         self.images.place(index)
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.images.fingerprint()
     }
 }

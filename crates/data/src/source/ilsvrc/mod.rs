@@ -3,10 +3,11 @@
 mod devkit;
 mod truth;
 
-use super::tar_images::{self, Entry, TarImages};
+use super::tar_images::{self, Index, TarImages};
 use super::tar_walk::walk;
 use super::{Source, content, parallel};
 use crate::dataset::Split;
+use crate::fingerprint::Fingerprint;
 use crate::{Error, Result};
 use std::fs::File;
 use std::io;
@@ -70,21 +71,23 @@ impl Ilsvrc {
 
     fn train(path: PathBuf, file: File, classes: Vec<Class>) -> Result<Self> {
         let numbered: Vec<(u32, &Class)> = (0..).zip(&classes).collect();
-        let entries = parallel::map(&numbered, |(label, (_, range))| {
-            let mut entries = Vec::new();
+        let found = parallel::map(&numbered, |(label, (_, range))| {
+            let mut images = Index::default();
             walk(&file, &path, range.clone(), |member| {
                 if !hidden(member.name) {
-                    entries.push(Entry::new(member.offset, member.len, *label));
+                    images.add(member.name.as_bytes(), member.offset, member.len, *label);
                 }
                 Ok(())
             })?;
-            Ok(entries)
+            Ok(images)
         })?;
-        if let Some((class, _)) = classes.iter().zip(&entries).find(|(_, entries)| entries.is_empty()) {
+        if let Some((class, _)) = classes.iter().zip(&found).find(|(_, images)| images.is_empty()) {
             return Err(content(&path, format!("the tar file of class {} holds no images", class.0)));
         }
+        let mut all = Index::default();
+        found.into_iter().for_each(|images| all.append(images));
         let mut images = TarImages::default();
-        images.push(path, file, entries.concat());
+        images.push(path, file, all);
         Ok(Self { images, classes: classes.into_iter().map(|(name, _)| name).collect() })
     }
 
@@ -92,21 +95,21 @@ impl Ilsvrc {
         let path = folder.join(tar_name(Split::Test));
         let (file, len) = tar_images::open(&path, "tar file of the validation images")?;
         let truth = Truth::find(folder, known)?;
-        let mut entries = Vec::new();
+        let mut found = Index::default();
         walk(&file, &path, 0..len, |member| {
             if !hidden(member.name) {
                 let label = truth.label(base_name(member.name)).ok_or_else(|| {
                     content(&path, format!("{} has no label in {}", member.name, truth.path().display()))
                 })?;
-                entries.push(Entry::new(member.offset, member.len, label));
+                found.add(member.name.as_bytes(), member.offset, member.len, label);
             }
             Ok(())
         })?;
-        if entries.is_empty() {
+        if found.is_empty() {
             return Err(Error::Empty { place: path.display().to_string() });
         }
         let mut images = TarImages::default();
-        images.push(path, file, entries);
+        images.push(path, file, found);
         Ok(Self { images, classes: truth.into_classes() })
     }
 }
@@ -157,6 +160,10 @@ impl Source for Ilsvrc {
 
     fn place(&self, index: usize) -> String {
         self.images.place(index)
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.images.fingerprint()
     }
 
     fn class_names(&self) -> &[String] {

@@ -5,7 +5,6 @@ use crate::source::{content, list};
 use crate::{Error, Result, files};
 use flate2::read::GzDecoder;
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -165,7 +164,7 @@ fn number_of(classes: &[String], wnid: &str, path: &Path) -> Result<u32> {
 /// The ground truth out of the development kit as downloaded.
 fn ground_truth_in_kit(path: &Path) -> Result<Vec<u8>> {
     let damaged = |source| Error::Damaged { path: path.to_owned(), source };
-    let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let (file, _) = files::open(path, "development kit")?;
     // The kit has 3 MB unpacked; the limit holds for all that is unpacked on the way.
     let mut kit = tar::Archive::new(GzDecoder::new(file).take(LIMIT));
     for entry in kit.entries().map_err(damaged)? {
