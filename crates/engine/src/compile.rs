@@ -61,9 +61,7 @@ fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
             to,
         })),
         Work::MaxPool(window) => channelwise(Operation::MaxPool(*window)),
-        &Work::AveragePool { window, count_padding } => {
-            channelwise(Operation::AveragePool { window, count_padding })
-        }
+        &Work::AveragePool { window, counted } => channelwise(Operation::AveragePool { window, counted }),
         Work::Mean => channelwise(Operation::Mean),
         &Work::Add(bounds) => channelwise(Operation::Add { other: place(unit.inputs[1]), bounds }),
         Work::Affine { scale, offset, bounds } => {

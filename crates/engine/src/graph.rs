@@ -2,7 +2,7 @@
 //!
 //! One image at a time: shapes are `[C, H, W]`, or `[C]` after [`Op::Flatten`]; the batch enters when a session runs.
 
-pub use sparse_kernels::host::inference::Window;
+pub use sparse_kernels::host::inference::{Function, Window};
 
 /// A network for classification: nodes in the order in which they are computed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,21 +48,60 @@ pub enum Op {
         /// Greatest value.
         high: f32,
     },
-    /// The sum of two nodes of one shape.
+    /// A function of each number by itself.
+    Function(Function),
+    /// `x` where it is positive, else `x · slope`.
+    PRelu {
+        /// `[C]`.
+        slope: Vec<f32>,
+    },
+    /// The sum of two nodes, number by number. They have one shape, or one of them is an image that stands for a larger one:
+    /// `[C, 1, 1]` for the same number at each pixel, `[1, H, W]` for the same in each channel, `[1, 1, 1]` for both.
     Add,
-    /// The greatest value of each window; positions outside of the image do not count.
+    /// The first node less the second; shapes as of [`Op::Add`].
+    Sub,
+    /// The product of two nodes, number by number; shapes as of [`Op::Add`]. The gate of a squeeze-and-excite block is one.
+    Mul,
+    /// The first node divided by the second; shapes as of [`Op::Add`].
+    Div,
+    /// The inputs, one or more, one behind the other along their channels: images of one height and width, or vectors.
+    Concat,
+    /// Channels of an image or vector: channel `i` of the result is channel `order[i]` of what is read. A range of channels
+    /// (see [`Op::range`]), a shuffle (see [`Op::shuffle`]), or any choice, in which a channel may come several times.
+    Channels {
+        /// Indices of channels that are read, one or more.
+        order: Vec<usize>,
+    },
+    /// Lines of one value around the image.
+    Pad {
+        /// Top, left, bottom, right.
+        lines: [usize; 4],
+        /// What is in them; −∞ for what no maximum should see.
+        value: f32,
+    },
+    /// The greatest value of each window; positions outside of the image do not count. Windows that rounding up adds
+    /// (`ceil_mode`) are windows over more padding at the bottom and right.
     MaxPool(Window),
     /// The mean of each window.
     AveragePool {
         /// Where.
         window: Window,
-        /// Whether positions in the padding count as zeros.
-        count_padding: bool,
+        /// Lines of the padding whose positions count as zeros: top, left, bottom, right. All of `window.padding` if padding
+        /// counts, none if it does not, and those of the padding alone if `window` has more of it for windows that rounding
+        /// up adds, or for padding that does not count outside of one that does.
+        counted: [usize; 4],
     },
     /// The mean of each channel, `[C, 1, 1]`.
     GlobalAveragePool,
+    /// The greatest value of each channel, `[C, 1, 1]`.
+    GlobalMaxPool,
     /// `[C, H, W]` as `[C·H·W]`.
     Flatten,
+    /// An image or vector as an image of as many numbers, in C order.
+    Reshape {
+        /// `[C, H, W]`.
+        shape: [usize; 3],
+    },
     /// `weight · x + bias` of `[inputs]`.
     Linear {
         /// `[outputs, inputs]`.
@@ -72,6 +111,22 @@ pub enum Op {
     },
     /// Softmax over all of `[C]`.
     Softmax,
+    /// The logarithm of the softmax over all of `[C]`.
+    LogSoftmax,
+}
+
+impl Op {
+    /// Channels `start .. start + count`, as slices and splits have it.
+    pub fn range(start: usize, count: usize) -> Self {
+        Self::Channels { order: (start..start + count).collect() }
+    }
+
+    /// The channels seen as `[groups, channels / groups]`, as `[channels / groups, groups]`: the channel shuffle of
+    /// Zhang et al. 2017, arXiv:1707.01083. `groups` must divide `channels`.
+    pub fn shuffle(channels: usize, groups: usize) -> Self {
+        let size = channels / groups.max(1);
+        Self::Channels { order: (0..channels).map(|at| at % groups * size + at / groups).collect() }
+    }
 }
 
 /// A convolution of any kernel, stride, padding, dilation and number of groups.

@@ -42,6 +42,7 @@ mod engine;
 mod error;
 mod fold;
 pub mod graph;
+mod graph_error;
 mod load;
 mod lower;
 mod measure;

@@ -36,7 +36,7 @@ pub(crate) enum Work {
     MaxPool(Window),
     AveragePool {
         window: Window,
-        count_padding: bool,
+        counted: [usize; 4],
     },
     Mean,
     Add(Bounds),
@@ -172,8 +172,8 @@ impl Lowering<'_> {
                 (work, planes)
             }
             Op::MaxPool(window) => (Work::MaxPool(*window), windowed(node, from, window, from.channels)?),
-            Op::AveragePool { window, count_padding } => {
-                let work = Work::AveragePool { window: *window, count_padding: *count_padding };
+            Op::AveragePool { window, counted } => {
+                let work = Work::AveragePool { window: *window, counted: *counted };
                 (work, windowed(node, from, window, from.channels)?)
             }
             Op::GlobalAveragePool => (Work::Mean, Planes::padded(from.channels, 1, 1)),
@@ -190,7 +190,17 @@ impl Lowering<'_> {
                 (Work::Affine { scale, offset, bounds: Bounds { low, high } }, same(from))
             }
             Op::Input { .. } => return Err(unsupported(node, "a second input")),
-            Op::Linear { .. } | Op::Softmax | Op::Flatten => {
+            Op::Function(_)
+            | Op::PRelu { .. }
+            | Op::Sub
+            | Op::Mul
+            | Op::Div
+            | Op::Concat
+            | Op::Channels { .. }
+            | Op::Pad { .. }
+            | Op::GlobalMaxPool
+            | Op::Reshape { .. } => return Err(unsupported(node, "the engine has no step for it yet")),
+            Op::Linear { .. } | Op::Softmax | Op::LogSoftmax | Op::Flatten => {
                 return Err(unsupported(
                     node,
                     "it works on vectors, but nothing before it flattens the image",

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::graph::{Convolution, Graph, Node, Op, Window};
+pub use crate::graph_error::GraphError;
 
 /// Most numbers in the result of one node for one image, 1 GiB of `f32`: a file cannot ask for more memory than this.
 const MOST_NUMBERS: usize = 1 << 28;
@@ -42,140 +43,6 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Why a graph cannot be computed. Shapes are those for one image; every variant but the first two names the node.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum GraphError {
-    /// There is nothing to compute.
-    #[error("the network has no nodes; it needs at least its input")]
-    Empty,
-    /// The result of the network is a node that is not there.
-    #[error("the output is node {output}, but there are {nodes}; name one of them, counted from 0")]
-    NoOutput {
-        /// The index given.
-        output: usize,
-        /// Nodes there are.
-        nodes: usize,
-    },
-    /// The input is not the first node, or not the only one.
-    #[error("node {node} is out of place: the first node, and no other, is the input")]
-    MisplacedInput {
-        /// Its name.
-        node: String,
-    },
-    /// A node reads more or fewer nodes than its operation takes.
-    #[error("node {node} reads {got} nodes, expected {expected}")]
-    InputCount {
-        /// Its name.
-        node: String,
-        /// How many its operation takes.
-        expected: usize,
-        /// How many it names.
-        got: usize,
-    },
-    /// A node reads itself or a node after it.
-    #[error(
-        "node {node} is number {position} and reads number {input}; sort the nodes so that each reads earlier ones"
-    )]
-    Order {
-        /// Its name.
-        node: String,
-        /// Its index.
-        position: usize,
-        /// The index that it reads.
-        input: usize,
-    },
-    /// An operation on images has a flat input, or the other way round.
-    #[error("node {node} reads {got}, expected {expected}")]
-    Kind {
-        /// Its name.
-        node: String,
-        /// What it takes.
-        expected: &'static str,
-        /// The shape it reads.
-        got: Shape,
-    },
-    /// A weight, bias, scale or offset has another length than the shapes ask for.
-    #[error("the {what} of node {node} has {got} numbers, expected {expected}")]
-    Length {
-        /// The node's name.
-        node: String,
-        /// Which of its tensors.
-        what: &'static str,
-        /// Numbers needed.
-        expected: usize,
-        /// Numbers there are.
-        got: usize,
-    },
-    /// The groups of a convolution do not fit its channels.
-    #[error(
-        "node {node} has {groups} groups and a weight of shape {weight:?}; it reads {inputs} channels, which must be \
-         groups times the second, and groups must divide the first"
-    )]
-    Groups {
-        /// Its name.
-        node: String,
-        /// Groups.
-        groups: usize,
-        /// `[outputs, inputs / groups, kernel height, kernel width]`.
-        weight: [usize; 4],
-        /// Channels it reads.
-        inputs: usize,
-    },
-    /// No window fits into the image, or the window has a side of zero.
-    #[error("no window of {window:?} fits into the {size:?} rows and columns that node {node} reads")]
-    Window {
-        /// The node's name.
-        node: String,
-        /// Where it puts windows.
-        window: Box<Window>,
-        /// Height and width that it reads.
-        size: [usize; 2],
-    },
-    /// A window of a pooling has only padding in it, so that there is nothing to pool.
-    #[error(
-        "{window:?} of node {node} puts a window beside the {size:?} rows and columns it reads; use less padding"
-    )]
-    OnlyPadding {
-        /// The node's name.
-        node: String,
-        /// Where it puts windows.
-        window: Box<Window>,
-        /// Height and width that it reads.
-        size: [usize; 2],
-    },
-    /// The two nodes of a sum differ in shape.
-    #[error("node {node} adds {left} and {right}; both must have one shape")]
-    Sum {
-        /// Its name.
-        node: String,
-        /// Shape of the first.
-        left: Shape,
-        /// Shape of the second.
-        right: Shape,
-    },
-    /// A bound is not a number.
-    #[error("node {node} clips to {low} … {high}; bounds must be numbers")]
-    Bounds {
-        /// Its name.
-        node: String,
-        /// Least value.
-        low: f32,
-        /// Greatest value.
-        high: f32,
-    },
-    /// A result is empty, or would take too much memory.
-    #[error(
-        "the result of node {node} must have from 1 to {most} numbers for an image; use a smaller image or network"
-    )]
-    Size {
-        /// The node's name.
-        node: String,
-        /// Most numbers there may be.
-        most: usize,
-    },
-}
-
 /// The shape of each node's result, in the order of the nodes. What passes is safe to compute: inputs come before their
 /// readers, every tensor has the length that its node needs, and no result has more than 2^28 numbers for an image.
 ///
@@ -213,7 +80,8 @@ pub(crate) fn node_shape(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphEr
 fn shape(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> {
     let expected = match node.op {
         Op::Input { .. } => 0,
-        Op::Add => 2,
+        Op::Add | Op::Sub | Op::Mul | Op::Div => 2,
+        Op::Concat => inputs.len().max(1),
         _ => 1,
     };
     if inputs.len() != expected {
@@ -221,6 +89,7 @@ fn shape(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> {
     }
     let Some(&x) = inputs.first() else { return source(node) };
     match &node.op {
+        Op::Input { .. } => source(node),
         Op::Convolution(convolution) => convolved(node, convolution, image(node, x)?),
         Op::Affine { scale, offset } => {
             length(node, "scale", x.channels(), scale.len())?;
@@ -230,23 +99,96 @@ fn shape(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> {
         &Op::Clip { low, high } if low.is_nan() || high.is_nan() => {
             Err(GraphError::Bounds { node: node.name.clone(), low, high })
         }
-        Op::Add if inputs[1] != x => {
-            Err(GraphError::Sum { node: node.name.clone(), left: x, right: inputs[1] })
+        Op::Clip { .. } => Ok(x),
+        Op::Function(function) => numbers(node, &function.parameters()).map(|()| x),
+        Op::PRelu { slope } => length(node, "slope", x.channels(), slope.len()).map(|()| x),
+        Op::Add | Op::Sub | Op::Mul | Op::Div => combined(node, x, inputs[1]),
+        Op::Concat => concatenated(node, inputs),
+        Op::Channels { order } => chosen(node, order, x),
+        &Op::Pad { lines, value } => {
+            numbers(node, &[value])?;
+            padded(node, image(node, x)?, lines).map(Shape::Image)
         }
-        Op::MaxPool(window) | Op::AveragePool { window, count_padding: false } => {
-            pooled(node, window, image(node, x)?, true)
-        }
-        Op::AveragePool { window, count_padding: true } => pooled(node, window, image(node, x)?, false),
-        Op::GlobalAveragePool => Ok(Shape::Image([image(node, x)?[0], 1, 1])),
+        Op::MaxPool(window) => pooled(node, window, image(node, x)?, [0; 4]),
+        Op::AveragePool { window, counted } => pooled(node, window, image(node, x)?, *counted),
+        Op::GlobalAveragePool | Op::GlobalMaxPool => Ok(Shape::Image([image(node, x)?[0], 1, 1])),
         Op::Flatten => Ok(Shape::Flat(image(node, x)?.iter().product())),
+        &Op::Reshape { shape } => {
+            let count = bounded(node, Shape::Image(shape))?.count();
+            let differs = || GraphError::Reshape { node: node.name.clone(), from: x, to: shape };
+            (count == x.count()).then_some(Shape::Image(shape)).ok_or_else(differs)
+        }
         Op::Linear { weight, bias } => {
             let Some(expected) = flat(node, x)?.checked_mul(bias.len()) else { return Err(too_large(node)) };
             length(node, "weight", expected, weight.len())?;
             Ok(Shape::Flat(bias.len()))
         }
-        Op::Softmax => flat(node, x).map(Shape::Flat),
-        Op::Clip { .. } | Op::Add => Ok(x),
-        Op::Input { .. } => source(node),
+        Op::Softmax | Op::LogSoftmax => flat(node, x).map(Shape::Flat),
+    }
+}
+
+/// The shape of two nodes number by number: that of one of them, which the other has too or stands for.
+fn combined(node: &Node, left: Shape, right: Shape) -> Result<Shape, GraphError> {
+    match (left, right) {
+        _ if left == right || stands_for(right, left) => Ok(left),
+        _ if stands_for(left, right) => Ok(right),
+        _ => Err(GraphError::Combined { node: node.name.clone(), left, right }),
+    }
+}
+
+/// Whether an image has one number for all pixels or all channels of another.
+fn stands_for(small: Shape, large: Shape) -> bool {
+    match (small, large) {
+        (Shape::Image([channels, size @ ..]), Shape::Image([all, pixels @ ..])) => {
+            (channels == all || channels == 1) && (size == pixels || size == [1; 2])
+        }
+        _ => false,
+    }
+}
+
+fn concatenated(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> {
+    let mut whole = inputs[0];
+    for &next in &inputs[1..] {
+        let sum = match (whole, next) {
+            (Shape::Image([channels, size @ ..]), Shape::Image([more, pixels @ ..])) if size == pixels => {
+                channels.checked_add(more).map(|channels| Shape::Image([channels, size[0], size[1]]))
+            }
+            (Shape::Flat(channels), Shape::Flat(more)) => channels.checked_add(more).map(Shape::Flat),
+            _ => return Err(GraphError::Concat { node: node.name.clone(), left: whole, right: next }),
+        };
+        whole = sum.ok_or_else(|| too_large(node))?;
+    }
+    Ok(whole)
+}
+
+fn chosen(node: &Node, order: &[usize], x: Shape) -> Result<Shape, GraphError> {
+    if let Some(&channel) = order.iter().find(|&&channel| channel >= x.channels()) {
+        return Err(GraphError::Channel { node: node.name.clone(), channel, channels: x.channels() });
+    }
+    Ok(match x {
+        Shape::Image([_, height, width]) => Shape::Image([order.len(), height, width]),
+        Shape::Flat(_) => Shape::Flat(order.len()),
+    })
+}
+
+/// The shape of an image with lines around it.
+fn padded(
+    node: &Node,
+    [channels, height, width]: [usize; 3],
+    lines: [usize; 4],
+) -> Result<[usize; 3], GraphError> {
+    let side = |size: usize, axis: usize| size.checked_add(lines[axis])?.checked_add(lines[axis + 2]);
+    match (side(height, 0), side(width, 1)) {
+        (Some(height), Some(width)) => Ok([channels, height, width]),
+        _ => Err(too_large(node)),
+    }
+}
+
+/// Refuses parameters that are not numbers.
+fn numbers(node: &Node, parameters: &[f32]) -> Result<(), GraphError> {
+    match parameters.iter().any(|parameter| parameter.is_nan()) {
+        true => Err(GraphError::NotANumber { node: node.name.clone() }),
+        false => Ok(()),
     }
 }
 
@@ -273,11 +215,18 @@ fn convolved(node: &Node, convolution: &Convolution, x: [usize; 3]) -> Result<Sh
     Ok(Shape::Image([shape[0], height, width]))
 }
 
-fn pooled(node: &Node, window: &Window, x: [usize; 3], needs_image: bool) -> Result<Shape, GraphError> {
+/// The shape of a pool that counts zeros in `counted` lines around the image, and nothing outside of them.
+fn pooled(node: &Node, window: &Window, x: [usize; 3], counted: [usize; 4]) -> Result<Shape, GraphError> {
     let size = [x[1], x[2]];
     let result @ [height, width] = windows(node, window, size)?;
     bounded(node, Shape::Image([x[0], height, width]))?;
-    if needs_image && (0..2).any(|axis| has_empty_window(window, axis, size[axis], result[axis])) {
+    if counted.iter().zip(&window.padding).any(|(counted, padding)| counted > padding) {
+        return Err(GraphError::Counted { node: node.name.clone(), counted, padding: window.padding });
+    }
+    let [_, seen @ ..] = padded(node, x, counted)?;
+    let mut outside = *window;
+    outside.padding.iter_mut().zip(counted).for_each(|(padding, counted)| *padding -= counted);
+    if (0..2).any(|axis| has_empty_window(&outside, axis, seen[axis], result[axis])) {
         return Err(GraphError::OnlyPadding { node: node.name.clone(), window: Box::new(*window), size });
     }
     Ok(Shape::Image([x[0], height, width]))
@@ -353,6 +302,7 @@ fn too_large(node: &Node) -> GraphError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Function;
 
     fn graph(ops: Vec<(Op, Vec<usize>)>) -> Graph {
         let nodes = ops.into_iter().enumerate();
@@ -393,6 +343,69 @@ mod tests {
             [image(4, 7, 6), image(6, 4, 6), image(6, 3, 5), image(6, 3, 5), image(6, 1, 1)].into_iter();
         let expected: Vec<Shape> = expected.chain([6, 5, 5].map(Shape::Flat)).collect();
         assert_eq!(shapes(&graph), Ok(expected));
+    }
+
+    #[test]
+    fn channels_and_images_are_put_together() {
+        let gate = Op::Function(Function::HardSigmoid { alpha: 0.2, beta: 0.5 });
+        let graph = graph(vec![
+            input(),
+            (Op::range(1, 2), vec![0]),
+            (Op::Concat, vec![0, 1, 0]),
+            (Op::shuffle(10, 5), vec![2]),
+            (Op::GlobalMaxPool, vec![3]),
+            (gate, vec![4]),
+            (Op::Mul, vec![5, 3]),
+            (Op::Pad { lines: [1, 0, 2, 3], value: -1.0 }, vec![6]),
+            (Op::Flatten, vec![5]),
+            (Op::Concat, vec![8, 8]),
+            (Op::Reshape { shape: [5, 4, 1] }, vec![9]),
+            (Op::range(0, 1), vec![3]),
+            (Op::Sub, vec![3, 11]),
+        ]);
+        let image = |c, h, w| Shape::Image([c, h, w]);
+        let expected = [
+            image(4, 7, 6),
+            image(2, 7, 6),
+            image(10, 7, 6),
+            image(10, 7, 6),
+            image(10, 1, 1),
+            image(10, 1, 1),
+            image(10, 7, 6),
+            image(10, 10, 9),
+            Shape::Flat(10),
+            Shape::Flat(20),
+            image(5, 4, 1),
+            image(1, 7, 6),
+            image(10, 7, 6),
+        ];
+        assert_eq!(shapes(&graph), Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn what_cannot_be_put_together_is_refused() {
+        let pair = |first: Op, op: Op, inputs| {
+            shapes(&graph(vec![input(), (first, vec![0]), (op, inputs)])).unwrap_err()
+        };
+        let strip = || Op::Pad { lines: [0, 0, 1, 0], value: 0.0 };
+        assert!(matches!(pair(strip(), Op::Mul, vec![0, 1]), GraphError::Combined { .. }));
+        assert!(matches!(pair(Op::Flatten, Op::Add, vec![0, 1]), GraphError::Combined { .. }));
+        assert!(matches!(pair(strip(), Op::Concat, vec![0, 1]), GraphError::Concat { .. }));
+        assert!(matches!(pair(Op::Flatten, Op::Concat, vec![0, 1]), GraphError::Concat { .. }));
+        assert!(matches!(
+            pair(strip(), Op::Concat, vec![]),
+            GraphError::InputCount { expected: 1, got: 0, .. }
+        ));
+        assert!(matches!(refused(Op::range(2, 3)), GraphError::Channel { channel: 4, channels: 4, .. }));
+        assert!(matches!(refused(Op::range(2, 0)), GraphError::Size { .. }));
+        assert!(matches!(refused(Op::Reshape { shape: [4, 7, 7] }), GraphError::Reshape { .. }));
+        assert!(matches!(refused(Op::Reshape { shape: [usize::MAX; 3] }), GraphError::Size { .. }));
+        assert!(matches!(refused(Op::PRelu { slope: vec![0.5] }), GraphError::Length { .. }));
+        let nan = Op::Function(Function::Elu { alpha: f32::NAN });
+        assert!(matches!(refused(nan), GraphError::NotANumber { .. }));
+        assert!(matches!(refused(Op::Pad { lines: [usize::MAX; 4], value: 0.0 }), GraphError::Size { .. }));
+        let more = Op::AveragePool { window: Window::square(3, 1, 1), counted: [0, 0, 2, 0] };
+        assert!(matches!(refused(more), GraphError::Counted { .. }));
     }
 
     #[test]
@@ -443,7 +456,7 @@ mod tests {
         assert!(matches!(refused(Op::MaxPool(beside)), GraphError::OnlyPadding { .. }));
         let behind = Window { padding: [0, 0, 2, 0], ..Window::square(2, 1, 0) };
         assert!(matches!(refused(Op::MaxPool(behind)), GraphError::OnlyPadding { .. }));
-        let counted = Op::AveragePool { window: beside, count_padding: true };
+        let counted = Op::AveragePool { window: beside, counted: beside.padding };
         assert!(shapes(&graph(vec![input(), (counted, vec![0])])).is_ok());
         let between = Window { dilation: [9, 1], ..Window::square(2, 1, 0) };
         let between = Window { padding: [2, 0, 1, 0], ..between };
@@ -453,7 +466,7 @@ mod tests {
     #[test]
     fn a_result_that_is_too_large_is_refused_before_it_is_allocated() {
         let window = Window { padding: [1 << 20; 4], ..Window::square(1, 1, 0) };
-        let pool = Op::AveragePool { window, count_padding: true };
+        let pool = Op::AveragePool { window, counted: window.padding };
         assert!(matches!(refused(pool), GraphError::Size { .. }));
         let empty = graph(vec![(Op::Input { shape: [3, 0, 2] }, vec![])]);
         assert!(matches!(shapes(&empty), Err(GraphError::Size { .. })));

@@ -43,7 +43,10 @@ fn op(choice: u8, x: Shape, seed: u64) -> Op {
         5 => Op::Clip { low: -1.0, high: 6.0 },
         6 => Op::Clip { low: f32::NEG_INFINITY, high: [2.0, f32::INFINITY][seed as usize % 2] },
         7 => Op::MaxPool(window(seed)),
-        8 => Op::AveragePool { window: no_dilation, count_padding: seed.is_multiple_of(2) },
+        8 => {
+            let counted = if seed.is_multiple_of(2) { no_dilation.padding } else { [0; 4] };
+            Op::AveragePool { window: no_dilation, counted }
+        }
         9 => Op::GlobalAveragePool,
         10 => Op::Flatten,
         11 => Op::Linear { weight: numbers(seed, 3 * x.count()), bias: numbers(seed + 1, 3) },
@@ -140,7 +143,7 @@ fn a_graph_that_cannot_be_computed_is_not_written() {
     assert!(matches!(write(&Graph::default(), &options), Err(OnnxError::Graph(_))));
     let input = Node { name: "input".to_owned(), op: Op::Input { shape: [4, 7, 6] }, inputs: vec![] };
     let window = Window { dilation: [2; 2], ..Window::square(2, 1, 0) };
-    let pool = Op::AveragePool { window, count_padding: false };
+    let pool = Op::AveragePool { window, counted: [0; 4] };
     let pool = Node { name: "pool".to_owned(), op: pool, inputs: vec![0] };
     let error = write(&Graph { nodes: vec![input, pool], output: 1 }, &options).unwrap_err();
     assert!(matches!(error, OnnxError::Node { node, .. } if node == "pool"));

@@ -127,8 +127,8 @@ fn sums_and_pools() {
         net.next(RELU6);
         net.add(Op::Add, vec![twice, scaled]);
         net.next(Op::MaxPool(Window::square(3, 2, 1)));
-        net.next(Op::AveragePool { window: Window::square(3, 1, 1), count_padding: true });
-        net.next(Op::AveragePool { window: Window::square(2, 2, 1), count_padding: false });
+        net.next(Op::AveragePool { window: Window::square(3, 1, 1), counted: [1; 4] });
+        net.next(Op::AveragePool { window: Window::square(2, 2, 1), counted: [0; 4] });
         net.next(Op::GlobalAveragePool);
         net.convolution(4, 1, Window::square(1, 1, 0));
         check(&net.graph, &format!("{size:?}"));

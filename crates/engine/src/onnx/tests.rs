@@ -175,9 +175,11 @@ fn zeros_around_an_image_are_padding_of_what_reads_it() {
     let mean = |setting| vec![("kernel_shape", Ints(vec![2, 2])), setting];
     let window = Window { padding: [1, 2, 3, 4], ..Window::square(2, 1, 0) };
     let graph = ops(13, vec![pad(), node("y = AveragePool z", mean(("n", Int(0))))], pads());
-    assert_eq!(graph, [Op::AveragePool { window, count_padding: true }]);
+    assert_eq!(graph, [Op::AveragePool { window, counted: window.padding }]);
     let more = mean(("pads", Ints(vec![1; 4])));
-    assert!(refused(13, vec![pad(), node("y = AveragePool z", more)], pads()).contains("that count"));
+    let outside = Window { padding: [2, 3, 4, 5], ..window };
+    let graph = ops(13, vec![pad(), node("y = AveragePool z", more)], pads());
+    assert_eq!(graph, [Op::AveragePool { window: outside, counted: window.padding }]);
     assert!(refused(13, vec![pad(), node("y = Relu z", vec![])], pads()).contains("padded"));
     let other = vec![integers("p", &[0, 1, 1, 2, 0, 0, 3, 4])];
     assert!(refused(13, vec![pad(), node("y = Relu z", vec![])], other).contains("rows and columns"));

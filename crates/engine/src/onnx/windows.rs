@@ -59,14 +59,9 @@ pub(super) fn max_pool<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
 /// `AveragePool(x)`.
 pub(super) fn average_pool<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
     let (image, window) = pool(scope, call)?;
-    let mut count_padding = call.int("count_include_pad", 0)? != 0;
-    if image.zeros != [0; 4] {
-        if window.padding != image.zeros && !count_padding {
-            return Err(call.error("has zeros around the image that count, and padding that does not"));
-        }
-        count_padding = true;
-    }
-    scope.push(call.name(), Op::AveragePool { window, count_padding }, vec![image.node])
+    let counts = call.int("count_include_pad", 0)? != 0;
+    let counted = if counts { window.padding } else { image.zeros };
+    scope.push(call.name(), Op::AveragePool { window, counted }, vec![image.node])
 }
 
 /// `GlobalAveragePool(x)`.

@@ -111,12 +111,15 @@ fn emit(
             ("Clip", Attributes::default())
         }
         Op::MaxPool(window) => ("MaxPool", windows(window)),
-        Op::AveragePool { window, count_padding } => {
+        Op::AveragePool { window, counted } => {
             if window.dilation != [1; 2] {
                 let reason = "operator set 13 has no mean over dilated windows".to_owned();
                 return Err(OnnxError::Node { node: name, operator: "AveragePool".to_owned(), reason });
             }
-            let count = Some(usize::from(*count_padding));
+            if *counted != [0; 4] && *counted != window.padding {
+                return Err(unwritten(&name, "AveragePool"));
+            }
+            let count = Some(usize::from(*counted == window.padding));
             ("AveragePool", Attributes { count_include_pad: count, dilation: None, ..windows(window) })
         }
         Op::GlobalAveragePool => ("GlobalAveragePool", Attributes::default()),
@@ -128,10 +131,24 @@ fn emit(
             ("Gemm", Attributes { transposed: Some(1), ..Attributes::default() })
         }
         Op::Softmax => ("Softmax", Attributes { axis: Some(1), ..Attributes::default() }),
+        Op::LogSoftmax => ("LogSoftmax", Attributes { axis: Some(1), ..Attributes::default() }),
+        Op::GlobalMaxPool => ("GlobalMaxPool", Attributes::default()),
+        Op::Sub => ("Sub", Attributes::default()),
+        Op::Mul => ("Mul", Attributes::default()),
+        Op::Div => ("Div", Attributes::default()),
+        Op::Concat => ("Concat", Attributes { axis: Some(1), ..Attributes::default() }),
+        Op::Function(_) | Op::PRelu { .. } | Op::Channels { .. } | Op::Pad { .. } | Op::Reshape { .. } => {
+            return Err(unwritten(&name, ""));
+        }
     };
     let result = emitter.node(operator, &name, inputs, is_output);
     attributes.add_to(emitter);
     Ok(result)
+}
+
+fn unwritten(name: &str, operator: &str) -> OnnxError {
+    let (node, operator) = (name.to_owned(), operator.to_owned());
+    OnnxError::Node { node, operator, reason: "it is not written yet".to_owned() }
 }
 
 /// Names of the weight and bias of a convolution.

@@ -33,8 +33,8 @@ pub enum Operation {
     AveragePool {
         /// Where.
         window: Window,
-        /// Whether positions in the padding count as zeros.
-        count_padding: bool,
+        /// Lines of the padding whose positions count as zeros: top, left, bottom, right.
+        counted: [usize; 4],
     },
     /// The mean of all pixels.
     Mean,
@@ -108,10 +108,10 @@ impl Operation {
                     |greatest, x| if x > greatest { x } else { greatest },
                 );
             }
-            Self::AveragePool { window, count_padding } => {
+            Self::AveragePool { window, counted } => {
                 to.fill(0.0);
                 windows(window, (from, planes), (to, out), |sum, x| sum + x);
-                divide(window, *count_padding, planes, (to, out));
+                divide(window, *counted, planes, (to, out));
             }
             Self::Mean => {
                 let sum = simd::sum_terms([from], |[x]| x);
@@ -160,16 +160,25 @@ fn windows(
 }
 
 /// Sums of windows become means.
-fn divide(window: &Window, count_padding: bool, planes: &Planes, (to, out): (&mut [f32], &Planes)) {
-    for piece in pieces(0, out.pixels(), out.width) {
-        for at in 0..piece.len {
-            let pixel = super::tiles::Piece { column: piece.column + at, len: 1, at: piece.at + at, ..piece };
-            let inside =
-                || (0..window.taps()).filter(|&tap| span(window, planes, pixel, tap).is_some()).count();
-            let count = if count_padding { window.taps() } else { inside() };
-            to[pixel.at] /= count.max(1) as f32;
+#[inline(always)]
+fn divide(window: &Window, counted: [usize; 4], planes: &Planes, (to, out): (&mut [f32], &Planes)) {
+    for (row, to) in to.chunks_exact_mut(out.width).enumerate() {
+        let lines = seen(window, counted, planes.height, 0, row);
+        for (column, to) in to.iter_mut().enumerate() {
+            let count = lines * seen(window, counted, planes.width, 1, column);
+            *to /= count.max(1) as f32;
         }
     }
+}
+
+/// Lines along an axis that window `index` sees of an image with `counted` lines around it.
+#[inline(always)]
+fn seen(window: &Window, counted: [usize; 4], size: usize, axis: usize, index: usize) -> usize {
+    let (stride, dilation, before) = (window.stride[axis], window.dilation[axis], window.padding[axis]);
+    // Lines are counted from the first of the padding on.
+    let (first, end) = (before - counted[axis], before + size + counted[axis + 2]);
+    let lines = (0..window.kernel[axis]).map(|tap| index * stride + tap * dilation);
+    lines.filter(|line| (first..end).contains(line)).count()
 }
 
 /// The pixels of a channel.

@@ -9,7 +9,7 @@ use super::error::{Error, Result};
 use super::fill::Source;
 use super::head::Layer;
 use super::memory::Memory;
-use super::planes::{Place, Planes, Slot};
+use super::planes::{Place, Planes, Slot, Window};
 use super::weights::Weights;
 use std::time::{Duration, Instant};
 
@@ -272,9 +272,8 @@ impl Extent {
         require(input.channels == output.channels, "other output channels than input channels")?;
         let same = || require(size(input) == size(output), "input and output differ in size");
         match operation {
-            Operation::MaxPool(window) | Operation::AveragePool { window, .. } => {
-                require(window.output(size(input)) == Some(size(output)), "the windows give another size")
-            }
+            Operation::MaxPool(window) => check_windows(window, [0; 4], input, output),
+            Operation::AveragePool { window, counted } => check_windows(window, *counted, input, output),
             Operation::Mean => require(output.pixels() == 1, "a mean is one pixel"),
             Operation::Add { other, .. } => same().and_then(|()| self.holds_same(*other, *to)),
             Operation::Affine { scale, offset, .. } => {
@@ -294,6 +293,13 @@ impl Extent {
 
 fn size(planes: Planes) -> [usize; 2] {
     [planes.height, planes.width]
+}
+
+/// Windows of a pool that counts some lines of its padding.
+fn check_windows(window: &Window, counted: [usize; 4], input: Planes, output: Planes) -> Check {
+    require(window.output(size(input)) == Some(size(output)), "the windows give another size")?;
+    let are_there = counted.iter().zip(&window.padding).all(|(counted, padding)| counted <= padding);
+    require(are_there, "more lines are counted than the padding has")
 }
 
 /// Inner indices that a source makes of its input.
