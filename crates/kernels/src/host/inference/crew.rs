@@ -4,18 +4,23 @@
 //! neighbouring pieces for its own, and mostly reads what it has written before: moving results between processors that
 //! share no cache can take longer than computing them. Who has finished helps the others.
 
+use super::sync::{AtomicUsize, Ordering};
 use super::team::Member;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counts the pieces of one thread that are taken, in a cache line of its own.
-#[derive(Default)]
 #[repr(align(64))]
 pub(super) struct Counter(AtomicUsize);
 
+impl Default for Counter {
+    fn default() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+}
+
 impl Counter {
     pub(super) fn reset(&mut self) {
-        *self.0.get_mut() = 0;
+        *self = Self::default();
     }
 }
 

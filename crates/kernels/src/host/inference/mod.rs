@@ -25,6 +25,7 @@ mod multiply;
 mod planes;
 mod program;
 mod runner;
+mod sync;
 mod team;
 #[cfg(test)]
 mod tests;

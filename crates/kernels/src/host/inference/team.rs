@@ -6,20 +6,18 @@
 
 #![allow(unsafe_code)]
 
-use std::cell::UnsafeCell;
+use super::sync::thread::{self, JoinHandle, Thread};
+use super::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, hint};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{JoinHandle, Thread};
-use std::{hint, io, thread};
 
 /// Looks between two pauses. A pause tells the processor that a thread waits; where the processor is a virtual one, many of
 /// them in a row let the host take it away for a while, unless other work lies between.
-const LOOKS: usize = 100;
+const LOOKS: usize = if cfg!(loom) { 1 } else { 100 };
 /// Rounds of looks at the next job before a thread sleeps: about a tenth of a millisecond.
-const ROUNDS_AWAKE: usize = 600;
+const ROUNDS_AWAKE: usize = if cfg!(loom) { 1 } else { 600 };
 /// Rounds of looks at a barrier between two offers of the processor to other threads.
-const PATIENCE: usize = 200;
+const PATIENCE: usize = if cfg!(loom) { 1 } else { 200 };
 
 /// What every thread of a team is asked to do.
 type Job = dyn Fn(&Member<'_>) + Sync;
@@ -69,7 +67,7 @@ impl Team {
     /// If the system gives no more threads.
     pub(super) fn new(threads: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            barrier: Barrier::default(),
+            barrier: Barrier::new(),
             number: AtomicUsize::new(0),
             done: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
@@ -106,7 +104,7 @@ impl Team {
         // which is waited for below.
         let job_pointer = unsafe { std::mem::transmute::<&(dyn Fn(&Member<'_>) + Sync), *const Job>(job) };
         // SAFETY: the workers wait for `number` to change and do not look at `job`.
-        unsafe { *shared.job.get() = Some(job_pointer) };
+        shared.job.with_mut(|job| unsafe { *job = Some(job_pointer) });
         shared.done.store(0, Ordering::Relaxed);
         shared.number.fetch_add(1, Ordering::Release);
         for (_, thread) in &self.workers {
@@ -152,7 +150,7 @@ fn work(shared: &Shared, index: usize, threads: usize) {
             return;
         }
         // SAFETY: `number` has changed, so the caller has written the job and keeps it alive until `done` is counted up.
-        let job = unsafe { (*shared.job.get()).map(|job| &*job) };
+        let job = shared.job.with(|job| unsafe { (*job).map(|job| &*job) });
         let member = Member { index, threads, barrier: &shared.barrier };
         if let Some(job) = job
             && catch_unwind(AssertUnwindSafe(|| job(&member))).is_err()
@@ -164,7 +162,6 @@ fn work(shared: &Shared, index: usize, threads: usize) {
 }
 
 /// Where threads wait for each other.
-#[derive(Default)]
 struct Barrier {
     arrived: AtomicUsize,
     /// Counts how often the barrier opened.
@@ -174,6 +171,10 @@ struct Barrier {
 }
 
 impl Barrier {
+    fn new() -> Self {
+        Self { arrived: AtomicUsize::new(0), opened: AtomicUsize::new(0), broken: AtomicBool::new(false) }
+    }
+
     fn wait(&self, threads: usize) {
         let opened = self.opened.load(Ordering::Acquire);
         if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == threads {
@@ -202,7 +203,10 @@ fn look(ready: impl Fn() -> bool) -> bool {
     false
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod every_order;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::time::Duration;
