@@ -7,6 +7,7 @@
 use candle_core::{DType, Device, Tensor};
 use sparse_engine::{Engine, Options, Products, Session};
 use sparse_mobilenet::{MobileNet, Mode};
+use sparse_testing::Need;
 use sparse_trainer::config::{DataKind, TrainConfig};
 use sparse_trainer::data::Split;
 use sparse_trainer::{
@@ -84,11 +85,8 @@ fn first_guesses(weights: &Path, files: &[PathBuf]) -> Vec<Guess> {
 
 #[test]
 fn photos_are_seen_as_the_model_sees_them() {
-    let Some(shared) = std::env::var_os("SHARED_DATA").map(PathBuf::from) else {
-        eprintln!(
-            "SKIPPED photos through the engine: SHARED_DATA names no folder with mobilenet_v1_1.0_224_tf and imagenette"
-        );
-        return;
+    let Some(shared) = sparse_testing::shared_data() else {
+        return Need::SharedData.left_out("photos through the engine");
     };
     let (dataset, files) = photos(&shared);
     assert_eq!(dataset.len(), files.len());

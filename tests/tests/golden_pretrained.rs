@@ -15,6 +15,7 @@
 use candle_core::{DType, Device, Tensor};
 use sparse_formats::Tensors;
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Mode};
+use sparse_testing::Need;
 use sparse_tests::{golden_path, golden_tensors};
 use sparse_trainer::{Head, Pretrained, convert};
 use std::fs;
@@ -127,9 +128,9 @@ fn another_number_of_classes_leaves_the_head_as_it_was_initialised() {
 
 /// The folder with TensorFlow's weights and the photos, or none with a word about it.
 fn shared(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("SHARED_DATA").map(PathBuf::from);
+    let folder = sparse_testing::shared_data();
     if folder.is_none() {
-        eprintln!("SKIPPED {test}: SHARED_DATA names no folder with mobilenet_v1_1.0_224_tf and imagenette");
+        Need::SharedData.left_out(test);
     }
     folder
 }

@@ -1,29 +1,39 @@
-//! `cargo xtask ci`: everything that a change must pass, cheapest first.
+//! `cargo xtask ci`: everything that a change must pass, cheapest first; the last step is the test command of README.md.
 //!
-//! Every step that compiles uses the release profile, so that what one step built the next one finds.
+//! Every step that compiles uses the release profile, so that what one step built the next one finds. A test that was left
+//! out for want of something that this machine has fails its step.
 
 use std::env;
 use std::fmt;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::Context;
 use cargo_metadata::{Metadata, TargetKind};
+use sparse_testing::Need;
+
+use crate::tidy::readme_commands;
+
+/// The engine's team of threads in every order. Without optimisation, since building takes longer than running.
+const LOOM: &str = "test -p sparse-kernels --lib --target-dir target/loom --config profile.dev.opt-level=0 \
+    --config profile.dev.debug=false every_order";
 
 /// One cargo command.
 #[derive(Clone, Debug, PartialEq)]
 struct Step {
     arguments: Vec<String>,
-    rustdoc_flags: Option<&'static str>,
+    /// A variable that the command gets, and its value.
+    variable: Option<(&'static str, &'static str)>,
     /// An exit code that is no failure, and what it means.
     forgiven: Option<(i32, &'static str)>,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(flags) = self.rustdoc_flags {
-            write!(formatter, "RUSTDOCFLAGS='{flags}' ")?;
+        if let Some((name, value)) = self.variable {
+            write!(formatter, "{name}='{value}' ")?;
         }
         write!(formatter, "cargo {}", self.arguments.join(" "))
     }
@@ -33,7 +43,9 @@ impl fmt::Display for Step {
 pub(crate) fn run(metadata: &Metadata) -> anyhow::Result<bool> {
     let root = metadata.workspace_root.as_std_path();
     let started = Instant::now();
-    let failed = first_failure(&steps(&library_crates(metadata)), |step| timed(step, root))?;
+    let readme = std::fs::read_to_string(root.join("README.md")).context("cannot read README.md")?;
+    let steps = steps(&library_crates(metadata), &test_command(&readme)?);
+    let failed = first_failure(&steps, |step| timed(step, root))?;
     match &failed {
         None => eprintln!("ci: all steps passed in {:.1} s", started.elapsed().as_secs_f64()),
         Some(step) => eprintln!("ci: failed; repeat this step alone with\n    {step}"),
@@ -41,10 +53,18 @@ pub(crate) fn run(metadata: &Metadata) -> anyhow::Result<bool> {
     Ok(failed.is_none())
 }
 
-fn steps(library_crates: &[String]) -> Vec<Step> {
+/// The test command of README.md, without `cargo`.
+fn test_command(readme: &str) -> anyhow::Result<String> {
+    let commands = readme_commands(readme);
+    let mut tests = commands.iter().filter_map(|command| command.strip_prefix("cargo "));
+    let test = tests.find(|command| command.starts_with("test "));
+    test.map(str::to_owned).context("README.md shows no `cargo test` command")
+}
+
+fn steps(library_crates: &[String], test_command: &str) -> Vec<Step> {
     let step = |line: &str| Step {
         arguments: line.split_whitespace().map(str::to_owned).collect(),
-        rustdoc_flags: None,
+        variable: None,
         forgiven: None,
     };
     let not_assembled =
@@ -54,14 +74,18 @@ fn steps(library_crates: &[String]) -> Vec<Step> {
         step("xtask tidy"),
         Step { forgiven: Some(not_assembled), ..step("xtask build-kernels --check") },
         step("clippy --workspace --all-targets --release -- -D warnings"),
-        Step { rustdoc_flags: Some("-D warnings"), ..step("doc --workspace --no-deps --release") },
+        Step {
+            variable: Some(("RUSTDOCFLAGS", "-D warnings")),
+            ..step("doc --workspace --no-deps --release")
+        },
     ];
     // Alone, a crate cannot borrow a feature that another one switches on.
     steps.extend(library_crates.iter().map(|name| step(&format!("check --release -p {name}"))));
     steps.push(step("check --release -p sparse-kernels --features cuda --all-targets"));
     steps.push(step("check --release -p sparse-train --features cuda --all-targets"));
     steps.push(step("check --manifest-path xtask/cuda-types/Cargo.toml --target-dir target/cuda-types"));
-    steps.push(step("test --release --workspace"));
+    steps.push(Step { variable: Some(("RUSTFLAGS", "--cfg loom")), ..step(LOOM) });
+    steps.push(step(test_command));
     steps
 }
 
@@ -96,13 +120,18 @@ fn timed(step: &Step, root: &Path) -> anyhow::Result<bool> {
     eprintln!("ci: {step}");
     let started = Instant::now();
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(&step.arguments).current_dir(root);
-    if let Some(flags) = step.rustdoc_flags {
-        command.env("RUSTDOCFLAGS", flags);
+    command.args(&step.arguments).current_dir(root).stderr(Stdio::piped());
+    command.envs(step.variable);
+    let mut child = command.spawn().with_context(|| format!("cannot start `{step}`"))?;
+    let stderr = child.stderr.take().context("no output to read")?;
+    let left_out = shown(BufReader::new(stderr), &mut std::io::stderr()).context("cannot read the output")?;
+    let status = child.wait().with_context(|| format!("cannot wait for `{step}`"))?;
+    let unjust = without_reason(&left_out, Need::is_met);
+    for line in &unjust {
+        eprintln!("ci: left out although this machine has it: {line}");
     }
-    let status = command.status().with_context(|| format!("cannot start `{step}`"))?;
     let forgiven = step.forgiven.filter(|(code, _)| status.code() == Some(*code));
-    let passed = status.success() || forgiven.is_some();
+    let passed = (status.success() || forgiven.is_some()) && unjust.is_empty();
     if let Some((code, reason)) = forgiven {
         eprintln!("ci: NOTE exit code {code} is forgiven: {reason}");
     }
@@ -114,13 +143,32 @@ fn timed(step: &Step, root: &Path) -> anyhow::Result<bool> {
     Ok(passed)
 }
 
+/// Passes everything on; the lines of tests that were left out.
+fn shown(mut output: impl BufRead, to: &mut impl Write) -> std::io::Result<Vec<String>> {
+    let (mut left_out, mut line) = (Vec::new(), Vec::new());
+    while output.read_until(b'\n', &mut line)? > 0 {
+        to.write_all(&line)?;
+        let text = String::from_utf8_lossy(&line);
+        if text.contains(sparse_testing::SKIPPED) {
+            left_out.push(text.trim_end().to_owned());
+        }
+        line.clear();
+    }
+    Ok(left_out)
+}
+
+/// The lines of tests that were left out for a need that is met, or for none that is known.
+fn without_reason(left_out: &[String], is_met: impl Fn(Need) -> bool) -> Vec<&String> {
+    left_out.iter().filter(|line| Need::of_line(line).is_none_or(&is_met)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn lines() -> Vec<String> {
         let names = ["sparse-data".to_owned(), "sparse-sparsity".to_owned()];
-        steps(&names).iter().map(Step::to_string).collect()
+        steps(&names, "test --release --workspace").iter().map(Step::to_string).collect()
     }
 
     #[test]
@@ -138,6 +186,8 @@ mod tests {
                 "cargo check --release -p sparse-kernels --features cuda --all-targets",
                 "cargo check --release -p sparse-train --features cuda --all-targets",
                 "cargo check --manifest-path xtask/cuda-types/Cargo.toml --target-dir target/cuda-types",
+                "RUSTFLAGS='--cfg loom' cargo test -p sparse-kernels --lib --target-dir target/loom \
+                 --config profile.dev.opt-level=0 --config profile.dev.debug=false every_order",
                 "cargo test --release --workspace",
             ]
         );
@@ -146,13 +196,13 @@ mod tests {
     #[test]
     fn the_first_failure_stops_the_rest_and_is_named() {
         let mut ran = Vec::new();
-        let failed = first_failure(&steps(&[]), |step| {
+        let failed = first_failure(&steps(&[], "test"), |step| {
             ran.push(step.to_string());
             Ok(!step.arguments.contains(&"clippy".to_owned()))
         });
         assert_eq!(failed.unwrap().unwrap().to_string(), lines()[3]);
         assert_eq!(ran, lines()[..4]);
-        assert_eq!(first_failure(&steps(&[]), |_| Ok(true)).unwrap(), None);
+        assert_eq!(first_failure(&steps(&[], "test"), |_| Ok(true)).unwrap(), None);
     }
 
     #[test]
@@ -162,5 +212,23 @@ mod tests {
             assert!(names.contains(&name.to_owned()), "{names:?}");
         }
         assert!(!names.contains(&"xtask".to_owned()) && !names.contains(&"sparse-tests".to_owned()));
+    }
+
+    #[test]
+    fn the_test_command_is_that_of_the_readme() {
+        let readme = "```sh\ncargo run\n```\n```sh\ncargo test --release   # all\n```\n";
+        assert_eq!(test_command(readme).unwrap(), "test --release");
+        assert!(test_command("none").is_err());
+    }
+
+    #[test]
+    fn a_test_may_be_left_out_only_for_what_is_not_there() {
+        let line = |need: Need| format!("{}x: needs {}", sparse_testing::SKIPPED, need.name());
+        let lines = [line(Need::CCompiler), line(Need::Valgrind), "SKIPPED: no luck".to_owned()];
+        let output = format!("running\n{}\n\u{fffd}\n", lines[..2].join("\n"));
+        assert_eq!(shown(output.as_bytes(), &mut Vec::new()).unwrap(), lines[..2]);
+        let unjust = without_reason(&lines, |need| need == Need::CCompiler);
+        assert_eq!(unjust, [&lines[0], &lines[2]]);
+        assert!(without_reason(&lines[..2], |_| false).is_empty());
     }
 }

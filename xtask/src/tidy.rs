@@ -14,6 +14,8 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use cargo_metadata::Metadata;
 
+pub(crate) use readme::commands as readme_commands;
+
 /// One broken rule, at a line where it has one.
 #[derive(Debug, PartialEq)]
 struct Offence {

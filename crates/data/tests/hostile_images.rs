@@ -3,6 +3,7 @@
 
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use sparse_data::{ImageFault, SampleRng, Transform, TransformConfig, View, decode_image, sample_rng};
+use sparse_testing::Need;
 use std::io::Cursor;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -131,13 +132,10 @@ fn a_small_file_that_claims_a_large_image_is_refused_at_once() {
 /// Pillow reads: no file may take more than five seconds or lift the memory of the process above a gibibyte.
 #[test]
 fn awkward_files_are_read_or_refused_in_bounds() {
-    let Some(folder) = std::env::var_os("SHARED_DATA") else {
-        println!(
-            "SKIPPED: set SHARED_DATA to a folder with images/ and images/MANIFEST.tsv to run this test"
-        );
-        return;
+    let Some(folder) = sparse_testing::shared_data() else {
+        return Need::SharedData.left_out("awkward images");
     };
-    let folder = Path::new(&folder).join("images");
+    let folder = folder.join("images");
     let transform = Transform::new(&TransformConfig::imagenet(224)).unwrap();
     let mut image = vec![0.0; 3 * 224 * 224];
     let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv")).unwrap();

@@ -9,6 +9,7 @@
 
 use sparse_engine::{Engine, Options};
 use sparse_formats::MappedFile;
+use sparse_testing::Need;
 use std::collections::BTreeSet;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::ffi::OsStr;
@@ -45,14 +46,8 @@ fn bytes(numbers: &[f32]) -> Vec<u8> {
 
 /// The compiler that a variable names, or the usual one; nothing and a word why if it cannot be started.
 fn compiler(variable: &str, usual: &str) -> Option<String> {
-    let name = env::var(variable).unwrap_or_else(|_| usual.to_owned());
-    let found = Command::new(&name).arg("--version").output().is_ok_and(|output| output.status.success());
-    if !found {
-        // Past the capture of output, so that it is seen.
-        let _ =
-            writeln!(std::io::stderr(), "SKIPPED: a test of the C functions; there is no compiler `{name}`");
-    }
-    found.then_some(name)
+    let need = if variable == "CC" { Need::CCompiler } else { Need::CppCompiler };
+    need.is_met_for("the C functions").then(|| env::var(variable).unwrap_or_else(|_| usual.to_owned()))
 }
 
 /// The folder with the library, as new as its sources.

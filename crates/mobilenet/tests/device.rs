@@ -21,6 +21,7 @@ use sparse_mobilenet::{
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
 use sparse_sparsity::Mask;
 use sparse_sparsity::select::prune_smallest;
+use sparse_testing::Need;
 use std::collections::BTreeMap;
 
 const SIZE: [usize; 2] = [37, 34];
@@ -221,9 +222,7 @@ fn check(case: Case, what: &str, step: usize, [device, host, exact]: [&[f64]; 3]
 /// The steps of the device, of the CPU, and the exact ones; none without a compiler.
 fn steps(case: Case) -> Vec<[Found; 3]> {
     if !sparse_emulator::AVAILABLE {
-        eprintln!(
-            "SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU"
-        );
+        Need::CppCompiler.left_out("the CUDA kernels on the CPU");
         return Vec::new();
     }
     let (host, exact) = (on_the_host(case, DType::F32), on_the_host(case, DType::F64));

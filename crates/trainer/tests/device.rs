@@ -12,6 +12,7 @@ use sparse_emulator::queue;
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
 use sparse_ops::SgdConfig;
 use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Scope, Strategy};
+use sparse_testing::Need;
 use sparse_trainer::{Learner, LearnerConfig};
 use std::collections::BTreeMap;
 
@@ -56,9 +57,7 @@ fn weights(learner: &Learner) -> BTreeMap<String, Vec<f32>> {
 
 fn available() -> bool {
     if !sparse_emulator::AVAILABLE {
-        eprintln!(
-            "SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU"
-        );
+        Need::CppCompiler.left_out("the CUDA kernels on the CPU");
     }
     sparse_emulator::AVAILABLE
 }

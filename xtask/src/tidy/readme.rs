@@ -20,7 +20,7 @@ pub(super) fn check(original: &str, translation: &str) -> Option<Offence> {
 }
 
 /// The cargo commands in the `console` and `sh` blocks, without prompt, line breaks and trailing comment.
-fn commands(text: &str) -> Vec<String> {
+pub(crate) fn commands(text: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut lines = text.lines().map(str::trim);
     while let Some(line) = lines.next() {

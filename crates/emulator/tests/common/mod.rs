@@ -7,6 +7,7 @@ use sparse_emulator::{TestQueue, download, upload};
 use sparse_kernels::cuda::batch_norm::PartialSums;
 use sparse_kernels::cuda::{Coefficients, Element, Memory, Queue, Reading, Slice};
 use sparse_kernels::host::activation::{Activation, Input, Norm};
+use sparse_testing::Need;
 
 /// Orders of threads and blocks: forwards, backwards, shuffled.
 pub const ORDERS: [u64; 4] = [0, 1, 2, 7919];
@@ -17,9 +18,7 @@ pub const ELEMENTS: [(Element, f64); 3] =
 /// Says why a test does nothing, if there is nothing to run on.
 pub fn available() -> bool {
     if !sparse_emulator::AVAILABLE {
-        eprintln!(
-            "SKIPPED: no C++ compiler was found when this was built, so the CUDA kernels cannot be run on the CPU"
-        );
+        Need::CppCompiler.left_out("the CUDA kernels on the CPU");
     }
     sparse_emulator::AVAILABLE
 }
