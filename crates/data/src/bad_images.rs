@@ -1,5 +1,6 @@
 //! What happens with images that cannot be used: counted, listed once each, and too many end the run.
 
+use crate::source::Strays;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,23 +34,26 @@ pub struct BadImage {
 pub(crate) struct BadList {
     policy: BadImages,
     len: usize,
+    /// Number of strays, which are bad from the beginning.
+    strays: usize,
     found: Mutex<BTreeMap<usize, (String, String)>>,
 }
 
 impl BadList {
-    /// An empty list for a data set of `len` images.
+    /// An empty list for a data set of `len` images, and strays beside them.
     ///
     /// # Errors
     ///
-    /// When the limit is no fraction.
-    pub(crate) fn new(policy: BadImages, len: usize) -> Result<Self> {
+    /// When the limit is no fraction, or the strays alone are too many.
+    pub(crate) fn new(policy: BadImages, len: usize, strays: &Strays) -> Result<Self> {
         if let BadImages::Skip { limit } = policy
             && !(0.0..=1.0).contains(&limit)
         {
             let reason = format!("{limit} cannot be used; give a fraction of the images, from 0 to 1");
             return Err(Error::Setting { setting: "data.bad_images_limit", reason });
         }
-        Ok(Self { policy, len, found: Mutex::default() })
+        check_strays(policy, len, strays)?;
+        Ok(Self { policy, len, strays: strays.count(), found: Mutex::default() })
     }
 
     /// Notes that an image cannot be used.
@@ -62,12 +66,13 @@ impl BadList {
         let bad = {
             let mut found = self.found();
             found.entry(index).or_insert_with(|| (place.clone(), reason.clone()));
-            found.len()
+            found.len() + self.strays
         };
+        let len = self.len + self.strays;
         match self.policy {
             BadImages::Refuse => Err(Error::Image { place, reason }),
-            BadImages::Skip { limit } if bad as f64 > limit * self.len as f64 => {
-                Err(Error::TooManyBadImages { bad, len: self.len, limit, place, reason })
+            BadImages::Skip { limit } if bad as f64 > limit * len as f64 => {
+                Err(Error::TooManyBadImages { bad, len, limit, place, reason })
             }
             BadImages::Skip { .. } => Ok(()),
         }
@@ -88,6 +93,22 @@ impl BadList {
     }
 }
 
+/// Refuses strays where none or so many may not be; warns of those that may be.
+fn check_strays(policy: BadImages, len: usize, strays: &Strays) -> Result<()> {
+    let Some(first) = strays.first().first() else { return Ok(()) };
+    let (count, all) = (strays.count(), strays.count() + len);
+    match policy {
+        BadImages::Refuse => Err(Error::Image { place: first.place.clone(), reason: first.reason.clone() }),
+        BadImages::Skip { limit } if count as f64 > limit * all as f64 => {
+            Err(Error::TooManyStrays { strays: count, all, limit, told: strays.told() })
+        }
+        BadImages::Skip { .. } => {
+            tracing::warn!("{count} of {all} images cannot be used and are left out: {}", strays.told());
+            Ok(())
+        }
+    }
+}
+
 /// The text without line ends and other control characters, cut to a length fit for a list.
 fn one_line(text: &str) -> String {
     const LONGEST: usize = 300;
@@ -100,7 +121,7 @@ mod tests {
 
     #[test]
     fn each_image_counts_once_and_the_share_may_be_reached_but_not_exceeded() {
-        let list = BadList::new(BadImages::Skip { limit: 0.2 }, 10).unwrap();
+        let list = BadList::new(BadImages::Skip { limit: 0.2 }, 10, &Strays::NONE).unwrap();
         for _ in 0..5 {
             list.report(7, "seven", "cut").unwrap();
             list.report(2, "two", "empty\nfile").unwrap();
@@ -120,7 +141,7 @@ mod tests {
 
     #[test]
     fn none_may_be_bad_where_they_are_refused() {
-        let list = BadList::new(BadImages::Refuse, 10).unwrap();
+        let list = BadList::new(BadImages::Refuse, 10, &Strays::NONE).unwrap();
         let error = list.report(0, "zero", "gone").unwrap_err();
         assert!(matches!(&error, Error::Image { place, .. } if place == "zero"), "{error}");
         assert_eq!(list.all().len(), 1);
@@ -129,9 +150,9 @@ mod tests {
     #[test]
     fn the_limit_is_a_fraction() {
         for limit in [-0.1, 1.1, f64::NAN] {
-            let error = BadList::new(BadImages::Skip { limit }, 10).unwrap_err();
+            let error = BadList::new(BadImages::Skip { limit }, 10, &Strays::NONE).unwrap_err();
             assert!(error.to_string().contains("data.bad_images_limit"), "{error}");
         }
-        assert!(BadList::new(BadImages::Skip { limit: 1.0 }, 10).is_ok());
+        assert!(BadList::new(BadImages::Skip { limit: 1.0 }, 10, &Strays::NONE).is_ok());
     }
 }

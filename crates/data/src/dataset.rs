@@ -1,5 +1,6 @@
 //! The trait every data set implements, and what passes between it and the loader.
 
+use crate::source::Strays;
 use crate::{BadImage, Error, Fingerprint, Result};
 
 /// Labelled images that can be read by index.
@@ -67,6 +68,11 @@ pub trait Dataset: Send + Sync {
     /// The images found so far that cannot be used and were replaced or left out, in order of their index.
     fn bad_images(&self) -> Vec<BadImage> {
         Vec::new()
+    }
+
+    /// What lies among the images and is none that can be used, such as a label without an image.
+    fn strays(&self) -> &Strays {
+        const { &Strays::NONE }
     }
 
     /// What tells these images from others, so that a resumed run can see whether they are those it began with.

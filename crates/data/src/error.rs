@@ -39,8 +39,8 @@ pub enum Error {
     /// An IDX file starts with the wrong four bytes.
     #[error(
         "{} is neither gzip nor an IDX file of bytes with {rank} dimension(s): it starts with {got:#010x}, \
-         expected {expected:#010x}; check that the file is the right one and was fetched whole",
-        path.display()
+         expected {expected:#010x}; {}",
+        path.display(), magic_hint(*got)
     )]
     Magic {
         /// The file.
@@ -66,7 +66,7 @@ pub enum Error {
         got: u64,
     },
     /// A file goes on after its header says it ends.
-    #[error("{} goes on after the {expected} bytes its header announces; fetch it again", path.display())]
+    #[error("{} goes on after the {expected} bytes its header announces; take the file as it was published", path.display())]
     TrailingBytes {
         /// The file.
         path: PathBuf,
@@ -99,7 +99,10 @@ pub enum Error {
         labels: usize,
     },
     /// A file of fixed-size records holds no whole number of them.
-    #[error("{} has {got} bytes, not a whole number (at least one) of {record}-byte records; fetch it again", path.display())]
+    #[error(
+        "{} has {got} bytes, not a whole number (at least one) of {record}-byte records; {}",
+        path.display(), record_hint(*got)
+    )]
     RecordSize {
         /// The file.
         path: PathBuf,
@@ -109,10 +112,12 @@ pub enum Error {
         got: u64,
     },
     /// A data set without a single image.
-    #[error("{place} holds no images; point `data.path` at a folder with data")]
+    #[error("{place} holds no images{instead}")]
     Empty {
         /// The file or data set.
         place: String,
+        /// What it holds instead and what to do, with a semicolon in front.
+        instead: String,
     },
     /// A label that is no class.
     #[error(
@@ -128,7 +133,10 @@ pub enum Error {
         classes: usize,
     },
     /// A line of an image list that is not "relative path, label".
-    #[error("{}, line {line}: `{text}` is not `RELATIVE/PATH LABEL` with a whole, 0-based label; correct the line", path.display())]
+    #[error(
+        "{}, line {line}: {reason}: `{text}` has to be `RELATIVE/PATH LABEL` with a whole label from 0; correct the line",
+        path.display()
+    )]
     ListLine {
         /// The list.
         path: PathBuf,
@@ -136,6 +144,8 @@ pub enum Error {
         line: usize,
         /// The line.
         text: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// An image that cannot be used, where none may be bad.
     #[error(
@@ -173,6 +183,21 @@ pub enum Error {
         /// Why it cannot be used.
         reason: String,
     },
+    /// More images than allowed lack a label, or labels an image, or are of a format that is not read.
+    #[error(
+        "{strays} of {all} images cannot be used, more than the share of {limit} in `data.bad_images_limit`: {told}; mend \
+         the data set or raise the share"
+    )]
+    TooManyStrays {
+        /// Number of those.
+        strays: usize,
+        /// Number of those and of the images that can be used.
+        all: usize,
+        /// The share of them that may be bad.
+        limit: f64,
+        /// Which they are, and why.
+        told: String,
+    },
     /// A folder in which no data set of a known layout lies, or more than one.
     #[error(
         "{} {found}; looked for {looked_for}; put one of them there, point `data.path` at another folder, or name the \
@@ -195,13 +220,13 @@ pub enum Error {
         reason: String,
     },
     /// A tar file that cannot be read to its end.
-    #[error("{} is not a whole tar file: at byte {offset} {reason}; fetch it again", path.display())]
+    #[error("{} cannot be read as a tar file: at byte {offset} {reason}", path.display())]
     Tar {
         /// The file.
         path: PathBuf,
         /// Where the fault lies.
         offset: u64,
-        /// What is wrong there.
+        /// What is wrong there, and what to do.
         reason: String,
     },
     /// A layout that this build cannot read.
@@ -280,7 +305,44 @@ pub enum Error {
     },
 }
 
+/// What an IDX file is that begins with other bytes, and what to do.
+fn magic_hint(got: u32) -> String {
+    let text = got.to_be_bytes();
+    match text {
+        [0, 0, 8, rank] => format!(
+            "it is an IDX file with {rank} dimension(s): images have 3 and labels 1, so check that the names are not interchanged"
+        ),
+        [0, 0, 9..=14, _] => "its elements are no bytes; convert them to unsigned bytes".to_owned(),
+        [b'P', b'K', 3, 4] => "it is a zip archive; unpack it".to_owned(),
+        [b'<', ..] => {
+            "it is a web page in place of the file; fetch it again and see what the server says".to_owned()
+        }
+        _ if text == *b"vers" => "it is a pointer of Git LFS; fetch the file with `git lfs pull`".to_owned(),
+        _ if text == *b"BZh9" || text == [0xfd, b'7', b'z', b'X'] || text == [0x28, 0xb5, 0x2f, 0xfd] => {
+            "it is compressed, but not with gzip; unpack it".to_owned()
+        }
+        _ => "check that the file is the right one and was fetched whole".to_owned(),
+    }
+}
+
+/// What a file of so many bytes is that should be of CIFAR-10, and what to do.
+fn record_hint(got: u64) -> &'static str {
+    /// CIFAR-100 has two labels for each image.
+    const CIFAR100: u64 = 2 + 3072;
+    if got > 0 && got.is_multiple_of(CIFAR100) {
+        "its size is that of CIFAR-100, which is not read"
+    } else {
+        "take the binary version (cifar-10-binary.tar.gz), unpacked, or fetch it again if it is that"
+    }
+}
+
 impl Error {
+    /// An [`Error::Empty`] for a place of which no more is known.
+    pub(crate) fn empty(place: impl Into<String>) -> Self {
+        let instead = "; point `data.path` at a folder with data".to_owned();
+        Self::Empty { place: place.into(), instead }
+    }
+
     /// Wraps the error of one's own [`Dataset`](crate::Dataset) for the image at `index`.
     pub fn custom(index: usize, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Custom { index, source: source.into() }

@@ -55,6 +55,18 @@ fn kind_name(kind: FileType) -> &'static str {
     if kind.is_dir() { "a folder" } else { "a device" }
 }
 
+/// What stands in the place of a data file, and what to do, by its first bytes: what downloads leave that went wrong.
+pub(crate) fn stand_in_of(start: &[u8]) -> Option<&'static str> {
+    let text = start.trim_ascii_start();
+    if start.starts_with(b"version https://git-lfs") {
+        Some("it is a pointer of Git LFS in place of the file; fetch the file with `git lfs pull`")
+    } else if text.starts_with(b"<!") || text.starts_with(b"<html") || text.starts_with(b"<?xml") {
+        Some("it is a web page in place of the file; fetch it again and see what the server says")
+    } else {
+        None
+    }
+}
+
 /// Opens a file; a missing one becomes [`Error::Missing`] with `what` as the description.
 pub(crate) fn open(path: &Path, what: &'static str) -> Result<(File, u64)> {
     open_regular(path).map_err(|source| match source.kind() {

@@ -3,7 +3,7 @@
 use crate::bad_images::{BadImage, BadImages, BadList};
 use crate::dataset::{Dataset, View, check_request};
 use crate::fingerprint::{Fingerprint, Sum};
-use crate::source::Source;
+use crate::source::{Source, Strays};
 use crate::transform::Transform;
 use crate::worker::panic_message;
 use crate::{Error, PixelCache, Result};
@@ -43,14 +43,14 @@ impl ImageSet {
     pub fn new(source: Box<dyn Source>, transform: Transform, config: ImageSetConfig) -> Result<Self> {
         let len = source.len();
         if len == 0 {
-            return Err(Error::Empty { place: "the data set".to_owned() });
+            return Err(Error::empty("the data set"));
         }
+        let bad = BadList::new(config.bad_images, len, source.strays())?;
         let classes = config.classes;
         if let Some(index) = (0..len).find(|&index| source.label(index) as usize >= classes) {
-            let (place, label) = (source.place(index), u64::from(source.label(index)));
+            let (place, label) = (source.label_place(index), u64::from(source.label(index)));
             return Err(Error::Label { place, label, classes });
         }
-        let bad = BadList::new(config.bad_images, len)?;
         Ok(Self { source, transform, config, bad, cache: None })
     }
 
@@ -146,11 +146,15 @@ impl Dataset for ImageSet {
             }
         }
         // Only a limit of 1 lets the search come round.
-        Err(Error::Empty { place: "the data set, of whose images none can be used,".to_owned() })
+        Err(Error::empty("the data set, of whose images none can be used,"))
     }
 
     fn bad_images(&self) -> Vec<BadImage> {
         self.bad.all()
+    }
+
+    fn strays(&self) -> &Strays {
+        self.source.strays()
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -153,7 +153,7 @@ impl Loader {
 fn count_batches(len: usize, config: &LoaderConfig) -> Result<usize> {
     let LoaderConfig { batch_size, first_batch, drop_last, rank, ranks, .. } = *config;
     if len == 0 {
-        return Err(Error::Empty { place: "the data set".to_owned() });
+        return Err(Error::empty("the data set"));
     }
     if rank >= ranks {
         let reason = format!("{rank} of {ranks} ranks cannot be used; number the ranks from 0");

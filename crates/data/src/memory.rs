@@ -34,7 +34,7 @@ impl InMemory {
         normalise: &Normalise,
     ) -> Result<Self> {
         if pixels.is_empty() || labels.is_empty() {
-            return Err(Error::Empty { place: "the data set".to_owned() });
+            return Err(Error::empty("the data set"));
         }
         let expected =
             [labels.len(), shape[0], shape[1], shape[2]].into_iter().try_fold(1usize, usize::checked_mul);

@@ -36,7 +36,7 @@ const TEST: Names = Names {
 
 impl Mnist {
     /// Reads one split from `folder`: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` or the `t10k-` pair,
-    /// each with or without `.gz`.
+    /// each with or without `.gz`, and also with a dot before `idx`.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Mnist {
             return Err(Error::CountMismatch { images_path, images, labels_path, labels });
         }
         if images.data.is_empty() {
-            return Err(Error::Empty { place: images_path.display().to_string() });
+            return Err(Error::empty(images_path.display().to_string()));
         }
         if let Some(position) = labels.iter().position(|&label| usize::from(label) >= CLASSES) {
             let place = format!("{}, label {position} (from 0)", labels_path.display());
@@ -78,11 +78,13 @@ impl Mnist {
     }
 }
 
-/// The file called `name` or `name.gz`; `name` if there is neither, for the message.
+/// The file called `name` or `name.gz`, or with a dot before `idx` as some copies have it; `name` if there is none, for
+/// the message.
 fn find(folder: &Path, name: &str) -> PathBuf {
-    let plain = folder.join(name);
-    let packed = folder.join(format!("{name}.gz"));
-    if !plain.exists() && packed.exists() { packed } else { plain }
+    let dotted = name.replace("-idx", ".idx");
+    let names = [name.to_owned(), format!("{name}.gz"), dotted.clone(), format!("{dotted}.gz")];
+    let there = names.iter().map(|name| folder.join(name)).find(|path| path.exists());
+    there.unwrap_or_else(|| folder.join(name))
 }
 
 impl Dataset for Mnist {

@@ -139,13 +139,11 @@ fn a_wrong_extension_matters_only_if_the_bytes_are_no_image() {
     assert!(matches!(read(&data, 1, View::Eval), Err(Error::LeftOut { .. })));
 }
 
-/// A pipe without a writer would keep whoever opens it waiting.
 #[cfg(unix)]
 #[test]
 fn a_pipe_is_no_image() {
     let folder = folder(&[("train_list.txt", b"pipe 0\n/dev/zero 0\n".to_vec())]);
-    let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status();
-    assert!(made.is_ok_and(|status| status.success()), "mkfifo, of every unix, is needed");
+    common::pipe(&folder.path().join("pipe"));
     let data = open(&folder, BadImages::Skip { limit: 1.0 });
     for index in [0, 1] {
         let error = read(&data, index, View::Eval).unwrap_err();

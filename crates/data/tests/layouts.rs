@@ -59,7 +59,9 @@ fn bad_lists_are_named() {
         label.to_string().contains("b.jpg") && label.to_string().contains("model.num_classes"),
         "{label}"
     );
-    assert!(matches!(fault(" \n\n"), Error::Empty { .. }));
+    let label = fault("\n\na.jpg 4\n\nb.jpg 5\n").to_string();
+    assert!(label.contains("val_list.txt, line 5 (b.jpg): label 5"), "{label}");
+    assert!(fault(" \n\n").to_string().contains("val_list.txt: it lists no images"));
 }
 
 fn class_folders() -> tempfile::TempDir {
@@ -231,9 +233,12 @@ fn shards_without_labels_are_named() {
         let folder = folder(&[("train/x.tar", tar_of(members))]);
         fails(WebDataset::open(folder.path(), Split::Train, None), parts);
     };
-    fault(&[("a.jpg", &[1]), ("b.cls", b"1")], &["image a has no label", "a.cls"]);
-    fault(&[("a.jpg", &[1]), ("a.json", b"{\"label\": \"cat\"}")], &["image a has no label"]);
-    fault(&[("a.jpg", &[1]), ("a.json", b"{{{")], &["image a has no label"]);
+    fault(
+        &[("a.jpg", &[1]), ("b.cls", b"1")],
+        &["a.jpg: it has no label: a.cls", "b.cls: it is a label without"],
+    );
+    fault(&[("a.jpg", &[1]), ("a.json", b"{\"label\": \"cat\"}")], &["a.jpg: its label a.json holds `cat`"]);
+    fault(&[("a.jpg", &[1]), ("a.json", b"{{{")], &["a.json is no JSON"]);
     fault(&[("a.jpg", &[1]), ("a.cls", b"-1")], &["a.cls holds `-1`"]);
     fault(&[("a.cls", b"1")], &["no images"]);
     fault(&[], &["no images"]);

@@ -4,16 +4,19 @@ use crate::error::Result;
 use crate::run_folder::{BAD_IMAGES, RunFolder};
 use sparse_data::Dataset;
 
-/// Lists the bad images of a data set that were found so far in the run folder, one line each: the split, where it
-/// lies and why it cannot be used, with tabs between. Gives their number.
+/// Lists the strays of a data set, and its bad images that were found so far, in the run folder, one line each: the split, where it
+/// lies and why it cannot be used, with tabs between. Gives the number of bad images.
 ///
 /// # Errors
 /// If the list cannot be written.
 pub(crate) fn list(folder: &RunFolder, split: &str, dataset: &dyn Dataset) -> Result<usize> {
     let bad = dataset.bad_images();
     let place = |place: &str| place.replace(char::is_control, " ");
-    let lines: Vec<String> =
-        bad.iter().map(|bad| format!("{split}\t{}\t{}", place(&bad.place), bad.reason)).collect();
+    let strays = dataset.strays().first().iter().map(|stray| (&stray.place, &stray.reason));
+    let lines: Vec<String> = strays
+        .chain(bad.iter().map(|bad| (&bad.place, &bad.reason)))
+        .map(|(where_it_lies, reason)| format!("{split}\t{}\t{}", place(where_it_lies), place(reason)))
+        .collect();
     folder.list_bad_images(&lines)?;
     Ok(bad.len())
 }

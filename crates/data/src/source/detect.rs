@@ -1,10 +1,12 @@
 //! Which layout a folder holds.
 
-use super::patterns::{has_shards, split_folder};
+use super::patterns::{has_compressed, has_shards, split_folder};
 use super::{SourceConfig, folders, ilsvrc, list};
 use crate::dataset::Split;
 use crate::{Error, Result};
 use std::path::Path;
+
+const SPLITS: [Split; 2] = [Split::Train, Split::Test];
 
 /// The layouts in which encoded images may lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,8 +45,9 @@ impl Format {
     }
 
     fn is_there(self, folder: &Path) -> bool {
-        let file = |name: &str| folder.join(name).is_file();
-        [Split::Train, Split::Test].into_iter().any(|split| match self {
+        // A pipe of that name is refused when it is opened.
+        let file = |name: &str| std::fs::metadata(folder.join(name)).is_ok_and(|found| !found.is_dir());
+        SPLITS.into_iter().any(|split| match self {
             Self::Auto => false,
             Self::List => file(list::list_name(split)),
             Self::Folders => split_folder(folder, split).is_some_and(|path| folders::has_folders(&path)),
@@ -61,8 +64,13 @@ impl Format {
 ///
 /// [`Error::Missing`] when the folder is not there, [`Error::Layout`] when it holds no layout or several.
 pub fn check_layout(folder: &Path, config: &SourceConfig) -> Result<Format> {
-    if !folder.is_dir() {
+    if !folder.exists() {
         return Err(Error::Missing { what: "folder of the data set", path: folder.to_owned() });
+    }
+    if !folder.is_dir() {
+        let reason =
+            "it is no folder; `data.path` (`--set data.path=FOLDER`) names the folder that the data lie in";
+        return Err(super::content(folder, reason));
     }
     resolve(folder, config)
 }
@@ -85,6 +93,8 @@ pub(super) fn resolve(folder: &Path, config: &SourceConfig) -> Result<Format> {
     let names = |formats: &[Format]| formats.iter().map(|format| format.looks()).collect::<Vec<_>>();
     match found[..] {
         [format] => Ok(format),
+        // Opening them tells that they have to be unpacked.
+        [] if SPLITS.into_iter().any(|split| has_compressed(folder, split)) => Ok(Format::Webdataset),
         [] => Err(layout(folder, "holds no data set".to_owned(), &names(&Format::LAYOUTS))),
         _ => Err(layout(folder, "holds more than one layout".to_owned(), &names(&found))),
     }

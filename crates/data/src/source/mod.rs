@@ -7,6 +7,7 @@
 //! `..` or not, is only a name to show.
 
 mod detect;
+mod extension;
 mod folders;
 mod ilsvrc;
 mod list;
@@ -17,7 +18,10 @@ mod parquet;
 mod patterns;
 mod read;
 mod select;
+mod strays;
 mod tar_images;
+mod tar_links;
+mod tar_pax;
 mod tar_walk;
 mod webdataset;
 
@@ -29,6 +33,7 @@ pub use list::List;
 pub use parquet::Parquet;
 pub use read::{read_image, read_image_from};
 pub use select::Selected;
+pub use strays::{Stray, Strays};
 pub use webdataset::WebDataset;
 
 use crate::dataset::Split;
@@ -59,6 +64,11 @@ pub trait Source: Send + Sync {
     /// Where image `index` lies, to show: a file, or an archive and the name in it.
     fn place(&self, index: usize) -> String;
 
+    /// Where the label of image `index` stands, to show.
+    fn label_place(&self, index: usize) -> String {
+        self.place(index)
+    }
+
     /// What tells these images from others: their names, labels and sizes, without reading one.
     ///
     /// By default the labels and the number of images alone.
@@ -66,6 +76,16 @@ pub trait Source: Send + Sync {
         let mut names = Sum::default();
         (0..self.len()).for_each(|index| names.labels(&[self.label(index)]));
         Fingerprint { images: self.len(), names: names.value(), contents: 0 }
+    }
+
+    /// What lies among the images and is none that can be used, such as a label without an image.
+    fn strays(&self) -> &Strays {
+        const { &Strays::NONE }
+    }
+
+    /// What the owner of the images should know of how they lie, a sentence each.
+    fn remarks(&self) -> &[String] {
+        &[]
     }
 
     /// The names of the classes, where the layout has names: of label 0, 1, 2, …
@@ -97,7 +117,7 @@ impl SourceConfig {
     }
 }
 
-/// Opens the images of one split in `folder`.
+/// Opens the images of one split in `folder`, and warns of its [`remarks`](Source::remarks).
 ///
 /// # Errors
 ///
@@ -117,6 +137,7 @@ pub fn open_source(folder: &Path, split: Split, config: &SourceConfig) -> Result
             return Err(Error::Feature { path, layout: "parquet", feature: "parquet" });
         }
     };
+    source.remarks().iter().for_each(|remark| tracing::warn!("{remark}"));
     Ok(match &config.classes {
         Some(classes) => Box::new(Selected::new(source, classes)?),
         None => source,

@@ -81,7 +81,6 @@ pub(super) fn path_of(name: &[u8]) -> Cow<'_, Path> {
 }
 
 /// A name to show: bytes that are no UTF-8 as `\xE9`, so that different names look different.
-#[allow(dead_code, reason = "used by the next change")]
 pub(super) fn shown(name: &[u8]) -> String {
     let mut text = String::new();
     for chunk in name.utf8_chunks() {
@@ -89,6 +88,11 @@ pub(super) fn shown(name: &[u8]) -> String {
         text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02X}")));
     }
     text
+}
+
+/// A path to show in the same way.
+pub(super) fn shown_path(path: &Path) -> String {
+    shown(&bytes_of(path.as_os_str()))
 }
 
 #[cfg(test)]

@@ -3,10 +3,17 @@
 use super::{content, split_name};
 use crate::dataset::Split;
 use crate::{Error, Result};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// More shards than this are a mistake in a pattern.
 const MOST_SHARDS: usize = 100_000;
+
+/// What compressed shards end in. They cannot be read by position, so they are refused by name.
+const COMPRESSED: [&str; 11] = [
+    ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lz4", ".tar.z",
+    ".taz",
+];
 
 /// Words for a split, in folder and file names; the first that is there counts.
 fn words(split: Split) -> &'static [&'static str] {
@@ -16,14 +23,30 @@ fn words(split: Split) -> &'static [&'static str] {
     }
 }
 
-/// The folder of a split, `train` or one of `val`, `validation`, `valid` and `test`, if there is one.
+/// The folder of a split, `train` or one of `val`, `validation`, `valid` and `test`, if there is one; in any case where no
+/// folder has just that name.
 pub(super) fn split_folder(folder: &Path, split: Split) -> Option<PathBuf> {
-    words(split).iter().map(|word| folder.join(word)).find(|path| path.is_dir())
+    let exact = words(split).iter().map(|word| folder.join(word)).find(|path| path.is_dir());
+    exact.or_else(|| {
+        let mut entries: Vec<PathBuf> =
+            std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        entries.sort_unstable();
+        let is_called = |path: &PathBuf, word: &str| {
+            path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(word)) && path.is_dir()
+        };
+        words(split).iter().find_map(|word| entries.iter().find(|path| is_called(path, word)).cloned())
+    })
 }
 
 /// Whether there are shards of a split by their names.
 pub(super) fn has_shards(folder: &Path, split: Split, extension: &str) -> bool {
-    !by_name(folder, split, extension).is_empty()
+    let right = |path: &PathBuf| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
+    by_name(folder, split, extension).is_ok_and(|files| files.iter().any(right))
+}
+
+/// Whether there are compressed shards of a split by their names.
+pub(super) fn has_compressed(folder: &Path, split: Split) -> bool {
+    by_name(folder, split, "tar").is_ok_and(|files| !files.is_empty())
 }
 
 /// The shards of a split, sorted: those that match the pattern, else those whose folder or name says it.
@@ -41,7 +64,7 @@ pub(super) fn shards(
         Some(pattern) => (by_pattern(folder, pattern)?, pattern.to_owned()),
         None => {
             let word = split_name(split);
-            (by_name(folder, split, extension), format!("*{word}*.{extension} or {word}/*.{extension}"))
+            (by_name(folder, split, extension)?, format!("*{word}*.{extension} or {word}/*.{extension}"))
         }
     };
     if found.is_empty() {
@@ -54,42 +77,55 @@ pub(super) fn shards(
     Ok(found)
 }
 
-fn by_name(folder: &Path, split: Split, extension: &str) -> Vec<PathBuf> {
+fn by_name(folder: &Path, split: Split, extension: &str) -> Result<Vec<PathBuf>> {
     if let Some(own) = split_folder(folder, split) {
-        let files = files_in(&own, extension, |_| true);
+        let files = files_in(&own, extension, |_| true)?;
         if !files.is_empty() {
-            return files;
+            return Ok(files);
         }
     }
     for place in [folder.to_owned(), folder.join("data")] {
         for word in words(split) {
             let named =
                 |name: &str| name.split(|letter: char| !letter.is_alphanumeric()).any(|part| part == *word);
-            let files = files_in(&place, extension, named);
+            let files = files_in(&place, extension, named)?;
             if !files.is_empty() {
-                return files;
+                return Ok(files);
             }
         }
     }
-    Vec::new()
+    Ok(Vec::new())
 }
 
 /// The files of a folder with this extension whose name fits, sorted; the tars of ILSVRC2012 are no shards.
-fn files_in(folder: &Path, extension: &str, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+///
+/// Compressed shards are among them, and links to nothing and pipes, so that opening them tells what is wrong.
+fn files_in(folder: &Path, extension: &str, fits: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let is_shard = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_lowercase();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let right = path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
-        right
+        (right || extension == "tar" && COMPRESSED.iter().any(|compressed| name.ends_with(compressed)))
             && !name.starts_with('.')
-            && !name.starts_with("ilsvrc2012_img_")
+            && !name.starts_with(if right { "ilsvrc2012_img_" } else { "ilsvrc2012_" })
             && fits(&name)
-            && path.is_file()
+            && !path.is_dir()
     };
-    let mut files: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_shard).collect();
+    let mut files = entries(folder)?;
+    files.retain(is_shard);
     files.sort_unstable();
-    files
+    Ok(files)
+}
+
+/// What lies in a folder; nothing where it is not there.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let io = |source| Error::Io { path: folder.to_owned(), source };
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry.map_err(io)?.path())).collect(),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(io(error)),
+    }
 }
 
 /// The files that a pattern names: `{a,b}` and `{000..146}` are written out, `*` and `?` are looked up.
@@ -101,18 +137,54 @@ fn by_pattern(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     }
     let mut files = Vec::new();
     for name in names {
-        if !name.contains(['*', '?', '[']) {
-            files.push(folder.join(name));
-            continue;
-        }
-        let folder = glob::Pattern::escape(&folder.to_string_lossy());
-        let found = glob::glob(&Path::new(&folder).join(&name).to_string_lossy());
-        let found = found.map_err(|error| fault(format!("`{name}` is no pattern: {error}")))?;
-        files.extend(found.filter_map(std::result::Result::ok).take(MOST_SHARDS));
+        let (start, below) =
+            name.strip_prefix('/').map_or((folder, name.as_str()), |below| (Path::new("/"), below));
+        let parts: Vec<&str> = below.split('/').collect();
+        descend(start, &parts, &mut files, &|part| {
+            glob::Pattern::new(part).map_err(|error| fault(format!("`{part}` is no pattern: {error}")))
+        })?;
     }
     files.sort_unstable();
     files.dedup();
     Ok(files)
+}
+
+/// The files below a folder whose path fits the parts of a pattern, whatever the encoding of their names. A `*` takes no
+/// dot in front; a name without wildcards need not be there.
+fn descend(
+    folder: &Path,
+    parts: &[&str],
+    files: &mut Vec<PathBuf>,
+    compile: &impl Fn(&str) -> Result<glob::Pattern>,
+) -> Result<()> {
+    let [part, rest @ ..] = parts else { return Ok(()) };
+    if !part.contains(['*', '?', '[']) {
+        let path = folder.join(part);
+        match rest {
+            [] => files.push(path),
+            rest if path.is_dir() => descend(&path, rest, files, compile)?,
+            _ => {}
+        }
+        return Ok(());
+    }
+    let (any_depth, pattern) = (*part == "**", compile(part)?);
+    if any_depth {
+        descend(folder, rest, files, compile)?;
+    }
+    for path in entries(folder)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let hidden = name.starts_with('.') && !part.starts_with('.');
+        if hidden || !pattern.matches(&name) {
+            continue;
+        }
+        match rest {
+            _ if any_depth && path.is_dir() && !path.is_symlink() => descend(&path, parts, files, compile)?,
+            [] if !path.is_dir() => files.push(path),
+            rest if !any_depth && path.is_dir() => descend(&path, rest, files, compile)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Writes out the braces of a pattern; false if that gives too many names.

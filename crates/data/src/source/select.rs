@@ -1,6 +1,6 @@
 //! Some classes of a source.
 
-use super::Source;
+use super::{Source, Strays};
 use crate::fingerprint::{Fingerprint, Sum};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -68,6 +68,10 @@ impl Source for Selected {
         self.source.place(self.at(index))
     }
 
+    fn label_place(&self, index: usize) -> String {
+        self.source.label_place(self.at(index))
+    }
+
     /// That of the whole source with the labels that are kept: a change of other images counts as one, too.
     fn fingerprint(&self) -> Fingerprint {
         let Fingerprint { names, contents, .. } = self.source.fingerprint();
@@ -75,6 +79,14 @@ impl Source for Selected {
         sum.labels(&[names]);
         self.new_label.iter().for_each(|(&old, &new)| sum.labels(&[old, new]));
         Fingerprint { images: self.len(), names: sum.value(), contents }
+    }
+
+    fn strays(&self) -> &Strays {
+        self.source.strays()
+    }
+
+    fn remarks(&self) -> &[String] {
+        self.source.remarks()
     }
 
     fn class_names(&self) -> &[String] {

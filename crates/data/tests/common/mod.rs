@@ -83,3 +83,10 @@ pub(crate) fn listed(source: &dyn Source) -> Vec<(u32, usize)> {
         })
         .collect()
 }
+
+/// A pipe without a writer, which would keep whoever opens it waiting.
+#[cfg(unix)]
+pub(crate) fn pipe(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo, of every unix, is needed");
+}

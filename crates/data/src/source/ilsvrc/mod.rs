@@ -3,8 +3,10 @@
 mod devkit;
 mod truth;
 
+use super::extension::is_junk;
+use super::names::shown;
 use super::tar_images::{self, Index, TarImages};
-use super::tar_walk::walk;
+use super::tar_walk::{Kind, Member, no_image, walk};
 use super::{Source, content, parallel};
 use crate::dataset::Split;
 use crate::fingerprint::Fingerprint;
@@ -34,6 +36,7 @@ use truth::Truth;
 pub struct Ilsvrc {
     images: TarImages,
     classes: Vec<String>,
+    remarks: Vec<String>,
 }
 
 /// The tar file of a split.
@@ -73,22 +76,23 @@ impl Ilsvrc {
         let numbered: Vec<(u32, &Class)> = (0..).zip(&classes).collect();
         let found = parallel::map(&numbered, |(label, (_, range))| {
             let mut images = Index::default();
-            walk(&file, &path, range.clone(), |member| {
-                if !hidden(member.name) {
-                    images.add(member.name.as_bytes(), member.offset, member.len, *label);
-                }
+            let remarks = files(&file, &path, range.clone(), |name, data| {
+                images.add(&name, data.start, data.end - data.start, *label);
                 Ok(())
             })?;
-            Ok(images)
+            Ok((images, remarks))
         })?;
-        if let Some((class, _)) = classes.iter().zip(&found).find(|(_, images)| images.is_empty()) {
+        if let Some((class, _)) = classes.iter().zip(&found).find(|(_, (images, _))| images.is_empty()) {
             return Err(content(&path, format!("the tar file of class {} holds no images", class.0)));
         }
-        let mut all = Index::default();
-        found.into_iter().for_each(|images| all.append(images));
+        let (mut all, mut remarks) = (Index::default(), Vec::new());
+        for (images, said) in found {
+            all.append(images);
+            remarks.extend(said);
+        }
         let mut images = TarImages::default();
         images.push(path, file, all);
-        Ok(Self { images, classes: classes.into_iter().map(|(name, _)| name).collect() })
+        Ok(Self { images, classes: classes.into_iter().map(|(name, _)| name).collect(), remarks })
     }
 
     fn val(folder: &Path, known: Option<Vec<String>>) -> Result<Self> {
@@ -96,21 +100,19 @@ impl Ilsvrc {
         let (file, len) = tar_images::open(&path, "tar file of the validation images")?;
         let truth = Truth::find(folder, known)?;
         let mut found = Index::default();
-        walk(&file, &path, 0..len, |member| {
-            if !hidden(member.name) {
-                let label = truth.label(base_name(member.name)).ok_or_else(|| {
-                    content(&path, format!("{} has no label in {}", member.name, truth.path().display()))
-                })?;
-                found.add(member.name.as_bytes(), member.offset, member.len, label);
-            }
+        let remarks = files(&file, &path, 0..len, |name, data| {
+            let label = truth.label(base_name(&shown(&name))).ok_or_else(|| {
+                content(&path, format!("{} has no label in {}", shown(&name), truth.path().display()))
+            })?;
+            found.add(&name, data.start, data.end - data.start, label);
             Ok(())
         })?;
         if found.is_empty() {
-            return Err(Error::Empty { place: path.display().to_string() });
+            return Err(Error::empty(path.display().to_string()));
         }
         let mut images = TarImages::default();
         images.push(path, file, found);
-        Ok(Self { images, classes: truth.into_classes() })
+        Ok(Self { images, classes: truth.into_classes(), remarks })
     }
 }
 
@@ -118,11 +120,9 @@ impl Ilsvrc {
 fn open_train(path: &Path) -> Result<(File, Vec<Class>)> {
     let (file, len) = tar_images::open(path, "tar file of the training images")?;
     let mut classes = Vec::new();
-    walk(&file, path, 0..len, |member| {
-        if let Some(class) = base_name(member.name).strip_suffix(".tar")
-            && !hidden(member.name)
-        {
-            classes.push((class.to_owned(), member.offset..member.offset + member.len));
+    files(&file, path, 0..len, |name, data| {
+        if let Some(class) = base_name(&shown(&name)).strip_suffix(".tar") {
+            classes.push((class.to_owned(), data));
         }
         Ok(())
     })?;
@@ -140,9 +140,27 @@ fn base_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// Names such as `._n01440764.tar`, which some systems add.
-fn hidden(name: &str) -> bool {
-    base_name(name).starts_with('.')
+/// Calls `visit` with name and bytes of every member but what systems add, such as `._n01440764.tar`; the remarks.
+///
+/// These archives hold files alone and have a mark of the end, so anything else is damage.
+fn files(
+    file: &File,
+    path: &Path,
+    range: Range<u64>,
+    mut visit: impl FnMut(Vec<u8>, Range<u64>) -> Result<()>,
+) -> Result<Vec<String>> {
+    let end = range.end;
+    let ending = walk(file, path, range, |Member { name, kind }| match kind {
+        _ if is_junk(&name) => Ok(()),
+        Kind::File(data) => visit(name, data),
+        Kind::HardLink(_) | Kind::SymbolicLink(_) => Err(no_image(path, &name, "a link")),
+        Kind::Other(what) => Err(no_image(path, &name, what)),
+    })?;
+    if ending.unmarked {
+        let reason = "the mark of the end is missing, so it is cut short; fetch it again".to_owned();
+        return Err(Error::Tar { path: path.to_owned(), offset: end, reason });
+    }
+    Ok(ending.remarks)
 }
 
 impl Source for Ilsvrc {
@@ -164,6 +182,10 @@ impl Source for Ilsvrc {
 
     fn fingerprint(&self) -> Fingerprint {
         self.images.fingerprint()
+    }
+
+    fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     fn class_names(&self) -> &[String] {

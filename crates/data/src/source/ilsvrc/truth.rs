@@ -1,6 +1,7 @@
 //! The labels of the validation images, from whichever file is there.
 
 use super::devkit::CLASS_OF_ID;
+use crate::source::names::shown;
 use crate::source::{content, list};
 use crate::{Error, Result, files};
 use flate2::read::GzDecoder;
@@ -91,8 +92,9 @@ impl Truth {
 
     fn from_list(path: PathBuf, known: Option<Vec<String>>) -> Result<Self> {
         let mut labels = HashMap::new();
-        list::for_each_line(&path, "list of validation images", |name, label| {
-            let name = name.rsplit('/').next().unwrap_or(name);
+        list::for_each_line(&path, "list of validation images", |list::Line { name, label, .. }| {
+            let name = shown(name);
+            let name = name.rsplit(['/', '\\']).next().unwrap_or(&name);
             let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
             labels.insert(stem.to_owned(), label);
         })?;
@@ -101,7 +103,7 @@ impl Truth {
 
     fn from_synsets(path: PathBuf, known: Option<Vec<String>>) -> Result<Self> {
         let text = files::read(&path, "wnids of the validation images", LIMIT)?;
-        let text = String::from_utf8_lossy(&text);
+        let text = String::from_utf8_lossy(list::text_of(&path, &text)?);
         let wnids: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let classes = known.unwrap_or_else(|| distinct(wnids.iter().copied()));
         let labels = wnids.iter().map(|wnid| number_of(&classes, wnid, &path)).collect::<Result<_>>()?;
@@ -110,7 +112,7 @@ impl Truth {
 
     fn from_solution(path: PathBuf, known: Option<Vec<String>>) -> Result<Self> {
         let text = files::read(&path, "solution of the validation images", LIMIT)?;
-        let text = String::from_utf8_lossy(&text);
+        let text = String::from_utf8_lossy(list::text_of(&path, &text)?);
         let row = |line: &'_ str| -> Option<(String, String)> {
             let (name, boxes) = line.split_once(',')?;
             Some((name.trim().to_owned(), boxes.split_whitespace().next()?.to_owned()))
@@ -134,7 +136,7 @@ impl Truth {
             );
             return Err(content(&path, reason));
         }
-        let text = String::from_utf8_lossy(text);
+        let text = String::from_utf8_lossy(list::text_of(&path, text)?);
         let mut labels = Vec::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let id = line.parse::<usize>().ok().and_then(|id| CLASS_OF_ID.get(id.checked_sub(1)?));
