@@ -5,7 +5,7 @@
 mod common;
 
 use common::{folder, listed};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -59,9 +59,15 @@ fn open(bytes: Vec<u8>) -> sparse_data::Result<Parquet> {
 #[test]
 fn rows_are_read_in_any_order_whatever_the_compression() {
     let first: Vec<(usize, i64)> = (0..50).map(|row| (100 + row, row as i64 % 7)).collect();
-    for compression in
-        [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(ZstdLevel::try_new(3).unwrap())]
-    {
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::ZSTD(ZstdLevel::try_new(3).unwrap()),
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+    ] {
         let second = shard(&[&[(5, 9)]], compression);
         let folder = folder(&[
             ("data/train-00001-of-00002.parquet", second),
@@ -100,15 +106,18 @@ fn threads_read_one_file_at_once() {
 
 #[test]
 fn missing_labels_and_columns_are_named() {
-    for label in [-1, -2] {
+    for (label, what) in [(-1, "-1"), (-2, "nothing")] {
         let error = open(shard(&[&[(1, 0), (1, label)]], Compression::SNAPPY)).err().unwrap().to_string();
-        assert!(error.contains("`label`") && error.contains("2 rows of group 0"), "{error}");
+        assert!(error.contains(&format!("`label` holds {what} in row 1 of group 0")), "{error}");
     }
     let schema = Arc::new(parse_message_type("message schema { required int64 label; }").unwrap());
     let mut bytes = Vec::new();
     SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap().close().unwrap();
     let error = open(bytes).err().unwrap().to_string();
-    assert!(error.contains("no column `image.bytes`") && error.contains("it has label"), "{error}");
+    assert!(
+        error.contains("no column of encoded images") && error.contains("`label` (whole numbers)"),
+        "{error}"
+    );
 }
 
 /// Opens damaged bytes and reads every image that seems to be there; only panics and hangs are faults.
