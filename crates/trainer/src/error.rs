@@ -22,7 +22,7 @@ pub enum Error {
 
     /// A file or folder of the data set is not there.
     #[error(
-        "{} is missing: put the {data} files there, or set data.path to their folder (--set data.path=FOLDER)",
+        "{} is missing: put the {data} files there, or set data.path to their folder (--set data.path=FOLDER){hint}",
         .path.display()
     )]
     DataMissing {
@@ -30,6 +30,8 @@ pub enum Error {
         path: PathBuf,
         /// The data set's name, as in `data.data`.
         data: &'static str,
+        /// What lies there or nearby instead, with a semicolon in front.
+        hint: String,
     },
 
     /// A training batch asks for more images than there are.

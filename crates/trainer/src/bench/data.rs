@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use serde::Serialize;
-use sparse_data::{Normalise, PixelCache, Transform, TransformConfig, View, decode_image};
+use sparse_data::{Normalise, PixelCache, Transform, TransformConfig, View, decode_image, read_image};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -79,7 +79,7 @@ pub fn bench_data(config: &DataBenchConfig) -> Result<DataBenchReport> {
     }
     tracing::info!("timing {} files", files.len());
     let temporary = Temporary::new();
-    let read = |index: usize| fs::read(&files[index]).ok();
+    let read = |index: usize| read_image(&files[index]).ok();
     let (cache, _) =
         PixelCache::open_or_build(&temporary.0, &work.transform, 0, files.len(), *threads, &read)?;
     let rates = work.rates(&files, &cache);
@@ -142,7 +142,7 @@ impl Work {
         let mut usable = Vec::new();
         let mut total = 0;
         for path in files {
-            let Ok(bytes) = fs::read(path) else { continue };
+            let Ok(bytes) = read_image(path) else { continue };
             let whole = decode_image(&bytes).is_ok();
             if whole && self.transform.write(&bytes, View::Eval, 0, &mut image).is_ok() {
                 usable.push(path.clone());
@@ -158,7 +158,7 @@ impl Work {
         for round in 0..ROUNDS {
             let view = View::Train { seed: 0, epoch: round as u64 };
             let write = |index: usize, view, image: &mut [f32]| {
-                let bytes = fs::read(&files[index]).unwrap_or_default();
+                let bytes = read_image(&files[index]).unwrap_or_default();
                 self.transform.write(&bytes, view, index, image).is_ok()
             };
             rates[0].push(self.rate(files.len(), |index, image| write(index, view, image)));
@@ -167,7 +167,7 @@ impl Work {
             }));
             rates[2].push(self.rate(files.len(), |index, image| write(index, View::Eval, image)));
             rates[3].push(self.rate(files.len(), |index, _| {
-                decode_image(&fs::read(&files[index]).unwrap_or_default()).is_ok()
+                decode_image(&read_image(&files[index]).unwrap_or_default()).is_ok()
             }));
         }
         rates.map(|mut rounds| {

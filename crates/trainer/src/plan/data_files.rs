@@ -1,16 +1,23 @@
 //! Are the files of the data set where the config says?
 
+use std::path::{Path, PathBuf};
+
 use crate::{
     config::{DataKind, DataSection, Phase},
     datasets::source_config,
     error::{Error, Result},
 };
 
+/// So many levels of folders are looked through to find where the data lie.
+const LEVELS: usize = 2;
+/// No more files and folders of one folder are looked at.
+const MOST_LOOKED_AT: usize = 100;
+
 /// The files of a data set: those for training, and those for testing.
 struct Files {
     train: &'static [&'static str],
     test: &'static [&'static str],
-    /// A file may also be there with `.gz` after its name.
+    /// A file may also be there with `.gz` after its name, or with a dot before `idx`.
     gzipped: bool,
 }
 
@@ -38,9 +45,12 @@ const CIFAR10: Files = Files {
 /// [`Error::DataMissing`] with the first path that is not there; the message names the setting that moves it. What
 /// [`sparse_data::check_layout`] reports.
 pub fn data_path_check(data: &DataSection, phase: Phase) -> Result<()> {
-    let missing = |path| Err(Error::DataMissing { path, data: data.data.name() });
+    let missing = |path, hint| Err(Error::DataMissing { path, data: data.data.name(), hint });
+    if data.path.exists() && !data.path.is_dir() {
+        return missing(data.path.join(""), format!("; {} is no folder", data.path.display()));
+    }
     if !data.path.is_dir() {
-        return missing(data.path.clone());
+        return missing(data.path.clone(), String::new());
     }
     let files = match data.data {
         DataKind::Mnist => &MNIST,
@@ -55,18 +65,66 @@ pub fn data_path_check(data: &DataSection, phase: Phase) -> Result<()> {
         Phase::Test => &[],
     };
     for name in train.iter().chain(files.test) {
-        let path = data.path.join(name);
-        let there = path.is_file() || files.gzipped && data.path.join(format!("{name}.gz")).is_file();
-        if !there {
-            return missing(path);
+        if !files.is_there(&data.path, name) {
+            return missing(data.path.join(name), hint(data, files, name));
         }
     }
     Ok(())
 }
 
+impl Files {
+    /// Whether a folder holds a file of this name in any of its forms. What is no regular file is refused when it is opened.
+    fn is_there(&self, folder: &Path, name: &str) -> bool {
+        let there = |name: &str| folder.join(name).metadata().is_ok_and(|found| !found.is_dir());
+        let dotted = name.replace("-idx", ".idx");
+        let gzipped = |name: &str| there(&format!("{name}.gz"));
+        there(name) || self.gzipped && (gzipped(name) || there(&dotted) || gzipped(&dotted))
+    }
+}
+
+/// What people have in place of a missing file.
+fn hint(data: &DataSection, files: &Files, name: &str) -> String {
+    let holds = |name: &str| data.path.join(name).exists();
+    if data.data == DataKind::Cifar10 && holds("data_batch_1") {
+        return "; the files there are the Python version, and the binary one is read (cifar-10-binary.tar.gz)".to_owned();
+    }
+    if data.data == DataKind::Cifar10 && holds("train.bin") {
+        return "; train.bin is of CIFAR-100, which is not read".to_owned();
+    }
+    if let Some(found) = find_below(&data.path, LEVELS, &|folder| files.is_there(folder, name)) {
+        return format!("; it lies in {0}: --set data.path={0}", found.display());
+    }
+    let is_archive = |path: &&PathBuf| {
+        let name = path.to_string_lossy().to_lowercase();
+        [".tar.gz", ".tgz", ".tar", ".zip"].iter().any(|end| name.ends_with(end))
+    };
+    match entries(&data.path).iter().find(is_archive) {
+        Some(archive) => format!("; unpack {}, which lies there", archive.display()),
+        None => String::new(),
+    }
+}
+
+/// The first folder of some levels below that fits.
+fn find_below(folder: &Path, levels: usize, fits: &impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let folders: Vec<PathBuf> = entries(folder).into_iter().filter(|path| path.is_dir()).collect();
+    let found = folders.iter().find(|path| fits(path));
+    found.cloned().or_else(|| {
+        let deeper = folders.iter().filter(|_| levels > 1);
+        deeper.into_iter().find_map(|path| find_below(path, levels - 1, fits))
+    })
+}
+
+/// What lies in a folder, sorted; of very many a part.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.take(MOST_LOOKED_AT).map(|entry| entry.path()).collect();
+    paths.sort_unstable();
+    paths
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::fs;
 
     use super::*;
 
@@ -108,8 +166,40 @@ mod tests {
         for name in MNIST.test.iter().chain(CIFAR10.test) {
             fs::write(folder.path().join(format!("{name}.gz")), b"").unwrap();
         }
+        let dotted = tempfile::tempdir().unwrap();
+        for name in ["t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte.gz"] {
+            fs::write(dotted.path().join(name), b"").unwrap();
+        }
+        assert!(check(DataKind::Mnist, dotted.path(), Phase::Test).is_ok());
         assert!(check(DataKind::Mnist, folder.path(), Phase::Test).is_ok());
         assert!(check(DataKind::Cifar10, folder.path(), Phase::Test).is_err());
+    }
+
+    #[test]
+    fn what_lies_nearby_is_told() {
+        let hint = |data: DataKind, files: &[&str]| {
+            let folder = tempfile::tempdir().unwrap();
+            for name in files {
+                let path = folder.path().join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, b"").unwrap();
+            }
+            check(data, folder.path(), Phase::Train).unwrap_err().to_string()
+        };
+        let below = hint(DataKind::Mnist, &["MNIST/raw/train-images.idx3-ubyte.gz"]);
+        assert!(below.contains("it lies in") && below.ends_with("MNIST/raw"), "{below}");
+        assert!(hint(DataKind::Cifar10, &["data_batch_1"]).contains("Python version"));
+        assert!(hint(DataKind::Cifar10, &["train.bin"]).contains("CIFAR-100"));
+        assert!(
+            hint(DataKind::Cifar10, &["cifar-10-binary.tar.gz"])
+                .contains("cifar-10-binary.tar.gz, which lies there")
+        );
+        assert!(hint(DataKind::Mnist, &[]).ends_with("(--set data.path=FOLDER)"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for data in [DataKind::Mnist, DataKind::Imagenet] {
+            let error = check(data, file.path(), Phase::Train).unwrap_err().to_string();
+            assert!(error.contains("no folder"), "{error}");
+        }
     }
 
     #[test]

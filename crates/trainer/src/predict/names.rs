@@ -3,6 +3,7 @@
 use crate::config::DataKind;
 use crate::error::{Error, Result};
 use crate::pretrained::InputFacts;
+use std::io::Read;
 use std::path::Path;
 
 /// The classes of ImageNet (ILSVRC 2012) in the order of their labels, one a line, synonyms with commas between.
@@ -23,13 +24,21 @@ pub(super) fn of(classes: usize, facts: &InputFacts, file: Option<&Path>) -> Res
 }
 
 fn from_file(path: &Path, classes: usize) -> Result<Vec<String>> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::ClassFile { path: path.to_owned(), source })?;
-    let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    let text = read(path).map_err(|source| Error::ClassFile { path: path.to_owned(), source })?;
+    let names: Vec<String> =
+        text.trim_start_matches('\u{feff}').lines().map(|line| line.trim().to_owned()).collect();
     if names.len() != classes {
         return Err(Error::ClassCount { path: path.to_owned(), lines: names.len(), classes });
     }
     Ok(names)
+}
+
+/// The text of a regular file; a pipe could wait for ever for its writer.
+fn read(path: &Path) -> std::io::Result<String> {
+    let (mut file, _) = sparse_data::open_regular(path)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The names of all classes, or of the labels that were kept.
