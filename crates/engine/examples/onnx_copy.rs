@@ -8,7 +8,7 @@ use std::io::Write;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [from, rest @ ..] = arguments.as_slice() else { return Err("name a file".into()) };
-    let graph = read_file(from, ReadOptions::default()).map_err(|error| error.to_string())?;
+    let graph = read_file(from, &ReadOptions::default()).map_err(|error| error.to_string())?;
     let shapes = shapes(&graph)?;
     writeln!(
         std::io::stdout(),

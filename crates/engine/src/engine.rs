@@ -4,9 +4,10 @@ use crate::compile::compile;
 use crate::error::Result;
 use crate::fold::fold;
 use crate::graph::Graph;
-use crate::load::load;
+use crate::load::{load, load_with};
 use crate::lower::{Lowered, lower};
 use crate::measure;
+use crate::onnx::ReadOptions;
 use crate::report::{LayerReport, reports};
 use crate::shape::shapes;
 use sparse_kernels::host::inference::{Program, Runner};
@@ -62,6 +63,15 @@ impl Engine {
     /// As [`load`] and [`Engine::new`].
     pub fn load(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         Self::new(load(path.as_ref(), options.size)?.graph, options)
+    }
+
+    /// As [`Engine::load`], for an ONNX file with several outputs: `output` is the name of the one with the scores.
+    ///
+    /// # Errors
+    /// As [`load_with`] and [`Engine::new`].
+    pub fn load_output(path: impl AsRef<Path>, output: &str, options: Options) -> Result<Self> {
+        let read = ReadOptions { size: options.size, output: Some(output.to_owned()) };
+        Self::new(load_with(path.as_ref(), &read)?.graph, options)
     }
 
     /// Makes an engine for a graph.

@@ -47,6 +47,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// An output is named, but the file is no ONNX file.
+    #[error("`{}` holds weights, which have one output: none can be named", path.display())]
+    NoOutputs {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// An ONNX file cannot be read.
     #[error(transparent)]
     Onnx(Box<OnnxError>),

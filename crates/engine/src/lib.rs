@@ -59,7 +59,7 @@ struct Manual;
 pub use engine::{Engine, Options, Products, Session};
 pub use error::{Error, Result};
 pub use fold::fold;
-pub use load::{Loaded, input_side, is_onnx, load};
+pub use load::{Loaded, input_side, is_onnx, load, load_with};
 pub use mobilenet::mobilenet;
 pub use report::LayerReport;
 pub use shape::{GraphError, Shape, shapes};

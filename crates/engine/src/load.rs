@@ -29,18 +29,30 @@ pub struct Loaded {
 /// its number of channels usually have.
 ///
 /// # Errors
-/// [`Error::File`] if the file cannot be read or is none, [`Error::Onnx`] for an ONNX file that is damaged or has operators that are not
-/// supported (all are named), [`Error::TensorMissing`] for weights under other names than ours.
+/// [`Error::File`] if the file cannot be read, [`Error::Onnx`] for an ONNX file that is damaged, has operators that are not
+/// supported (all are named), or has several outputs, [`Error::TensorMissing`] for weights under other names than ours.
 pub fn load(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
-    if path.is_dir() {
-        return weights(&path.join(IN_FOLDER), size);
+    load_with(path, &ReadOptions { size, output: None })
+}
+
+/// As [`load`], with the name of the output that holds the scores if an ONNX file has several.
+///
+/// # Errors
+/// As [`load`]; [`Error::NoOutputs`] if an output is named for weights, which have but one.
+pub fn load_with(path: &Path, options: &ReadOptions) -> Result<Loaded> {
+    let is_folder = path.is_dir();
+    if !is_folder {
+        open_regular(path)?;
     }
-    open_regular(path)?;
-    if is_safetensors(path) {
-        return weights(path, size);
+    if is_folder || is_safetensors(path) {
+        if options.output.is_some() {
+            return Err(Error::NoOutputs { path: path.to_owned() });
+        }
+        let file = if is_folder { path.join(IN_FOLDER) } else { path.to_owned() };
+        return weights(&file, options.size);
     }
     let bytes = onnx::read_bytes(path)?;
-    let graph = onnx::read_with(&bytes, ReadOptions { size })?;
+    let graph = onnx::read_beside(path, &bytes, options)?;
     let properties = onnx::metadata(&bytes)?;
     let metadata = properties.into_iter().map(|(key, value)| (key, Value::String(value))).collect();
     Ok(Loaded { graph, metadata: Value::Object(metadata) })

@@ -13,7 +13,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn exported(name: &str) -> Graph {
-    read_file(path(name), ReadOptions::default()).unwrap()
+    read_file(path(name), &ReadOptions::default()).unwrap()
 }
 
 fn kind(op: &Op) -> &'static str {
@@ -106,7 +106,7 @@ fn what_is_read_and_written_reads_the_same() {
         if file.extension().is_none_or(|extension| extension != "onnx") {
             continue;
         }
-        let graph = read_file(&file, ReadOptions::default()).unwrap();
+        let graph = read_file(&file, &ReadOptions::default()).unwrap();
         let mut again = read(&write(&graph, &WriteOptions::default()).unwrap()).unwrap();
         again.nodes[0].name.clone_from(&graph.nodes[0].name);
         assert_eq!(again, graph, "{}", file.display());
@@ -115,13 +115,13 @@ fn what_is_read_and_written_reads_the_same() {
 
 #[test]
 fn another_size_of_the_image_can_be_chosen() {
-    let options = ReadOptions { size: Some([64, 40]) };
-    let graph = read_file(path("mobilenet_18"), options).unwrap();
+    let options = ReadOptions { size: Some([64, 40]), output: None };
+    let graph = read_file(path("mobilenet_18"), &options).unwrap();
     assert_eq!(graph.nodes[0].op, Op::Input { shape: [3, 64, 40] });
     let bytes = std::fs::read(path("grouped_17")).unwrap();
-    let error = read_with(&bytes, options).unwrap_err();
+    let error = read_with(&bytes, &options).unwrap_err();
     assert!(matches!(error, OnnxError::Graph(GraphError::Length { .. })), "{error}");
-    let missing = read_file(path("none"), options).unwrap_err();
+    let missing = read_file(path("none"), &options).unwrap_err();
     assert!(matches!(missing, OnnxError::Io { .. }));
 }
 

@@ -1,4 +1,5 @@
-//! A node of the file while it is read: its attributes by name, and errors that name it.
+//! A node of the file while it is read: its attributes by name, and errors that name it. That its attributes are such as its
+//! operator has is checked before (`check.rs`); a value of zero may be left out.
 
 use super::OnnxError;
 use super::proto::{AttributeProto, NodeProto};
@@ -45,15 +46,24 @@ impl<'a> Call<'a> {
     }
 
     /// An integer attribute.
-    pub(super) fn int(&self, name: &str, default: i64) -> Result<i64, OnnxError> {
-        let Some(attribute) = self.attribute(name) else { return Ok(default) };
-        attribute.i.ok_or_else(|| self.error(format!("attribute {name} is no integer")))
+    pub(super) fn int(&self, name: &str, default: i64) -> i64 {
+        self.attribute(name).map_or(default, |attribute| attribute.i.unwrap_or_default())
     }
 
     /// A real attribute.
-    pub(super) fn float(&self, name: &str, default: f32) -> Result<f32, OnnxError> {
-        let Some(attribute) = self.attribute(name) else { return Ok(default) };
-        attribute.f.ok_or_else(|| self.error(format!("attribute {name} is no real number")))
+    pub(super) fn float(&self, name: &str, default: f32) -> f32 {
+        self.attribute(name).map_or(default, |attribute| attribute.f.unwrap_or_default())
+    }
+
+    /// A text attribute.
+    pub(super) fn text(&self, name: &str, default: &'static str) -> std::borrow::Cow<'a, str> {
+        let bytes = |attribute: &'a AttributeProto| attribute.s.as_deref().unwrap_or_default();
+        self.attribute(name).map_or(default.into(), |attribute| String::from_utf8_lossy(bytes(attribute)))
+    }
+
+    /// A list of integers.
+    pub(super) fn ints(&self, name: &str) -> Option<&'a [i64]> {
+        self.attribute(name).map(|attribute| attribute.ints.as_slice())
     }
 
     /// Attributes of integers that are counts, such as strides; all `default` if there is none.
@@ -62,9 +72,8 @@ impl<'a> Call<'a> {
         name: &str,
         default: [usize; N],
     ) -> Result<[usize; N], OnnxError> {
-        let Some(attribute) = self.attribute(name) else { return Ok(default) };
-        let counts: Option<Vec<usize>> =
-            attribute.ints.iter().map(|&number| usize::try_from(number).ok()).collect();
+        let Some(numbers) = self.ints(name) else { return Ok(default) };
+        let counts: Option<Vec<usize>> = numbers.iter().map(|&number| usize::try_from(number).ok()).collect();
         counts.and_then(|counts| counts.try_into().ok()).ok_or_else(|| {
             self.error(format!(
                 "attribute {name} must be {N} numbers that are not negative (images of two axes)"
@@ -76,7 +85,7 @@ impl<'a> Call<'a> {
     pub(super) fn error(&self, reason: impl Into<String>) -> OnnxError {
         OnnxError::Node {
             node: self.name().to_owned(),
-            operator: self.operator().to_owned(),
+            operator: self.full_operator(),
             reason: reason.into(),
         }
     }

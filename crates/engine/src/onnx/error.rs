@@ -19,9 +19,9 @@ pub enum OnnxError {
         source: io::Error,
     },
     /// The bytes are no ONNX model.
-    #[error("this is no ONNX model ({reason}); check that it is such a file, then copy or export it again")]
+    #[error("this is no ONNX model: {reason}")]
     NotOnnx {
-        /// What is wrong.
+        /// What it is instead or what is wrong, and what to do.
         reason: String,
     },
     /// The version of the operators is not known here.
@@ -36,11 +36,32 @@ pub enum OnnxError {
         /// Newest version that is read.
         most: i64,
     },
-    /// Operators that the graph has no node for: all of them.
-    #[error("unsupported operators: {}; replace them in the model, or run it elsewhere", list(operators))]
+    /// The file names two versions of the operators.
+    #[error("the model names the operator sets {got} for one domain, expected one; export it again")]
+    OperatorSets {
+        /// Versions in the file.
+        got: String,
+    },
+    /// The version of the format is newer than those that are known here.
+    #[error(
+        "the model has version {got} of the format, expected at most {most}; export it with an older `ir_version`"
+    )]
+    Version {
+        /// Version in the file.
+        got: i64,
+        /// Newest version that is read.
+        most: i64,
+    },
+    /// Everything in the file that cannot be read: operators that the graph has no node for, all of them, and nodes that are
+    /// malformed or of a kind that is not supported.
+    #[error("{}", describe(operators, others, *left_out))]
     Unsupported {
-        /// By name.
+        /// Operators, by name.
         operators: Vec<UnsupportedOperator>,
+        /// The first other faults.
+        others: Vec<OtherFault>,
+        /// How many more there are.
+        left_out: usize,
     },
     /// A supported operator in a way that is not supported, or that is malformed.
     #[error("node {node} ({operator}): {reason}")]
@@ -52,16 +73,22 @@ pub enum OnnxError {
         /// What is wrong, and what would be right.
         reason: String,
     },
-    /// A node reads what nobody makes before it.
+    /// A node reads what nobody makes.
     #[error(
-        "node {node} reads tensor `{tensor}`, which is no input, constant or first output of a node before it; the \
-         nodes must be sorted, and mask or index outputs are not computed"
+        "node {node} reads tensor `{tensor}`, which is no input, no constant and no result of a node; the file is damaged or \
+         was cut out of another"
     )]
     Undefined {
         /// Name of the node.
         node: String,
         /// Name of the tensor.
         tensor: String,
+    },
+    /// Nodes need their own results.
+    #[error("nodes read each other in a circle: {nodes}; export the model again")]
+    Cycle {
+        /// Their names, each before those that read it.
+        nodes: String,
     },
     /// Two tensors have one name.
     #[error("tensor `{tensor}` is made twice; names of tensors must be unique")]
@@ -77,19 +104,40 @@ pub enum OnnxError {
         /// What is wrong.
         reason: String,
     },
-    /// A constant lies in another file.
-    #[error("constant `{tensor}` lies in the file `{location}`; save the model with its weights inside")]
+    /// A constant lies in another file and cannot be had from there.
+    #[error("constant `{tensor}` lies in the file `{location}` beside the model: {reason}")]
     External {
         /// Its name.
         tensor: String,
         /// Where the file says that it is.
         location: String,
+        /// Why it cannot be had from there, and what to do.
+        reason: String,
     },
     /// The inputs of the network are not one image.
-    #[error("the model has the inputs [{names}] besides its constants, expected one: the image")]
+    #[error(
+        "the model has the inputs [{names}] besides its constants, expected one: the image; export it with the others \
+         as constants"
+    )]
     Inputs {
-        /// Their names.
+        /// Their names and shapes.
         names: String,
+    },
+    /// The network has several results, and nobody says which is wanted.
+    #[error(
+        "the model has the outputs [{outputs}]; name the one with the scores of the classes (`--output NAME`)"
+    )]
+    Outputs {
+        /// Their names and shapes.
+        outputs: String,
+    },
+    /// The network has no such result.
+    #[error("the model has no output `{name}`; it has [{outputs}]")]
+    NoSuchOutput {
+        /// The name that was asked for.
+        name: String,
+        /// Names and shapes of those that there are.
+        outputs: String,
     },
     /// The input is no image.
     #[error(
@@ -141,6 +189,36 @@ impl fmt::Display for UnsupportedOperator {
     }
 }
 
-fn list(operators: &[UnsupportedOperator]) -> String {
-    operators.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+/// Nodes that cannot be read for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherFault {
+    /// The message for the first of them.
+    pub first: String,
+    /// How many nodes have it.
+    pub count: usize,
+}
+
+impl fmt::Display for OtherFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            0 | 1 => f.write_str(&self.first),
+            count => write!(f, "{} (so with {count} nodes)", self.first),
+        }
+    }
+}
+
+fn describe(operators: &[UnsupportedOperator], others: &[OtherFault], left_out: usize) -> String {
+    fn list(things: &[impl ToString], separator: &str) -> String {
+        things.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
+    }
+    let mut parts = Vec::new();
+    if !operators.is_empty() {
+        let advice = "replace them in the model, or run it elsewhere";
+        parts.push(format!("unsupported operators: {}; {advice}", list(operators, ", ")));
+    }
+    if !others.is_empty() {
+        let more = if left_out > 0 { format!(" | and {left_out} more") } else { String::new() };
+        parts.push(format!("{}{more}", list(others, " | ")));
+    }
+    parts.join(" | ")
 }

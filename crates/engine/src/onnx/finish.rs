@@ -1,11 +1,13 @@
-//! Last steps of reading: a matrix's bias joins it, and what nobody reads goes.
+//! Last steps of reading: a matrix's bias joins it, products with an own gate become one function, and what nobody reads goes.
 
-use crate::graph::{Graph, Node, Op};
+use crate::graph::{Function, Graph, Node, Op};
 
-/// The graph without nodes that its output does not need. Sums with a constant behind a matrix become its bias.
+/// The graph without nodes that its output does not need. Sums with a constant behind a matrix become its bias, and
+/// `x · sigmoid(x)` is one function.
 pub(super) fn finish(nodes: Vec<Node>, output: usize) -> Graph {
     let mut graph = Graph { nodes, output };
     join_biases(&mut graph);
+    join_gates(&mut graph);
     prune(graph)
 }
 
@@ -44,6 +46,39 @@ fn join_biases(graph: &mut Graph) {
         }
     }
     graph.output = place[graph.output];
+}
+
+/// Products of a node with a function of it that nobody else reads.
+fn join_gates(graph: &mut Graph) {
+    let (needed, output) = (needed(graph), graph.output);
+    let mut readers = vec![0; graph.nodes.len()];
+    readers[output] += 1;
+    for (node, _) in graph.nodes.iter().zip(&needed).filter(|(_, needed)| **needed) {
+        node.inputs.iter().for_each(|&input| readers[input] += 1);
+    }
+    for position in 0..graph.nodes.len() {
+        let (Op::Mul, &[a, b]) = (&graph.nodes[position].op, &graph.nodes[position].inputs[..]) else {
+            continue;
+        };
+        let joined = [(a, b), (b, a)].into_iter().find_map(|(x, gate)| {
+            let gates = graph.nodes[gate].inputs == [x] && readers[gate] == 1;
+            gated(&graph.nodes[gate].op).filter(|_| gates).map(|function| (x, function))
+        });
+        if let Some((x, function)) = joined {
+            let node = &mut graph.nodes[position];
+            (node.op, node.inputs) = (Op::Function(function), vec![x]);
+        }
+    }
+}
+
+/// The product of a number with this function of it, if that has a name.
+fn gated(op: &Op) -> Option<Function> {
+    const SIXTH: f32 = 1.0 / 6.0;
+    match *op {
+        Op::Function(Function::Sigmoid) => Some(Function::Silu),
+        Op::Function(Function::HardSigmoid { alpha: SIXTH, beta: 0.5 }) => Some(Function::HardSwish),
+        _ => None,
+    }
 }
 
 fn prune(graph: Graph) -> Graph {

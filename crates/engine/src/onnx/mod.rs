@@ -1,9 +1,9 @@
 //! ONNX files in and out.
 //!
-//! [`read()`] takes convolutional classifiers that other programs exported. What it knows: `Conv`, `BatchNormalization`,
-//! `Relu`, `Clip`, `Add`, the poolings, `Pad` with zeros, means over rows and columns, `Gemm`, `MatMul` with a constant, arithmetic with
-//! constants for each channel, flattening in all the ways in which exporters write it, and `Softmax`; operator sets 7
-//! to 22, weights dense or sparse, in `f32`, `f64`, `f16` or `bf16`. Operators that it does not know are named all at once.
+//! [`read()`] takes convolutional classifiers that other programs exported, of operator sets 7 to 26: what it knows of each
+//! operator is one table (`operators.rs`), and what is not in it is refused by name, everything at once. Weights may be dense
+//! or sparse, of any type of real numbers, in the file or beside it, and computed from other constants. A result may have any
+//! axes on its way (`view.rs`); only what reads it asks for an image or a vector.
 //!
 //! [`write()`] makes a file that other engines run: operator set 13, plain operators only, the same bytes for the same graph.
 //!
@@ -26,28 +26,44 @@
 //! # Ok::<(), sparse_engine::onnx::OnnxError>(())
 //! ```
 //!
-//! Invariant: a file is never trusted. Lengths are checked before memory is taken, sparse constants and weights that
-//! many nodes share have a limit in total, and what comes out has passed [`shapes`](crate::shapes).
+//! Invariant: a file is never trusted. Lengths are checked before memory is taken, all constants together have a limit by the
+//! size of the file, no file outside of the model's folder is opened, and what comes out has passed
+//! [`shapes`](crate::shapes).
 
+mod arithmetic;
 mod call;
+mod check;
+mod combine;
+mod constant;
 mod dense;
+mod element;
 mod emit;
 mod error;
+mod external;
+mod findings;
 mod finish;
+mod inputs;
+mod kind;
+mod layout;
+mod moves;
 mod operators;
+mod order;
 mod pointwise;
+mod pools;
 mod proto;
 mod read;
 mod reshape;
 mod scope;
-mod sizes;
+mod settle;
+mod table;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod view;
 mod windows;
 mod write;
 
-pub use error::{OnnxError, UnsupportedOperator};
-pub(crate) use read::read_bytes;
+pub use error::{OnnxError, OtherFault, UnsupportedOperator};
 pub use read::{ReadOptions, metadata, read, read_file, read_with};
+pub(crate) use read::{read_beside, read_bytes};
 pub use write::{WriteOptions, write};

@@ -1,70 +1,107 @@
-//! What is done to each number by itself: activations, batch norm, and arithmetic with constants.
+//! What is done to each number by itself: activations and batch norm.
 
 use super::OnnxError;
 use super::call::Call;
 use super::scope::{Scope, Value};
-use super::tensor::Constant;
-use crate::graph::Op;
-use crate::shape::Shape;
+use super::view::View;
+use crate::graph::{Function, Op};
 
 type Read<'a> = Result<Value<'a>, OnnxError>;
 
+/// An operation on each number of the first input, whatever its axes are.
+pub(super) fn each<'a>(scope: &mut Scope<'a>, call: &Call<'a>, op: Op) -> Read<'a> {
+    let view = scope.view(call, 0)?;
+    let node = scope.push(call.name(), op, vec![view.node])?;
+    Ok(Value::View(View { node, ..view }))
+}
+
 /// `Relu(x)`.
 pub(super) fn relu<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    let x = scope.node(call, 0)?;
-    scope.push(call.name(), Op::Clip { low: 0.0, high: f32::INFINITY }, vec![x])
+    each(scope, call, Op::Clip { low: 0.0, high: f32::INFINITY })
 }
 
 /// `Clip(x, min, max)`; bounds are attributes before operator set 11.
 pub(super) fn clip<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    let x = scope.node(call, 0)?;
     let (low, high) = if call.opset < 11 {
-        (call.float("min", f32::MIN)?, call.float("max", f32::MAX)?)
+        (call.float("min", f32::MIN), call.float("max", f32::MAX))
     } else {
         (scope.scalar(call, 1)?.unwrap_or(f32::MIN), scope.scalar(call, 2)?.unwrap_or(f32::MAX))
     };
     // Without a bound the specification takes the greatest finite number.
     let low = if low == f32::MIN { f32::NEG_INFINITY } else { low };
     let high = if high == f32::MAX { f32::INFINITY } else { high };
-    scope.push(call.name(), Op::Clip { low, high }, vec![x])
+    each(scope, call, Op::Clip { low, high })
 }
 
-/// `Max(x, constant)`.
-pub(super) fn max<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    bound(scope, call, |low| Op::Clip { low, high: f32::INFINITY })
-}
-
-/// `Min(x, constant)`.
-pub(super) fn min<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    bound(scope, call, |high| Op::Clip { low: f32::NEG_INFINITY, high })
-}
-
-fn bound<'a>(scope: &mut Scope<'a>, call: &Call<'a>, clip: fn(f32) -> Op) -> Read<'a> {
-    let (x, index) = match operands(scope, call)? {
-        [Value::Node(_), Value::Node(_)] => return Ok(scope.unsupported(call)),
-        [Value::Node(x), _] => (x, 1),
-        [_, Value::Node(x)] => (x, 0),
-        _ => return Err(only_constants(call)),
+/// Functions that the graph has as such.
+pub(super) fn function<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
+    let function = match call.operator() {
+        "Sigmoid" => Function::Sigmoid,
+        "HardSigmoid" => {
+            Function::HardSigmoid { alpha: call.float("alpha", 0.2), beta: call.float("beta", 0.5) }
+        }
+        "HardSwish" => Function::HardSwish,
+        "Tanh" => Function::Tanh,
+        "Elu" => Function::Elu { alpha: call.float("alpha", 1.0) },
+        "Erf" => Function::Erf,
+        "Exp" => Function::Exp,
+        "Softplus" => Function::Softplus,
+        "Mish" => Function::Mish,
+        "Gelu" => match &*call.text("approximate", "none") {
+            "none" => Function::Gelu,
+            "tanh" => Function::GeluTanh,
+            other => return Err(call.error(format!("approximate is `{other}`, expected none or tanh"))),
+        },
+        _ => return Ok(scope.unsupported(call)),
     };
-    if call.node.input.len() != 2 {
-        return Ok(scope.unsupported(call));
+    each(scope, call, Op::Function(function))
+}
+
+/// `Swish(x)`, `x · sigmoid(alpha · x)`.
+pub(super) fn swish<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
+    match call.float("alpha", 1.0) {
+        1.0 => each(scope, call, Op::Function(Function::Silu)),
+        alpha => Err(call.error(format!("alpha is {alpha}, supported is 1; write it as Mul and Sigmoid"))),
     }
-    let number = scope.scalar(call, index)?.ok_or_else(|| call.error("the bound is missing"))?;
-    scope.push(call.name(), clip(number), vec![x])
+}
+
+/// `Neg(x)`.
+pub(super) fn negative<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
+    let view = scope.view(call, 0)?;
+    let channels = scope.shape(view.node).channels();
+    scope.take(&[2, channels])?;
+    each(scope, call, Op::Affine { scale: vec![-1.0; channels], offset: vec![0.0; channels] })
+}
+
+/// `LeakyRelu(x)`.
+pub(super) fn leaky_relu<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
+    let view = scope.view(call, 0)?;
+    let channels = scope.shape(view.node).channels();
+    scope.take(&[channels])?;
+    each(scope, call, Op::PRelu { slope: vec![call.float("alpha", 0.01); channels] })
+}
+
+/// `PRelu(x, slope)`.
+pub(super) fn prelu<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
+    let view = scope.view(call, 0)?;
+    let slope = per_channel(scope, call, &view, 1)?;
+    each(scope, call, Op::PRelu { slope })
 }
 
 /// `BatchNormalization(x, scale, offset, mean, variance)` with fixed statistics.
 pub(super) fn batch_normalization<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    let x = scope.node(call, 0)?;
-    if call.int("training_mode", 0)? != 0 || call.int("spatial", 1)? != 1 {
-        return Err(call.error("statistics must be fixed, one for each channel; export for inference"));
+    let view = scope.view(call, 0)?;
+    let shape = scope.shape(view.node);
+    let channels = shape.channels();
+    let is_second = channels == 1 || view.channel_axis(shape) == Some(1);
+    if !is_second {
+        return Err(call.error("the channels must be the second axis of what it reads"));
     }
-    let epsilon = f64::from(call.float("epsilon", 1e-5)?);
+    let epsilon = f64::from(call.float("epsilon", 1e-5));
     let mut tensors = Vec::new();
     for index in 1..5 {
-        tensors.push(scope.constant(call, index)?.values);
+        tensors.push(scope.reals(call, index)?.1);
     }
-    let channels = scope.shape(x).channels();
     if let Some(tensor) = tensors.iter().find(|tensor| tensor.len() != channels) {
         return Err(call.error(format!("{} numbers for {channels} channels", tensor.len())));
     }
@@ -75,90 +112,32 @@ pub(super) fn batch_normalization<'a>(scope: &mut Scope<'a>, call: &Call<'a>) ->
         return Err(call.error("a variance is zero or less, or no number"));
     }
     let offset = (0..channels).map(|c| shift(c) as f32).collect();
-    scope.push(call.name(), Op::Affine { scale, offset }, vec![x])
+    each(scope, call, Op::Affine { scale, offset })
 }
 
-/// `Add(a, b)`: two results, or a result and a constant.
-pub(super) fn add<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    match operands(scope, call)? {
-        [Value::Node(a), Value::Node(b)] => scope.push(call.name(), Op::Add, vec![a, b]),
-        _ => affine(scope, call, |_, c| Some((1.0, c))),
-    }
-}
-
-/// `Sub(a, b)` with one constant.
-pub(super) fn sub<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    affine(scope, call, |index, c| if index == 1 { Some((1.0, -c)) } else { Some((-1.0, c)) })
-}
-
-/// `Mul(a, b)` with one constant.
-pub(super) fn mul<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    affine(scope, call, |_, c| Some((c, 0.0)))
-}
-
-/// `Div(a, b)` with a constant divisor.
-pub(super) fn div<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    affine(scope, call, |index, c| (index == 1 && c != 0.0).then_some((1.0 / c, 0.0)))
-}
-
-/// A result and a constant: `terms` makes scale and offset of the place of the constant and of its numbers.
-fn affine<'a>(
+/// An input that is a constant which is the same in all places of a channel, as one number for each channel of a view.
+pub(super) fn per_channel<'a>(
     scope: &mut Scope<'a>,
     call: &Call<'a>,
-    terms: impl Fn(usize, f32) -> Option<(f32, f32)>,
-) -> Read<'a> {
-    let (x, index) = match operands(scope, call)? {
-        [Value::Node(_), Value::Node(_)] => return Ok(scope.unsupported(call)),
-        [Value::Node(x), _] => (x, 1),
-        [_, Value::Node(x)] => (x, 0),
-        _ => return Err(only_constants(call)),
-    };
-    let constant = scope.constant(call, index)?;
-    let numbers = per_channel(scope, call, x, &constant)?;
-    let terms: Option<Vec<(f32, f32)>> = numbers.into_iter().map(|number| terms(index, number)).collect();
-    let Some(terms) = terms else { return Err(call.error("the divisor must be a constant without zeros")) };
-    let (scale, offset) = terms.into_iter().unzip();
-    scope.push(call.name(), Op::Affine { scale, offset }, vec![x])
-}
-
-/// A constant that is the same in all places of a channel, as one number for each channel.
-fn per_channel<'a>(
-    scope: &mut Scope<'a>,
-    call: &Call<'a>,
-    x: usize,
-    constant: &Constant,
+    view: &View,
+    index: usize,
 ) -> Result<Vec<f32>, OnnxError> {
-    let (channels, rank) = match scope.shape(x) {
-        Shape::Image([channels, ..]) => (channels, 4),
-        Shape::Flat(channels) => (channels, 2),
-    };
+    let (sides, numbers) = scope.reals(call, index)?;
+    let shape = scope.shape(view.node);
+    let channels = shape.channels();
+    let rank = view.axes.len();
     // Shapes are aligned at their last axis.
-    let from_end = rank - 1;
-    let fits = constant
-        .shape
-        .iter()
-        .rev()
-        .enumerate()
-        .all(|(place, &side)| side == 1 || place + 1 == from_end && side == channels);
-    if !fits || constant.shape.len() > rank {
-        let reason = format!(
-            "a constant of shape {:?} beside {}; expected one number, or one for each channel",
-            constant.shape,
-            scope.shape(x)
-        );
-        return Err(call.error(reason));
+    let axis = view.channel_axis(shape).map(|axis| rank - 1 - axis);
+    let fits = |(from_end, &side): (usize, &usize)| side == 1 || Some(from_end) == axis && side == channels;
+    if sides.len() > rank || !sides.iter().rev().enumerate().all(fits) {
+        return Err(call.error(format!(
+            "a constant of shape {sides:?} beside {}; expected one number, or one for each channel",
+            super::settle::text(&view.dims())
+        )));
     }
-    scope.take(2 * channels)?;
-    match constant.values[..] {
+    scope.take(&[2, channels])?;
+    match numbers[..] {
         [number] => Ok(vec![number; channels]),
-        _ => Ok(constant.values.clone()),
+        _ => Ok(numbers),
     }
-}
-
-fn operands<'a>(scope: &Scope<'a>, call: &Call<'a>) -> Result<[Value<'a>; 2], OnnxError> {
-    Ok([scope.input(call, 0)?, scope.input(call, 1)?])
-}
-
-fn only_constants(call: &Call<'_>) -> OnnxError {
-    call.error("reads only constants; export the model with constants folded")
 }

@@ -1,7 +1,8 @@
 //! The messages of an ONNX file that are needed here, declared by hand with the field numbers of the ONNX specification
 //! (`onnx/onnx.proto3` of the project of that name). Fields that are not declared are skipped when a file is read.
 //!
-//! Scalars are optional, because the specification is in proto2, where a zero that is present is not the same as none.
+//! Scalars are optional in the proto2 of the specification. Programs with proto3 leave a value of zero out, so that an absent
+//! one reads as zero wherever the type of a field is known.
 
 use prost::Message;
 
@@ -9,13 +10,21 @@ use prost::Message;
 pub(super) const FLOAT_ATTRIBUTE: i32 = 1;
 /// `AttributeProto.type` of an integer.
 pub(super) const INT_ATTRIBUTE: i32 = 2;
+/// `AttributeProto.type` of a text.
+pub(super) const STRING_ATTRIBUTE: i32 = 3;
+/// `AttributeProto.type` of a tensor.
+pub(super) const TENSOR_ATTRIBUTE: i32 = 4;
+/// `AttributeProto.type` of floats.
+pub(super) const FLOATS_ATTRIBUTE: i32 = 6;
 /// `AttributeProto.type` of integers.
 pub(super) const INTS_ATTRIBUTE: i32 = 7;
+/// `AttributeProto.type` of texts.
+pub(super) const STRINGS_ATTRIBUTE: i32 = 8;
+/// `AttributeProto.type` of a tensor without its zeros.
+pub(super) const SPARSE_ATTRIBUTE: i32 = 11;
 
 /// `TensorProto.data_type` of `f32`.
 pub(super) const FLOAT: i32 = 1;
-/// `TensorProto.data_type` of `i32`.
-pub(super) const INT32: i32 = 6;
 /// `TensorProto.data_type` of `i64`.
 pub(super) const INT64: i32 = 7;
 /// `TensorProto.data_type` of IEEE half precision.
@@ -42,6 +51,17 @@ pub(super) struct ModelProto {
     pub(super) opset_import: Vec<OperatorSetIdProto>,
     #[prost(message, repeated, tag = "14")]
     pub(super) metadata_props: Vec<StringStringEntryProto>,
+    #[prost(message, repeated, tag = "25")]
+    pub(super) functions: Vec<FunctionProto>,
+}
+
+/// An operator that the file defines itself; only its name is read.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct FunctionProto {
+    #[prost(string, optional, tag = "1")]
+    pub(super) name: Option<String>,
+    #[prost(string, optional, tag = "10")]
+    pub(super) domain: Option<String>,
 }
 
 /// Version of the operators of a domain.
@@ -62,7 +82,7 @@ pub(super) struct StringStringEntryProto {
     pub(super) value: Option<String>,
 }
 
-/// Nodes in an order in which they can be computed, and their constants.
+/// Nodes and their constants. Nodes should come in an order in which they can be computed, and not all files keep to that.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct GraphProto {
     #[prost(message, repeated, tag = "1")]
@@ -113,8 +133,12 @@ pub(super) struct AttributeProto {
     pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(super) ints: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub(super) strings: Vec<Vec<u8>>,
     #[prost(int32, optional, tag = "20")]
     pub(super) r#type: Option<i32>,
+    #[prost(string, optional, tag = "21")]
+    pub(super) ref_attr_name: Option<String>,
     #[prost(message, optional, boxed, tag = "22")]
     pub(super) sparse_tensor: Option<Box<SparseTensorProto>>,
 }
@@ -126,6 +150,8 @@ pub(super) struct TensorProto {
     pub(super) dims: Vec<i64>,
     #[prost(int32, optional, tag = "2")]
     pub(super) data_type: Option<i32>,
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub(super) segment: Option<Vec<u8>>,
     #[prost(float, repeated, tag = "4")]
     pub(super) float_data: Vec<f32>,
     #[prost(int32, repeated, tag = "5")]
@@ -138,6 +164,8 @@ pub(super) struct TensorProto {
     pub(super) raw_data: Option<Vec<u8>>,
     #[prost(double, repeated, tag = "10")]
     pub(super) double_data: Vec<f64>,
+    #[prost(uint64, repeated, tag = "11")]
+    pub(super) uint64_data: Vec<u64>,
     #[prost(message, repeated, tag = "13")]
     pub(super) external_data: Vec<StringStringEntryProto>,
     #[prost(int32, optional, tag = "14")]

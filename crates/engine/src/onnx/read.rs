@@ -5,28 +5,37 @@ use std::path::Path;
 
 use prost::Message;
 
-use super::OnnxError;
 use super::call::{Call, is_standard};
+use super::check::faults;
+use super::external::Files;
+use super::findings::Findings;
 use super::finish::finish;
-use super::operators::reader;
-use super::proto::{
-    BFLOAT16, DOUBLE, DimensionProto, FLOAT, FLOAT16, GraphProto, ModelProto, NodeProto,
-    StringStringEntryProto, ValueInfoProto,
-};
+use super::inputs::{Input, image, output};
+use super::operators::operator;
+use super::order::Makers;
+use super::proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto};
 use super::scope::{Scope, Value};
+use super::view::View;
+use super::{OnnxError, kind};
 use crate::graph::{Graph, Op};
 use crate::shape::shapes;
 
 /// Oldest version of the operators that is read.
 const LEAST_OPSET: i64 = 7;
 /// Newest version of the operators that is read.
-const MOST_OPSET: i64 = 22;
+const MOST_OPSET: i64 = 26;
+/// Newest version of the format that is read.
+const MOST_VERSION: i64 = 13;
+/// Longest file that programs with protobuf write, in bytes.
+const MOST_BYTES: u64 = 1 << 31;
 
 /// What a file may leave open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
     /// Height and width of the image, in place of those in the file.
     pub size: Option<[usize; 2]>,
+    /// Name of the output that holds the scores; needed for a file with several.
+    pub output: Option<String>,
 }
 
 /// Reads the graph of a model that takes images of the height and width in the file.
@@ -34,20 +43,41 @@ pub struct ReadOptions {
 /// # Errors
 /// As [`read_with`].
 pub fn read(bytes: &[u8]) -> Result<Graph, OnnxError> {
-    read_with(bytes, ReadOptions::default())
+    read_with(bytes, &ReadOptions::default())
 }
 
-/// Reads a file like [`read_with`].
+/// Reads a file like [`read_with`], with constants that lie in other files of its folder.
 ///
 /// # Errors
-/// [`OnnxError::Io`] if the file cannot be read, otherwise as [`read_with`].
-pub fn read_file(path: impl AsRef<Path>, options: ReadOptions) -> Result<Graph, OnnxError> {
-    read_with(&read_bytes(path.as_ref())?, options)
+/// [`OnnxError::Io`] if the file cannot be read, [`OnnxError::External`] if one beside it cannot, otherwise as
+/// [`read_with`].
+pub fn read_file(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Graph, OnnxError> {
+    read_beside(path.as_ref(), &read_bytes(path.as_ref())?, options)
+}
+
+/// Reads a model from its bytes, and constants that lie beside its file.
+pub(crate) fn read_beside(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<Graph, OnnxError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    model_graph(bytes, options, Files::beside(folder))
 }
 
 /// The bytes of a file.
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, OnnxError> {
-    std::fs::read(path).map_err(|source| OnnxError::Io { path: path.to_owned(), source })
+    let refused = |source| OnnxError::Io { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(refused)?;
+    // A pipe would make the opening wait.
+    if !metadata.is_file() {
+        return Err(refused(std::io::Error::other("it is no regular file; write it to one first")));
+    }
+    if metadata.len() > MOST_BYTES {
+        let reason = format!(
+            "it has {} bytes, and a model has at most 2 GiB beside its external data; check that it is an \
+                              .onnx file",
+            metadata.len()
+        );
+        return Err(OnnxError::NotOnnx { reason });
+    }
+    std::fs::read(path).map_err(refused)
 }
 
 /// The `metadata_props` of a model: the last value of each key.
@@ -60,140 +90,191 @@ pub fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, OnnxError> {
 }
 
 fn decode(bytes: &[u8]) -> Result<ModelProto, OnnxError> {
-    ModelProto::decode(bytes).map_err(|error| OnnxError::NotOnnx { reason: error.to_string() })
+    let not_onnx = |reason: String| OnnxError::NotOnnx { reason };
+    let model = ModelProto::decode(bytes);
+    match (model, kind::other(bytes)) {
+        (Ok(model), _) if model.graph.is_some() => Ok(model),
+        (_, Some(what)) => Err(not_onnx(format!("it is {what}"))),
+        (Ok(_), None) => Err(not_onnx("it holds no graph; export the network again".to_owned())),
+        (Err(error), None) => Err(not_onnx(format!("{error}; copy or export it again"))),
+    }
 }
 
-/// Reads the graph of a model: from its one input that is no constant, an image, to the first of its outputs. What only
-/// further outputs need is left out.
+/// Reads the graph of a model: from its one input that is no constant, an image, to its output, or to the one that
+/// `options` name. What only other outputs need is left out. Channels may come last, if all that reads the image moves them
+/// first: the graph takes `[C, H, W]` in any case.
 ///
 /// # Errors
-/// [`OnnxError::Unsupported`] with all operators that the graph has no node for; otherwise the first thing that does not
-/// fit, with the name of its node or tensor.
-pub fn read_with(bytes: &[u8], options: ReadOptions) -> Result<Graph, OnnxError> {
+/// [`OnnxError::Unsupported`] with all operators that the graph has no node for and with all nodes that are malformed or not
+/// supported; [`OnnxError::Outputs`] if there are several and none is named; otherwise the first thing that does not fit, with
+/// the name of its node or tensor.
+pub fn read_with(bytes: &[u8], options: &ReadOptions) -> Result<Graph, OnnxError> {
+    model_graph(bytes, options, Files::default())
+}
+
+fn model_graph(bytes: &[u8], options: &ReadOptions, files: Files) -> Result<Graph, OnnxError> {
     let model = decode(bytes)?;
-    let Some(proto) = &model.graph else {
-        return Err(OnnxError::NotOnnx { reason: "it holds no graph".to_owned() });
-    };
+    let Some(proto) = &model.graph else { return Err(OnnxError::NoOutput) };
     let opset = opset(&model)?;
-    let output = proto.output.first().and_then(|output| output.name.as_deref());
-    let output = output.filter(|name| !name.is_empty()).ok_or(OnnxError::NoOutput)?;
-    let input = image(proto)?;
-    let (batch, shape) = image_shape(input, options)?;
-    let mut scope = Scope::new(batch);
-    define_constants(&mut scope, proto)?;
-    let name = input.name.as_deref().unwrap_or_default();
-    let value = scope.push(name, Op::Input { shape }, vec![])?;
-    scope.define(name, value)?;
-    let needed = needed(&proto.node, output);
-    for node in proto.node.iter().zip(needed).filter_map(|(node, needed)| needed.then_some(node)) {
-        let call = Call { node, opset };
-        let value = compute(&mut scope, &call)?;
-        if let Some(name) = node.output.first().filter(|name| !name.is_empty()) {
-            scope.define(name, value)?;
-        }
+    let makers = Makers::of(proto)?;
+    let output = output(proto, options)?;
+    let end = NodeProto {
+        name: Some(output.to_owned()),
+        op_type: Some("output".to_owned()),
+        ..NodeProto::default()
+    };
+    let needed = makers.needed(output);
+    let mut findings = Findings::default();
+    let is_sound = check(&model, proto, opset, &needed, &mut findings);
+    let readers = needed.iter().map(|&position| &proto.node[position]);
+    let input = match image(proto).and_then(|info| Input::of(info, readers, options)) {
+        Ok(input) => input,
+        Err(error) => return Err(findings.with(error)),
+    };
+    let sorted = match makers.sorted(&needed) {
+        Ok(sorted) => sorted,
+        Err(error) => return Err(findings.with(error)),
+    };
+    let mut scope = Scope::new(input.batch, bytes.len(), files, findings);
+    let calls = sorted.iter().map(|&position| Call { node: &proto.node[position], opset });
+    let sound = sorted.iter().map(|&position| is_sound[position]);
+    let read = define(&mut scope, proto, input).and_then(|()| compute_all(&mut scope, calls.zip(sound)));
+    if let Err(error) = read {
+        return Err(scope.findings.with(error));
     }
-    scope.refuse_unsupported()?;
-    let Some(&Value::Node(output)) = scope.values.get(output) else { return Err(OnnxError::NoOutput) };
+    scope.findings.refuse()?;
+    let Some(Value::View(view)) = scope.value(output).cloned() else { return Err(OnnxError::NoOutput) };
+    let output = scope.output(&Call { node: &end, opset }, &view)?;
     let graph = finish(scope.nodes, output);
     shapes(&graph)?;
     Ok(graph)
 }
 
-/// What a node's first output stands for. Behind an operator that is not supported everything is unknown; of operators
-/// that read constants or sizes alone, those that read images there are named too.
-fn compute<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Result<Value<'a>, OnnxError> {
-    let Some(reader) = reader(call.operator()).filter(|_| call.is_standard()) else {
-        return Ok(scope.unsupported(call));
-    };
-    let mut unknown = 0;
-    let mut known_sizes = false;
-    for index in 0..call.node.input.len() {
-        match scope.optional(call, index)? {
-            Some(Value::Unknown) => unknown += 1,
-            Some(value) => known_sizes |= value.sizes()?.is_some(),
-            None => {}
-        }
-    }
-    let joins_images = match call.operator() {
-        "Concat" => !known_sizes,
-        "Mul" | "Div" | "Sub" => unknown > 1,
-        _ => false,
-    };
-    match unknown {
-        0 => reader(scope, call),
-        _ if joins_images => Ok(scope.unsupported(call)),
-        _ => Ok(Value::Unknown),
-    }
-}
-
-fn opset(model: &ModelProto) -> Result<i64, OnnxError> {
-    let import = model.opset_import.iter().find(|import| is_standard(import.domain.as_deref()));
-    let got = import.and_then(|import| import.version).unwrap_or_default();
-    if (LEAST_OPSET..=MOST_OPSET).contains(&got) {
-        return Ok(got);
-    }
-    Err(OnnxError::OperatorSet { got, least: LEAST_OPSET, most: MOST_OPSET })
-}
-
-/// Which nodes the output needs, by names.
-fn needed(nodes: &[NodeProto], output: &str) -> Vec<bool> {
-    let mut names = HashSet::from([output]);
-    let mut needed: Vec<bool> = Vec::with_capacity(nodes.len());
-    for node in nodes.iter().rev() {
-        let is_needed = node.output.iter().any(|name| names.contains(name.as_str()));
-        if is_needed {
-            names.extend(node.input.iter().map(String::as_str));
-        }
-        needed.push(is_needed);
-    }
-    needed.reverse();
-    needed
-}
-
-fn define_constants<'a>(scope: &mut Scope<'a>, graph: &'a GraphProto) -> Result<(), OnnxError> {
+/// Gives names to constants and the image.
+fn define<'a>(scope: &mut Scope<'a>, graph: &'a GraphProto, input: Input<'a>) -> Result<(), OnnxError> {
     for tensor in &graph.initializer {
-        scope.define(tensor.label(), Value::Tensor(tensor))?;
+        scope.define(tensor.label(), Value::Tensor(tensor));
     }
     for tensor in &graph.sparse_initializer {
-        scope.define(tensor.label(), Value::Sparse(tensor))?;
+        scope.define(tensor.label(), Value::Sparse(tensor));
+    }
+    let node = scope.push(input.name, Op::Input { shape: input.shape }, vec![])?;
+    let view = View::of(node, scope.shape(node));
+    let view = if input.channels_last { view.transposed(&[0, 2, 3, 1]) } else { view };
+    scope.define(input.name, Value::View(view));
+    Ok(())
+}
+
+/// Which nodes have what their operators may have; what others have is noted.
+fn check(
+    model: &ModelProto,
+    graph: &GraphProto,
+    opset: i64,
+    needed: &[usize],
+    findings: &mut Findings,
+) -> Vec<bool> {
+    let own: HashSet<&str> = model
+        .functions
+        .iter()
+        .filter(|function| is_standard(function.domain.as_deref()))
+        .filter_map(|function| function.name.as_deref())
+        .collect();
+    let read: HashSet<&str> = needed
+        .iter()
+        .flat_map(|&position| graph.node[position].input.iter().map(String::as_str))
+        .chain(graph.output.iter().filter_map(|output| output.name.as_deref()))
+        .collect();
+    let mut is_sound = vec![false; graph.node.len()];
+    for &position in needed {
+        let call = Call { node: &graph.node[position], opset };
+        // An operator that the file defines anew may do anything.
+        let known =
+            operator(call.operator()).filter(|_| call.is_standard() && !own.contains(call.operator()));
+        let Some(operator) = known else {
+            findings.unsupported(&call);
+            continue;
+        };
+        let faults = faults(&call, operator, |name| read.contains(name));
+        is_sound[position] = faults.is_empty();
+        faults.into_iter().for_each(|fault| findings.fault(fault));
+    }
+    is_sound
+}
+
+/// Reads nodes one after the other. What cannot be read is noted, and what depends on it is not known.
+fn compute_all<'a>(
+    scope: &mut Scope<'a>,
+    calls: impl Iterator<Item = (Call<'a>, bool)>,
+) -> Result<(), OnnxError> {
+    for (call, is_sound) in calls {
+        scope.more.clear();
+        let value = match is_sound {
+            true => compute(scope, &call),
+            false => Ok(Value::Unknown),
+        };
+        let first = match value {
+            Ok(value) => value,
+            // A limit, or what the other nodes would show as well.
+            Err(error @ (OnnxError::TooLarge { .. } | OnnxError::Undefined { .. })) => return Err(error),
+            Err(error) => {
+                scope.more.clear();
+                scope.findings.fault(error);
+                Value::Unknown
+            }
+        };
+        let is_unknown = matches!(first, Value::Unknown);
+        let mut values = std::iter::once(first).chain(std::mem::take(&mut scope.more));
+        for name in &call.node.output {
+            match values.next() {
+                Some(value) => scope.define(name, value),
+                None if is_unknown => scope.define(name, Value::Unknown),
+                None => break,
+            }
+        }
     }
     Ok(())
 }
 
-/// The one input that is no constant. Before version 4 of the format, constants were listed as inputs too.
-fn image(graph: &GraphProto) -> Result<&ValueInfoProto, OnnxError> {
-    let dense = graph.initializer.iter().map(|tensor| tensor.label());
-    let constants: HashSet<&str> =
-        dense.chain(graph.sparse_initializer.iter().map(|tensor| tensor.label())).collect();
-    let label = |input: &ValueInfoProto| input.name.clone().unwrap_or_default();
-    let inputs: Vec<&ValueInfoProto> =
-        graph.input.iter().filter(|input| !constants.contains(label(input).as_str())).collect();
-    match inputs[..] {
-        [input] => Ok(input),
-        _ => {
-            let names: Vec<String> = inputs.iter().map(|input| label(input)).collect();
-            Err(OnnxError::Inputs { names: names.join(", ") })
+/// What a node's first output stands for. Behind a node that cannot be read everything is unknown; products of two results
+/// are named even there.
+fn compute<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Result<Value<'a>, OnnxError> {
+    let Some(operator) = operator(call.operator()) else { return Ok(scope.unsupported(call)) };
+    let (mut results, mut unknown) = (0, false);
+    for index in 0..call.node.input.len() {
+        if let Some(value) = scope.optional(call, index)? {
+            results += usize::from(value.is_result());
+            unknown |= matches!(value, Value::Unknown);
         }
+    }
+    if unknown {
+        let is_product = call.operator() == "MatMul" && results > 1;
+        return Ok(if is_product || operator.images.is_none() {
+            scope.unsupported(call)
+        } else {
+            Value::Unknown
+        });
+    }
+    match (results, operator.images, operator.constants) {
+        (0, _, Some(read)) | (1.., Some(read), _) => read(scope, call),
+        (0, ..) => Err(call.error("reads only constants; export the model with constants folded")),
+        _ => Ok(scope.unsupported(call)),
     }
 }
 
-/// The number of images, if the file fixes it, and the shape of one.
-fn image_shape(input: &ValueInfoProto, options: ReadOptions) -> Result<(Option<i64>, [usize; 3]), OnnxError> {
-    let name = || input.name.clone().unwrap_or_default();
-    let wrong = |got: String| OnnxError::Input { name: name(), got };
-    let tensor = input.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
-    let tensor = tensor.ok_or_else(|| wrong("no tensor".to_owned()))?;
-    let element = tensor.elem_type.unwrap_or_default();
-    if ![FLOAT, FLOAT16, DOUBLE, BFLOAT16].contains(&element) {
-        return Err(wrong(format!("of element type {element}")));
+fn opset(model: &ModelProto) -> Result<i64, OnnxError> {
+    let version = model.ir_version.unwrap_or_default();
+    if version > MOST_VERSION {
+        return Err(OnnxError::Version { got: version, most: MOST_VERSION });
     }
-    let dims = tensor.shape.as_ref().map_or(&[][..], |shape| &shape.dim);
-    let [batch, channels, height, width] = dims else {
-        return Err(wrong(format!("of {} axes", dims.len())));
-    };
-    let side = |dim: &DimensionProto| dim.dim_value.and_then(|side| usize::try_from(side).ok());
-    let channels = side(channels).ok_or_else(|| wrong("without a fixed number of channels".to_owned()))?;
-    let size = options.size.or_else(|| Some([side(height)?, side(width)?]));
-    let [height, width] = size.ok_or_else(|| OnnxError::NeedsSize { name: name() })?;
-    Ok((batch.dim_value, [channels, height, width]))
+    let standard = model.opset_import.iter().filter(|import| is_standard(import.domain.as_deref()));
+    let mut versions: Vec<i64> = standard.map(|import| import.version.unwrap_or_default()).collect();
+    versions.dedup();
+    match versions[..] {
+        [got] if (LEAST_OPSET..=MOST_OPSET).contains(&got) => Ok(got),
+        [] | [_] => {
+            let got = versions.first().copied().unwrap_or_default();
+            Err(OnnxError::OperatorSet { got, least: LEAST_OPSET, most: MOST_OPSET })
+        }
+        _ => Err(OnnxError::OperatorSets { got: format!("{versions:?}") }),
+    }
 }

@@ -1,157 +1,180 @@
-//! Operators that see the same numbers in another shape, and means over all places.
+//! Operators that see the same numbers under other axes, and means over rows and columns.
 
 use std::rc::Rc;
 
 use super::OnnxError;
 use super::call::Call;
-use super::scope::{Scope, Size, Sizes, Value};
-use super::tensor::Constant;
-use crate::graph::Op;
+use super::constant::{Constant, Size, Walk, count, strides};
+use super::scope::{Padded, Scope, Value};
+use super::settle::text;
+use super::view::View;
+use crate::graph::{Op, Window};
 use crate::shape::Shape;
 
 type Read<'a> = Result<Value<'a>, OnnxError>;
 
-/// `Flatten(x)` behind the axis of the images.
+/// `Flatten(x)`: the axes before one as one, and the others as one.
 pub(super) fn flatten<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    let x = scope.node(call, 0)?;
-    let rank = rank(scope.shape(x));
-    let axis = call.int("axis", 1)?;
-    if axis != 1 && axis != 1 - rank as i64 {
-        return Err(call.error(format!("axis {axis} mixes images; use axis 1")));
+    let old = dims(scope, call)?;
+    let axis = call.int("axis", 1);
+    let at = if axis == old.len() as i64 { Some(old.len()) } else { place(axis, old.len()) };
+    let at = at.ok_or_else(|| call.error(format!("axis {axis} of {}", text(&old))))?;
+    let joined = |sizes: &[Size]| match (sizes.contains(&Size::Batch), product(sizes)) {
+        (true, Some(1)) => Some(Size::Batch),
+        (false, Some(count)) => Some(Size::Known(count)),
+        _ => None,
+    };
+    match (joined(&old[..at]), joined(&old[at..])) {
+        (Some(first), Some(second)) => see_as(scope, call, &[first, second]),
+        _ => Err(call.error(format!("axis {axis} of {} mixes images; use axis 1", text(&old)))),
     }
-    view(scope, call, x, &[scope.shape(x).count()])
 }
 
-/// `Reshape(x, shape)`, where it flattens or changes nothing; of a constant, to a fixed shape.
+/// `Reshape(x, shape)`.
 pub(super) fn reshape<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    let x = scope.input(call, 0)?;
-    let Some(target) = sizes(scope, call, 1)? else {
+    if scope.input(call, 1)?.is_result() {
         return Err(call.error("the new shape must be a constant, or computed from the number of images"));
-    };
-    let old: Vec<Size> = match (&x, scope.floats_shape(&x)?) {
-        (&Value::Node(node), _) => images(scope.shape(node)),
-        (_, Some(shape)) => shape.into_iter().map(|side| Size::Known(side as i64)).collect(),
-        (Value::Sizes(sizes), _)
-            if sizes.sizes.len() == 1 && matches!(target.sizes[..], [Size::Known(-1 | 1)]) =>
-        {
-            return Ok(Value::Sizes(Sizes { is_scalar: false, ..sizes.clone() }));
-        }
-        _ => return Err(call.error("only images, classes and constants are reshaped")),
-    };
-    let keeps_zero = call.int("allowzero", 0)? != 0;
-    let new = resolve(&target.sizes, &old, keeps_zero, scope.batch);
-    let new = new.ok_or_else(|| call.error(format!("{old:?} cannot become {:?}", target.sizes)))?;
-    see_as(scope, call, &x, &new)
+    }
+    let target = scope.sizes(call, 1)?.unwrap_or_default();
+    let old = dims(scope, call)?;
+    let keeps_zero = call.int("allowzero", 0) != 0;
+    let new = resolve(&target, &old, keeps_zero, scope.batch);
+    let new = new.ok_or_else(|| {
+        let advice = if old.contains(&Size::Batch) {
+            "; the images must stay apart, as the first axis (-1)"
+        } else {
+            ""
+        };
+        call.error(format!("{} cannot become {}{advice}", text(&old), text(&target)))
+    })?;
+    see_as(scope, call, &new)
 }
 
-/// `Squeeze(x, axes)`.
+/// `Squeeze(x, axes)`. Without axes all of length one go, but never that of the images.
 pub(super) fn squeeze<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    let x = scope.input(call, 0)?;
-    let Some(axes) = axes(scope, call, 13)? else {
-        return Err(call.error("name the axes to leave out; without them the axis of the images may go too"));
-    };
-    if let Value::Sizes(Sizes { sizes, is_scalar: false }) = &x
-        && sizes.len() == 1
-    {
-        return Ok(Value::Sizes(Sizes { sizes: sizes.clone(), is_scalar: true }));
-    }
-    let old = dims(scope, call, &x)?;
-    let axes: Vec<usize> = axes.iter().filter_map(|&axis| place(axis, old.len())).collect();
+    let old = dims(scope, call)?;
     let is_one = |axis: &usize| old[*axis] == Size::Known(1);
-    if axes.is_empty() || !axes.iter().all(is_one) {
-        return Err(call.error(format!("axes {axes:?} of {old:?} are not all of length one")));
-    }
-    let kept = old.iter().enumerate().filter(|(axis, _)| !axes.contains(axis));
+    let left_out: Vec<usize> = match axes(scope, call, 13)? {
+        None => (0..old.len()).filter(is_one).collect(),
+        Some(axes) => {
+            let axes: Option<Vec<usize>> = axes.iter().map(|&axis| place(axis, old.len())).collect();
+            axes.filter(|axes| axes.iter().all(is_one))
+                .ok_or_else(|| call.error(format!("its axes of {} are not all of length one", text(&old))))?
+        }
+    };
+    let kept = old.iter().enumerate().filter(|(axis, _)| !left_out.contains(axis));
     let new: Vec<Size> = kept.map(|(_, &size)| size).collect();
-    see_as(scope, call, &x, &new)
+    see_as(scope, call, &new)
 }
 
 /// `Unsqueeze(x, axes)`.
 pub(super) fn unsqueeze<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    let x = scope.input(call, 0)?;
     let axes = axes(scope, call, 13)?.ok_or_else(|| call.error("the axes are missing"))?;
-    if let Some(Sizes { sizes, is_scalar: true }) = sizes(scope, call, 0)? {
-        return Ok(Value::Sizes(Sizes { sizes, is_scalar: false }));
+    let old = dims(scope, call)?;
+    let rank = old.len() + axes.len();
+    let places: Option<Vec<usize>> = axes.iter().map(|&axis| place(axis, rank)).collect();
+    let wrong = || call.error(format!("axes {axes:?} have no place in {}", text(&old)));
+    let mut places = places.ok_or_else(wrong)?;
+    places.sort_unstable();
+    if places.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(wrong());
     }
-    let mut new = dims(scope, call, &x)?;
-    let rank = new.len() + axes.len();
-    let mut axes: Vec<usize> = axes.iter().filter_map(|&axis| place(axis, rank)).collect();
-    axes.sort_unstable();
-    for axis in axes {
-        if axis > new.len() {
-            return Err(call.error("the axes leave a gap"));
-        }
-        new.insert(axis, Size::Known(1));
-    }
-    see_as(scope, call, &x, &new)
+    let mut new = old.clone();
+    places.into_iter().for_each(|place| new.insert(place, Size::Known(1)));
+    see_as(scope, call, &new)
 }
 
-/// `ReduceMean(x)` over rows and columns.
-pub(super) fn reduce_mean<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
-    let x = scope.node(call, 0)?;
-    let mut axes = axes(scope, call, 18)?.unwrap_or_default();
-    axes.iter_mut().filter(|axis| **axis < 0).for_each(|axis| *axis += 4);
-    axes.sort_unstable();
-    if axes != [2, 3] || matches!(scope.shape(x), Shape::Flat(_)) {
-        return Err(call.error("a mean is supported over rows and columns together (axes 2 and 3) only"));
-    }
-    let mean = scope.push(call.name(), Op::GlobalAveragePool, vec![x])?;
-    match mean {
-        Value::Node(mean) if call.int("keepdims", 1)? == 0 => {
-            scope.push(&format!("{}/flatten", call.name()), Op::Flatten, vec![mean])
+/// `Transpose(x)`.
+pub(super) fn transpose<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
+    let rank = match scope.input(call, 0)? {
+        Value::Padded(padded) => padded.view.axes.len(),
+        _ => dims(scope, call)?.len(),
+    };
+    let order: Vec<usize> = match call.ints("perm") {
+        None => (0..rank).rev().collect(),
+        Some(order) => {
+            let places: Option<Vec<usize>> = order.iter().map(|&axis| place(axis, rank)).collect();
+            let is_order = |places: &Vec<usize>| (0..rank).all(|axis| places.contains(&axis));
+            let places = places.filter(|places| places.len() == rank && is_order(places));
+            places.ok_or_else(|| call.error(format!("perm {order:?} is no order of {rank} axes")))?
         }
-        mean => Ok(mean),
+    };
+    match scope.input(call, 0)? {
+        Value::View(view) => {
+            let view = view.transposed(&order);
+            scope.settled(call.name(), view)
+        }
+        Value::Padded(padded) => Ok(Value::Padded(Padded { view: padded.view.transposed(&order), ..padded })),
+        _ => {
+            let constant = scope.constant(call, 0)?;
+            scope.take(&constant.shape)?;
+            let own = strides(&constant.shape);
+            let shape: Vec<usize> = order.iter().map(|&axis| constant.shape[axis]).collect();
+            let walk = Walk::new(&shape, order.iter().map(|&axis| own[axis]).collect(), 0);
+            Ok(Value::Constant(Rc::new(constant.at(shape, walk))))
+        }
     }
+}
+
+/// `ReduceMean(x)` over rows, columns or both.
+pub(super) fn reduce<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
+    let view = scope.view(call, 0)?;
+    let (dims, shape) = (view.dims(), scope.shape(view.node));
+    let wrong = || call.error(format!("a mean is supported over rows and columns of {} only", text(&dims)));
+    let axes = match axes(scope, call, 18)? {
+        Some(axes) => axes,
+        None if call.int("noop_with_empty_axes", 0) != 0 => return Ok(Value::View(view)),
+        None => return Err(wrong()),
+    };
+    let axes: Option<Vec<usize>> = axes.iter().map(|&axis| place(axis, dims.len())).collect();
+    let axes = axes.filter(|axes| !axes.is_empty()).ok_or_else(wrong)?;
+    // As an image of which the axes are known; a vector has but one.
+    let view = match view.order(shape) {
+        Some(_) => view,
+        None => View::of(scope.image(call, &view)?, shape),
+    };
+    let order = view.order(shape).ok_or_else(wrong)?;
+    let Shape::Image([_, height, width]) = shape else { return Err(wrong()) };
+    let mut over = [height == 1, width == 1];
+    for &axis in &axes {
+        match order[axis] {
+            2 | 3 => over[order[axis] - 2] = true,
+            _ => return Err(wrong()),
+        }
+    }
+    let op = match over {
+        [true, true] => Op::GlobalAveragePool,
+        _ => {
+            let kernel = [if over[0] { height } else { 1 }, if over[1] { width } else { 1 }];
+            Op::AveragePool { window: Window { kernel, ..Window::square(1, 1, 0) }, counted: [0; 4] }
+        }
+    };
+    let node = scope.push(call.name(), op, vec![view.node])?;
+    let mean = view.over(node, shape, scope.shape(node)).ok_or_else(wrong)?;
+    if call.int("keepdims", 1) != 0 {
+        return Ok(Value::View(mean));
+    }
+    let kept = mean.dims().into_iter().enumerate().filter(|(axis, _)| !axes.contains(axis));
+    let kept: Vec<Size> = kept.map(|(_, size)| size).collect();
+    let name = format!("{}/flatten", call.name());
+    let squeezed = mean.reshaped(&kept).ok_or_else(wrong)?;
+    scope.settled(&name, squeezed)
 }
 
 /// The axes of a node: an attribute before operator set `since`, the second input from then on.
-fn axes<'a>(scope: &Scope<'a>, call: &Call<'a>, since: i64) -> Result<Option<Vec<i64>>, OnnxError> {
-    if call.opset < since {
-        return Ok(call.attribute("axes").map(|attribute| attribute.ints.clone()));
-    }
-    if call.input(1).is_none() {
-        return Ok(None);
-    }
-    let sizes = sizes(scope, call, 1)?.map(|sizes| sizes.sizes).unwrap_or_default();
-    let known = sizes.into_iter().map(|size| match size {
-        Size::Known(number) => Some(number),
-        Size::Batch => None,
-    });
-    let axes: Option<Vec<i64>> = known.collect();
-    axes.filter(|axes| !axes.is_empty()).map(Some).ok_or_else(|| call.error("the axes must be constants"))
+fn axes<'a>(scope: &mut Scope<'a>, call: &Call<'a>, since: i64) -> Result<Option<Vec<i64>>, OnnxError> {
+    let axes =
+        if call.opset < since { call.ints("axes").map(<[i64]>::to_vec) } else { scope.integers(call, 1)? };
+    Ok(axes.filter(|axes| !axes.is_empty()))
 }
 
-/// An input as integers of a shape, if it is that.
-pub(super) fn sizes<'a>(
-    scope: &Scope<'a>,
-    call: &Call<'a>,
-    index: usize,
-) -> Result<Option<Sizes>, OnnxError> {
-    scope.input(call, index)?.sizes()
-}
-
-/// The shape of a result or constant.
-fn dims<'a>(scope: &Scope<'a>, call: &Call<'a>, value: &Value<'a>) -> Result<Vec<Size>, OnnxError> {
-    match (value, scope.floats_shape(value)?) {
-        (&Value::Node(node), _) => Ok(images(scope.shape(node))),
-        (_, Some(shape)) => Ok(shape.into_iter().map(|side| Size::Known(side as i64)).collect()),
-        _ => Err(call.error("only images, classes and constants are reshaped")),
+/// The shape of the first input.
+fn dims<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Result<Vec<Size>, OnnxError> {
+    let value = scope.input(call, 0)?;
+    match scope.constant_shape(&value)? {
+        Some(shape) => Ok(shape.into_iter().map(|side| Size::Known(side as i64)).collect()),
+        None => Ok(scope.view(call, 0)?.dims()),
     }
-}
-
-/// `[N, …]`.
-pub(super) fn images(shape: Shape) -> Vec<Size> {
-    let known = |side: usize| Size::Known(side as i64);
-    match shape {
-        Shape::Image([channels, height, width]) => {
-            vec![Size::Batch, known(channels), known(height), known(width)]
-        }
-        Shape::Flat(channels) => vec![Size::Batch, known(channels)],
-    }
-}
-
-fn rank(shape: Shape) -> usize {
-    images(shape).len()
 }
 
 /// An axis counted from the start.
@@ -160,9 +183,10 @@ pub(super) fn place(axis: i64, rank: usize) -> Option<usize> {
     usize::try_from(axis).ok().filter(|&axis| axis < rank)
 }
 
-/// The new shape, where 0 is the old length (unless `keeps_zero`) and −1 what is left.
+/// The new shape, where 0 is the old length (unless `keeps_zero`) and −1 what is left. A first length that is the number
+/// of images stays that; where this is open, 1 is meant for one image.
 fn resolve(target: &[Size], old: &[Size], keeps_zero: bool, batch: Option<i64>) -> Option<Vec<Size>> {
-    let is_batch = |size: Size| size == Size::Batch || batch.is_some_and(|n| size == Size::Known(n));
+    let is_batch = |size: Size| size == Size::Batch || size == Size::Known(batch.unwrap_or(1));
     let mut new = Vec::new();
     for (axis, &size) in target.iter().enumerate() {
         new.push(match size {
@@ -184,7 +208,8 @@ fn resolve(target: &[Size], old: &[Size], keeps_zero: bool, batch: Option<i64>) 
             _ => return None,
         };
     }
-    (left_over <= 1 && product(&new)? == product(old)?).then_some(new)
+    let batches = |sizes: &[Size]| sizes.iter().filter(|&&size| size == Size::Batch).count();
+    (left_over <= 1 && batches(&new) == batches(old) && product(&new)? == product(old)?).then_some(new)
 }
 
 /// The product of the sizes that are known; none if one of them is negative.
@@ -196,45 +221,21 @@ fn product(sizes: &[Size]) -> Option<i64> {
     })
 }
 
-/// A result or constant in a new shape of as many numbers.
-fn see_as<'a>(scope: &mut Scope<'a>, call: &Call<'a>, value: &Value<'a>, new: &[Size]) -> Read<'a> {
-    let known: Vec<usize> = new
-        .iter()
-        .filter_map(|&size| match size {
-            Size::Known(number) => usize::try_from(number).ok(),
-            Size::Batch => None,
-        })
-        .collect();
-    match value {
-        &Value::Node(node) if new.first() == Some(&Size::Batch) && known.len() + 1 == new.len() => {
-            view(scope, call, node, &known)
-        }
-        Value::Node(_) => Err(call.error("the first axis must stay that of the images")),
-        constant if known.len() == new.len() => {
-            let constant = scope.floats(call, constant)?;
-            let constant =
-                constant.ok_or_else(|| call.error("only constants of real numbers are reshaped"))?;
-            Ok(Value::Constant(Rc::new(Constant { shape: known, ..constant })))
-        }
-        _ => Err(call.error("the number of images has no place in the shape of a constant")),
+/// The first input in a new shape of as many numbers.
+fn see_as<'a>(scope: &mut Scope<'a>, call: &Call<'a>, new: &[Size]) -> Read<'a> {
+    let value = scope.input(call, 0)?;
+    if value.is_result() {
+        let view = scope.view(call, 0)?;
+        return scope.seen_as(call, &view, new);
     }
-}
-
-/// A result as `shape` for each image: flattened, as it is, or as it was before it was flattened.
-fn view<'a>(scope: &mut Scope<'a>, call: &Call<'a>, node: usize, shape: &[usize]) -> Read<'a> {
-    let current = scope.shape(node);
-    let sides = |shape: Shape| match shape {
-        Shape::Image(sides) => sides.to_vec(),
-        Shape::Flat(channels) => vec![channels],
-    };
-    if sides(current) == shape {
-        return Ok(Value::Node(node));
-    }
-    if *shape == [current.count()] {
-        return scope.push(call.name(), Op::Flatten, vec![node]);
-    }
-    match (&scope.nodes[node].op, scope.nodes[node].inputs.first()) {
-        (Op::Flatten, Some(&before)) if sides(scope.shape(before)) == shape => Ok(Value::Node(before)),
-        _ => Err(call.error(format!("{current} cannot be seen as {shape:?}; only flattening is supported"))),
-    }
+    let known = new.iter().map(|&size| match size {
+        Size::Known(number) => usize::try_from(number).ok(),
+        Size::Batch => None,
+    });
+    let shape: Option<Vec<usize>> = known.collect();
+    let constant = scope.constant(call, 0)?;
+    let shape = shape.filter(|shape| count(shape) == Some(constant.len()));
+    let shape = shape
+        .ok_or_else(|| call.error(format!("a constant of shape {:?} as {}", constant.shape, text(new))))?;
+    Ok(Value::Constant(Rc::new(Constant { shape, ..constant })))
 }

@@ -1,88 +1,99 @@
 //! What is known by name while a file is read, and the graph that grows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::OnnxError;
 use super::call::Call;
+use super::constant::{Constant, Number, Size, count};
+use super::external::Files;
+use super::findings::Findings;
 use super::proto::{SparseTensorProto, TensorProto};
-use super::tensor::Constant;
-use super::{OnnxError, UnsupportedOperator};
+use super::view::View;
 use crate::graph::{Node, Op};
 use crate::shape::{Shape, node_shape};
 
-/// Most numbers in all weights, 2 GiB of `f32`; a file of protobuf can hold no more.
-const MOST_WEIGHTS: usize = 1 << 29;
-/// Most numbers of constants that a file stores without their zeros.
-const MOST_SPARSE: usize = 1 << 28;
-/// Nodes that an error names for each operator.
-const NAMED_NODES: usize = 5;
+/// Most numbers in all constants that are computed or kept, 2 GiB of `f32`.
+const MOST_NUMBERS: usize = 1 << 29;
+/// Numbers that every file may have.
+const FREE_NUMBERS: usize = 1 << 24;
+/// Further numbers for each byte of the file and of those beside it: it takes some copies of a constant to compute others.
+const NUMBERS_PER_BYTE: usize = 16;
 
 /// What a name of the file stands for.
 #[derive(Clone, Debug)]
 pub(super) enum Value<'a> {
     /// A result of the graph.
-    Node(usize),
-    /// A result with zeros around it: lines at the top, left, bottom and right.
-    Padded(usize, [usize; 4]),
+    View(View),
+    /// An image with lines around it.
+    Padded(Padded),
     /// A constant of the file.
     Tensor(&'a TensorProto),
     /// A constant of the file that is stored without its zeros.
     Sparse(&'a SparseTensorProto),
     /// A constant computed from others.
     Constant(Rc<Constant>),
-    /// Integers that shapes are computed with.
-    Sizes(Sizes),
-    /// The result of an operator that is not supported.
+    /// The result of a node that cannot be read.
     Unknown,
 }
 
-/// A few integers, some of which may be the number of images.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sizes {
-    pub(super) sizes: Vec<Size>,
-    /// Whether it is one number and no list of one.
-    pub(super) is_scalar: bool,
+/// An image with lines of one number around it.
+#[derive(Clone, Debug)]
+pub(super) struct Padded {
+    pub(super) view: View,
+    /// Lines at the top, left, bottom and right.
+    pub(super) lines: [usize; 4],
+    pub(super) number: f32,
 }
 
-/// An integer that a shape is computed with.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Size {
-    /// The number of images.
-    Batch,
-    Known(i64),
+impl Value<'_> {
+    /// Whether it depends on the image.
+    pub(super) const fn is_result(&self) -> bool {
+        matches!(self, Value::View(_) | Value::Padded(_) | Value::Unknown)
+    }
 }
 
 /// Names and the graph so far.
 pub(super) struct Scope<'a> {
     /// The number of images, if the file fixes it.
     pub(super) batch: Option<i64>,
-    pub(super) values: HashMap<&'a str, Value<'a>>,
+    values: HashMap<&'a str, Value<'a>>,
     pub(super) nodes: Vec<Node>,
     shapes: Vec<Shape>,
-    unsupported: BTreeMap<String, UnsupportedOperator>,
-    weights_left: usize,
-    sparse_left: usize,
+    /// What the node that is being read makes besides its first output.
+    pub(super) more: Vec<Value<'a>>,
+    pub(super) findings: Findings,
+    files: Files,
+    /// Bytes of the model.
+    bytes: usize,
+    numbers: usize,
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(batch: Option<i64>) -> Self {
+    pub(super) fn new(batch: Option<i64>, bytes: usize, files: Files, findings: Findings) -> Self {
         Self {
             batch,
             values: HashMap::new(),
             nodes: Vec::new(),
             shapes: Vec::new(),
-            unsupported: BTreeMap::new(),
-            weights_left: MOST_WEIGHTS,
-            sparse_left: MOST_SPARSE,
+            more: Vec::new(),
+            findings,
+            files,
+            bytes,
+            numbers: 0,
         }
     }
 
     /// Gives a name to a value.
-    pub(super) fn define(&mut self, name: &'a str, value: Value<'a>) -> Result<(), OnnxError> {
-        match self.values.insert(name, value) {
-            Some(_) => Err(OnnxError::Duplicate { tensor: name.to_owned() }),
-            None => Ok(()),
+    pub(super) fn define(&mut self, name: &'a str, value: Value<'a>) {
+        if !name.is_empty() {
+            self.values.insert(name, value);
         }
+    }
+
+    /// What a name stands for.
+    pub(super) fn value(&self, name: &str) -> Option<&Value<'a>> {
+        self.values.get(name)
     }
 
     /// What an input stands for; none if it is left out.
@@ -97,11 +108,11 @@ impl<'a> Scope<'a> {
         self.optional(call, index)?.ok_or_else(|| call.error(format!("input {index} is missing")))
     }
 
-    /// The node of the graph that an input stands for.
-    pub(super) fn node(&self, call: &Call<'a>, index: usize) -> Result<usize, OnnxError> {
+    /// The result that an input stands for.
+    pub(super) fn view(&mut self, call: &Call<'a>, index: usize) -> Result<View, OnnxError> {
         match self.input(call, index)? {
-            Value::Node(node) => Ok(node),
-            Value::Padded(..) => Err(call.error("only convolutions and means read a padded image")),
+            Value::View(view) => Ok(view),
+            Value::Padded(padded) => self.with_lines(call, &padded),
             _ => Err(call.error(format!("input {index} must depend on the image"))),
         }
     }
@@ -109,52 +120,112 @@ impl<'a> Scope<'a> {
     /// An input that is a constant.
     pub(super) fn constant(&mut self, call: &Call<'a>, index: usize) -> Result<Constant, OnnxError> {
         let value = self.input(call, index)?;
-        self.floats(call, &value)?
-            .ok_or_else(|| call.error(format!("input {index} must be a constant of real numbers")))
+        self.constant_of(&value)?.ok_or_else(|| {
+            call.error(format!("input {index} must be a constant; export the model with constants folded"))
+        })
     }
 
-    /// The real numbers that a value stands for; none if it is no such constant.
-    pub(super) fn floats(
+    /// An input that is a constant of real numbers: its shape and its numbers.
+    pub(super) fn reals(
         &mut self,
         call: &Call<'a>,
-        value: &Value<'a>,
-    ) -> Result<Option<Constant>, OnnxError> {
+        index: usize,
+    ) -> Result<(Vec<usize>, Vec<f32>), OnnxError> {
+        let mut constant = self.constant(call, index)?;
+        let shape = std::mem::take(&mut constant.shape);
+        let numbers = constant.into_reals();
+        Ok((shape, numbers.ok_or_else(|| call.error(format!("input {index} must be real numbers")))?))
+    }
+
+    /// The constant that a value is; none if it depends on the image.
+    pub(super) fn constant_of(&mut self, value: &Value<'a>) -> Result<Option<Constant>, OnnxError> {
         match value {
-            Value::Tensor(tensor) if !tensor.is_integer() => {
-                self.take(tensor.count()?)?;
-                tensor.floats().map(Some)
+            Value::Tensor(tensor) => {
+                if tensor.is_external() {
+                    self.files.open(tensor)?;
+                }
+                self.take(&tensor.shape()?)?;
+                tensor.constant(&mut self.files).map(Some)
             }
             Value::Sparse(tensor) => {
-                let left = self.sparse_left.checked_sub(tensor.count()?);
-                let limit = OnnxError::TooLarge { what: "numbers in sparse constants", limit: MOST_SPARSE };
-                self.sparse_left = left.ok_or(limit)?;
-                tensor.floats().map(Some)
+                self.take(&tensor.shape()?)?;
+                tensor.constant(&mut self.files).map(Some)
             }
             Value::Constant(constant) => {
-                self.take(constant.values.len())?;
+                self.take(&constant.shape)?;
                 Ok(Some(Constant::clone(constant)))
             }
-            Value::Tensor(_) | Value::Node(_) | Value::Padded(..) | Value::Sizes(_) => Ok(None),
-            Value::Unknown => Err(call.error("an input is not known")),
+            Value::View(_) | Value::Padded(_) | Value::Unknown => Ok(None),
         }
+    }
+
+    /// The shape of a constant; none if the value depends on the image.
+    pub(super) fn constant_shape(&self, value: &Value<'a>) -> Result<Option<Vec<usize>>, OnnxError> {
+        match value {
+            Value::Tensor(tensor) => tensor.shape().map(Some),
+            Value::Sparse(tensor) => tensor.shape().map(Some),
+            Value::Constant(constant) => Ok(Some(constant.shape.clone())),
+            Value::View(_) | Value::Padded(_) | Value::Unknown => Ok(None),
+        }
+    }
+
+    /// An input as integers of a shape; none if it is left out.
+    pub(super) fn sizes(&mut self, call: &Call<'a>, index: usize) -> Result<Option<Vec<Size>>, OnnxError> {
+        if call.input(index).is_none() {
+            return Ok(None);
+        }
+        let sizes = self.constant(call, index)?.as_sizes();
+        let wrong = || call.error(format!("input {index} must be a short list of integers"));
+        sizes.map(Some).ok_or_else(wrong)
+    }
+
+    /// An input as integers, none of which is the number of images; none if it is left out.
+    pub(super) fn integers(&mut self, call: &Call<'a>, index: usize) -> Result<Option<Vec<i64>>, OnnxError> {
+        let Some(sizes) = self.sizes(call, index)? else { return Ok(None) };
+        let known = |size| match size {
+            Size::Known(number) => Some(number),
+            Size::Batch => None,
+        };
+        let known: Option<Vec<i64>> = sizes.into_iter().map(known).collect();
+        let open = || {
+            call.error(format!(
+                "input {index} depends on the number of images; export the model for one image"
+            ))
+        };
+        known.map(Some).ok_or_else(open)
     }
 
     /// An input that is one real number; none if it is left out.
     pub(super) fn scalar(&mut self, call: &Call<'a>, index: usize) -> Result<Option<f32>, OnnxError> {
-        if self.optional(call, index)?.is_none() {
+        if call.input(index).is_none() {
             return Ok(None);
         }
-        match self.constant(call, index)?.values[..] {
+        match self.reals(call, index)?.1[..] {
             [number] => Ok(Some(number)),
             _ => Err(call.error(format!("input {index} must be one number"))),
         }
     }
 
-    /// Counts numbers that are about to be kept.
-    pub(super) fn take(&mut self, count: usize) -> Result<(), OnnxError> {
-        let left = self.weights_left.checked_sub(count);
-        let limit = OnnxError::TooLarge { what: "numbers in weights", limit: MOST_WEIGHTS };
-        self.weights_left = left.ok_or(limit)?;
+    /// An input that is one integer or truth; none if it is left out.
+    pub(super) fn whole(&mut self, call: &Call<'a>, index: usize) -> Result<Option<i64>, OnnxError> {
+        if call.input(index).is_none() {
+            return Ok(None);
+        }
+        let constant = self.constant(call, index)?;
+        match (constant.len(), constant.get(0)) {
+            (1, Some(Number::Whole(number))) => Ok(Some(number)),
+            _ => Err(call.error(format!("input {index} must be one integer or truth value"))),
+        }
+    }
+
+    /// Counts the numbers of a constant that is about to be made.
+    pub(super) fn take(&mut self, shape: &[usize]) -> Result<(), OnnxError> {
+        let beside = usize::try_from(self.files.bytes()).unwrap_or(usize::MAX);
+        let bytes = self.bytes.saturating_add(beside);
+        let limit = bytes.saturating_mul(NUMBERS_PER_BYTE).saturating_add(FREE_NUMBERS).min(MOST_NUMBERS);
+        let sum = count(shape).and_then(|count| self.numbers.checked_add(count));
+        let too_large = OnnxError::TooLarge { what: "numbers in constants for a model of its size", limit };
+        self.numbers = sum.filter(|&sum| sum <= limit).ok_or(too_large)?;
         Ok(())
     }
 
@@ -163,33 +234,29 @@ impl<'a> Scope<'a> {
         self.shapes[node]
     }
 
-    /// Appends a node to the graph.
-    pub(super) fn push(&mut self, name: &str, op: Op, inputs: Vec<usize>) -> Result<Value<'a>, OnnxError> {
+    /// Appends a node to the graph, and returns its index.
+    pub(super) fn push(&mut self, name: &str, op: Op, inputs: Vec<usize>) -> Result<usize, OnnxError> {
         let node = Node { name: name.to_owned(), op, inputs };
         let shapes: Vec<Shape> = node.inputs.iter().map(|&input| self.shapes[input]).collect();
         self.shapes.push(node_shape(&node, &shapes)?);
         self.nodes.push(node);
-        Ok(Value::Node(self.nodes.len() - 1))
+        Ok(self.nodes.len() - 1)
+    }
+
+    /// Appends a node, the result of which has all its axes in their places.
+    pub(super) fn result(
+        &mut self,
+        call: &Call<'a>,
+        op: Op,
+        inputs: Vec<usize>,
+    ) -> Result<Value<'a>, OnnxError> {
+        let node = self.push(call.name(), op, inputs)?;
+        Ok(Value::View(View::of(node, self.shapes[node])))
     }
 
     /// Notes an operator that is not supported, so that one error can name all of them.
     pub(super) fn unsupported(&mut self, call: &Call<'a>) -> Value<'a> {
-        let operator = call.full_operator();
-        let entry = self.unsupported.entry(operator.clone());
-        let entry = entry.or_insert_with(|| UnsupportedOperator { operator, nodes: Vec::new(), count: 0 });
-        entry.count += 1;
-        if entry.nodes.len() < NAMED_NODES {
-            entry.nodes.push(call.name().to_owned());
-        }
+        self.findings.unsupported(call);
         Value::Unknown
-    }
-
-    /// The error that names every operator that is not supported.
-    pub(super) fn refuse_unsupported(&mut self) -> Result<(), OnnxError> {
-        if self.unsupported.is_empty() {
-            return Ok(());
-        }
-        let operators = std::mem::take(&mut self.unsupported).into_values().collect();
-        Err(OnnxError::Unsupported { operators })
     }
 }

@@ -58,6 +58,7 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, OnnxError
         graph: Some(emitter.graph),
         opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
         metadata_props: options.metadata.iter().map(entry).collect(),
+        functions: vec![],
     };
     if model.encoded_len() > MOST_BYTES {
         return Err(OnnxError::TooLarge { what: "bytes in a file", limit: MOST_BYTES });
