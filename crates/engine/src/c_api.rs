@@ -50,6 +50,37 @@ pub unsafe extern "C" fn sparse_engine_load(
     guarded(load).unwrap_or(null_mut())
 }
 
+/// As [`sparse_engine_load`], for an ONNX file with several outputs: `output` is the name of the one with the scores; null = the
+/// only one.
+///
+/// # Safety
+/// `path` and `output` are null or end with a zero byte.
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sparse_engine_load_output(
+    path: *const c_char,
+    output: *const c_char,
+    threads: usize,
+    height: usize,
+    width: usize,
+) -> *mut Engine {
+    if output.is_null() {
+        // SAFETY: as the caller promises.
+        return unsafe { sparse_engine_load(path, threads, height, width) };
+    }
+    let load = || {
+        if path.is_null() {
+            return Err(misuse("`path` is NULL"));
+        }
+        // SAFETY: the caller promises a zero byte at the end of both.
+        let (path, output) = unsafe { (CStr::from_ptr(path), CStr::from_ptr(output)) };
+        let output = output.to_str().map_err(|_| misuse("`output` is not UTF-8"))?;
+        let options = options(threads, [height, width])?;
+        Ok(Box::into_raw(Box::new(Engine::load_output(path_of(path)?, output, options)?)))
+    };
+    guarded(load).unwrap_or(null_mut())
+}
+
 /// Frees an engine; sessions keep what they need of it.
 ///
 /// # Safety
@@ -246,6 +277,22 @@ mod tests {
     }
 
     #[test]
+    fn an_output_is_named_or_the_only_one() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/onnx/grouped_17.onnx");
+        let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        for output in [null(), c"scores".as_ptr(), c"none".as_ptr()] {
+            // SAFETY: C strings, and an engine that is freed once.
+            unsafe {
+                let engine = sparse_engine_load_output(path.as_ptr(), output, 1, 0, 0);
+                let is_wrong = !output.is_null() && CStr::from_ptr(output) == c"none";
+                assert_eq!(engine.is_null(), is_wrong);
+                sparse_engine_free(engine);
+            }
+        }
+        assert!(last_error().contains("no output `none`; it has [scores [batch, 5]]"), "{}", last_error());
+    }
+
+    #[test]
     fn a_busy_session_and_one_that_panicked_refuse_to_run() {
         let engine = engine();
         // SAFETY: neither is freed yet, and the boxes are theirs.
@@ -276,6 +323,8 @@ mod tests {
         // SAFETY: null is allowed everywhere.
         unsafe {
             assert!(sparse_engine_load(null(), 1, 0, 0).is_null() && last_error() == "`path` is NULL");
+            assert!(sparse_engine_load_output(null(), c"y".as_ptr(), 1, 0, 0).is_null());
+            assert_eq!(last_error(), "`path` is NULL");
             assert!(sparse_engine_session_new(null()).is_null() && last_error() == "`engine` is NULL");
             assert_eq!(sparse_engine_run(null(), null(), 1, null_mut()), failure::MISUSE);
             assert_eq!(last_error(), "`session` is NULL");

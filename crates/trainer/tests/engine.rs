@@ -140,7 +140,7 @@ fn an_exported_file_gives_the_bits_of_the_weights() {
         assert_eq!(engine.input_shape(), [3, 33, 33]);
         assert_eq!(scores(&engine, &images), expected, "{activation:?} {padding:?}");
         // Batch norm is gone, and what the file says of itself is there.
-        assert_eq!(sparse_engine::onnx::read_file(&file, Default::default()).unwrap().nodes.len(), 58);
+        assert_eq!(sparse_engine::onnx::read_file(&file, &Default::default()).unwrap().nodes.len(), 58);
         let properties = metadata(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(properties["input"], r#"{"size":33}"#);
         assert!(properties["architecture"].contains(r#""bn_epsilon":0.001"#));

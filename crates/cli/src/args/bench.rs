@@ -83,6 +83,9 @@ pub(crate) struct BenchInferArgs {
     /// Weights of any known program, packed weights or an ONNX file, instead of random weights
     #[arg(long, value_name = "PATH", conflicts_with_all = ["sparsity", "scale", "classes"])]
     weights: Option<PathBuf>,
+    /// Name of the output with the scores, for an ONNX file with several
+    #[arg(long, value_name = "NAME", requires = "weights")]
+    output: Option<String>,
     #[command(flatten)]
     network: RandomNetwork,
     /// Images at a time, with commas between
@@ -119,6 +122,7 @@ impl BenchInferArgs {
         let default = InferConfig::default();
         InferConfig {
             weights: self.weights.clone(),
+            output: self.output.clone(),
             sparsities: self.network.sparsity.clone(),
             batches: self.batch.clone(),
             size: self.size,

@@ -17,6 +17,9 @@ pub(crate) struct PredictArgs {
     /// Weights of any known program as for convert, a packed file, a run folder, or an ONNX file
     #[arg(long, value_name = "PATH")]
     pub(crate) weights: PathBuf,
+    /// Name of the output with the scores, for an ONNX file with several
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
     /// Classes to name for each image
     #[arg(long, value_name = "N", default_value = "5", value_parser = whole, allow_negative_numbers = true)]
     top: usize,
@@ -56,6 +59,7 @@ impl PredictArgs {
             mean: self.mean.clone(),
             std: self.std.clone(),
             threads: self.threads.unwrap_or(defaults.threads),
+            output: self.output.clone(),
         }
     }
 }
@@ -91,7 +95,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_library_and_every_flag_reaches_its_setting() {
         assert_eq!(options("").unwrap(), PredictOptions::default());
-        let flags = "--top 2 --classes c --size 32 --resize_short 0 --mean 0.5 --std 0.1,0.2,0.3 --threads 3";
+        let flags = "--top 2 --classes c --size 32 --resize_short 0 --mean 0.5 --std 0.1,0.2,0.3 --threads 3 --output o";
         let expected = PredictOptions {
             top: 2,
             classes: Some("c".into()),
@@ -100,6 +104,7 @@ mod tests {
             mean: Some(vec![0.5]),
             std: Some(vec![0.1, 0.2, 0.3]),
             threads: 3,
+            output: Some("o".into()),
         };
         assert_eq!(options(flags).unwrap(), expected);
         assert!(options("--mean 127.5").unwrap_err().contains("127.5 of 255 is 0.5"));

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub struct InferConfig {
     /// Weights of any known program or an ONNX file; `None` = random weights.
     pub weights: Option<PathBuf>,
+    /// Name of the output with the scores, for an ONNX file with several.
+    pub output: Option<String>,
     /// For random weights: fractions of each pointwise layer that are zero, each at least 0 and below 1.
     pub sparsities: Vec<f64>,
     /// Images at a time, each from 1 to 4096.
@@ -29,6 +31,7 @@ impl Default for InferConfig {
     fn default() -> Self {
         Self {
             weights: None,
+            output: None,
             sparsities: vec![0.0, 0.75, 0.9],
             batches: vec![1, 16],
             size: None,

@@ -36,13 +36,15 @@ pub struct PredictOptions {
     pub std: Option<Vec<f64>>,
     /// Threads that decode and compute.
     pub threads: usize,
+    /// Name of the output with the scores, for an ONNX file with several.
+    pub output: Option<String>,
 }
 
 impl Default for PredictOptions {
     /// Five classes, everything else as the file says, as many threads as there are processors.
     fn default() -> Self {
         let threads = sparse_engine::Options::default().threads;
-        Self { top: 5, classes: None, size: None, resize: None, mean: None, std: None, threads }
+        Self { top: 5, classes: None, size: None, resize: None, mean: None, std: None, threads, output: None }
     }
 }
 

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sparse_data::Transform;
 use sparse_engine::graph::{Graph, Op};
-use sparse_engine::{Engine, Loaded, Options, Products, is_onnx, load};
+use sparse_engine::onnx::ReadOptions;
+use sparse_engine::{Engine, Loaded, Options, Products, is_onnx, load_with};
 use std::path::Path;
 
 /// A network as its file has it, with what the options change.
@@ -20,8 +21,13 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn open(path: &Path, options: &PredictOptions) -> Result<Self> {
-        let (graph, channels, mut facts) =
-            if is_onnx(path) { from_onnx(path, options.size)? } else { from_weights(path, options.size)? };
+        let (graph, channels, mut facts) = match (is_onnx(path), &options.output) {
+            (true, output) => from_onnx(path, options.size, output.clone())?,
+            (false, None) => from_weights(path, options.size)?,
+            (false, Some(_)) => {
+                return Err(sparse_engine::Error::NoOutputs { path: path.to_owned() }.into());
+            }
+        };
         let input = &mut facts.input;
         input.resize = options.resize.unwrap_or(input.resize);
         facts.known |= options.mean.is_some() && options.std.is_some();
@@ -70,8 +76,9 @@ fn from_weights(path: &Path, size: Option<usize>) -> Result<(Graph, usize, Input
     Ok((pretrained.graph([side; 2])?, channels, facts))
 }
 
-fn from_onnx(path: &Path, size: Option<usize>) -> Result<(Graph, usize, InputFacts)> {
-    let Loaded { graph, metadata } = load(path, size.map(|side| [side; 2]))?;
+fn from_onnx(path: &Path, size: Option<usize>, output: Option<String>) -> Result<(Graph, usize, InputFacts)> {
+    let read = ReadOptions { size: size.map(|side| [side; 2]), output };
+    let Loaded { graph, metadata } = load_with(path, &read)?;
     let shape = match graph.nodes.first().map(|node| &node.op) {
         Some(&Op::Input { shape }) => shape,
         _ => [0; 3],

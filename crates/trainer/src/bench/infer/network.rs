@@ -7,7 +7,8 @@ use crate::weights::to_tensors;
 use candle_core::{DType, Device, Tensor};
 use sparse_data::sample_rng;
 use sparse_engine::graph::Graph;
-use sparse_engine::{Engine, is_onnx, load};
+use sparse_engine::onnx::ReadOptions;
+use sparse_engine::{Engine, is_onnx, load_with};
 use sparse_mobilenet::{MobileNet, Mode};
 use std::path::Path;
 
@@ -50,8 +51,12 @@ impl Network {
     pub(super) fn read(path: &Path, config: &InferConfig) -> Result<Self> {
         let name = path.display().to_string();
         if is_onnx(path) {
-            let graph = load(path, config.size.map(|side| [side; 2]))?.graph;
+            let read = ReadOptions { size: config.size.map(|side| [side; 2]), output: config.output.clone() };
+            let graph = load_with(path, &read)?.graph;
             return Ok(Self { name, graph, model: None, sparsity: None });
+        }
+        if config.output.is_some() {
+            return Err(sparse_engine::Error::NoOutputs { path: path.to_owned() }.into());
         }
         let pretrained = Pretrained::read(path)?;
         let side = config.size.unwrap_or_else(|| pretrained.input_side());
