@@ -3,10 +3,11 @@
 use crate::arrange::arrange;
 use crate::error::Result;
 use crate::graph::Convolution;
-use crate::lower::{Depthwise, Lowered, Unit, VectorWork, Work, is_pointwise};
+use crate::head::VectorWork;
+use crate::lower::{Depthwise, Lowered, Unit, Work, is_pointwise};
 use sparse_kernels::host::inference::{
-    self as kernels, Channelwise, Layer, Linear, Operation, Place, Planes, Program, Slot, Source, Step,
-    Weights,
+    self as kernels, Channelwise, Finish, Layer, Linear, Operation, Place, Planes, Program, Slot, Source,
+    Step, Weights,
 };
 
 /// A program for `threads` threads in which unit `i` leaves out the zeros of its product if `sparse(i)`.
@@ -26,16 +27,17 @@ pub(crate) fn compile(lowered: &Lowered, threads: usize, sparse: &dyn Fn(usize) 
 
 fn layer(work: &VectorWork) -> Layer {
     match work {
-        VectorWork::Linear { weight, bias, bounds } => Layer::Linear(Linear::new(weight, bias, *bounds)),
+        VectorWork::Linear { weight, bias, finish } => Layer::Linear(Linear::new(weight, bias, *finish)),
         VectorWork::Softmax => Layer::Softmax,
+        VectorWork::LogSoftmax => Layer::LogSoftmax,
     }
 }
 
 fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
     let (from, to) = (place(unit.inputs[0]), place(unit.value));
-    let channelwise = |operation| Step::Channelwise(Channelwise { operation, from, to });
+    let channelwise = |operation| Step::Channelwise(Box::new(Channelwise { operation, from, to }));
     match &unit.work {
-        Work::Product { depthwise, convolution, bounds } => {
+        Work::Product { depthwise, convolution, finish } => {
             let source = match depthwise {
                 Some(depthwise) => depthwise_source(depthwise, from),
                 None if is_pointwise(convolution) && from.planes.is_padded() => Source::Pixels,
@@ -47,7 +49,7 @@ fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
                 weights: Some(weights(convolution, sparse)),
                 bias: convolution.bias.clone(),
                 residual: unit.inputs.get(1).map(|&node| place(node)),
-                bounds: *bounds,
+                finish: *finish,
                 to,
             }))
         }
@@ -57,29 +59,37 @@ fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
             weights: None,
             bias: Vec::new(),
             residual: None,
-            bounds: kernels::Bounds::NONE,
+            finish: Finish::NONE,
             to,
         })),
         Work::MaxPool(window) => channelwise(Operation::MaxPool(*window)),
         &Work::AveragePool { window, counted } => channelwise(Operation::AveragePool { window, counted }),
         Work::Mean => channelwise(Operation::Mean),
-        &Work::Add(bounds) => channelwise(Operation::Add { other: place(unit.inputs[1]), bounds }),
-        Work::Affine { scale, offset, bounds } => {
-            let (scale, offset) = (scale.clone(), offset.clone());
-            channelwise(Operation::Affine { scale, offset, bounds: *bounds })
+        Work::Greatest => channelwise(Operation::Greatest),
+        &Work::Combine(how, finish) => {
+            channelwise(Operation::Combine { how, other: place(unit.inputs[1]), finish })
         }
+        Work::Affine { scale, offset, finish } => {
+            let (scale, offset) = (scale.clone(), offset.clone());
+            channelwise(Operation::Affine { scale, offset, finish: *finish })
+        }
+        Work::Slope(slope) => channelwise(Operation::Slope { slope: slope.clone() }),
+        Work::Finish(finish) => channelwise(Operation::Finish(*finish)),
+        &Work::Pad { lines, value } => channelwise(Operation::Pad { lines, value }),
+        Work::Channels(order) => {
+            let inputs = unit.inputs.iter().map(|&input| place(input)).collect();
+            channelwise(Operation::Channels { inputs, order: order.clone() })
+        }
+        Work::Reshape => channelwise(Operation::Reshape),
     }
 }
 
 fn depthwise_source(depthwise: &Depthwise, from: Place) -> Source {
     let Convolution { weight, bias, window, .. } = &depthwise.convolution;
-    Source::Depthwise(kernels::Depthwise::new(
-        *window,
-        weight.clone(),
-        bias.clone(),
-        depthwise.bounds,
-        from.planes,
-    ))
+    Source::Depthwise(
+        kernels::Depthwise::new(*window, weight.clone(), bias.clone(), depthwise.finish.bounds, from.planes)
+            .then(depthwise.finish.function),
+    )
 }
 
 fn weights(convolution: &Convolution, sparse: bool) -> Weights {

@@ -43,11 +43,13 @@ mod error;
 mod fold;
 pub mod graph;
 mod graph_error;
+mod head;
 mod load;
 mod lower;
 mod measure;
 mod mobilenet;
 pub mod onnx;
+mod place;
 mod report;
 mod shape;
 

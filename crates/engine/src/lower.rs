@@ -1,12 +1,17 @@
 //! From a graph to what the kernels do: one unit for each step, with what can be done in the same pass.
 //!
-//! A convolution takes the addition and the bounds after it along, and a depthwise convolution the 1×1 convolution after
-//! it. What is taken along must be read by nobody else.
+//! A convolution takes the addition, the bounds and the function after it along, and a depthwise convolution the 1×1
+//! convolution after it. What is taken along must be read by nobody else. Concatenations, ranges of channels and other
+//! shapes of the same numbers are no steps where memory can be laid out so that they are there already ([`crate::place`]).
+//! Vectors are images of one pixel, except for the layers at the end, which work on a whole batch.
 
 use crate::error::{Error, Result};
 use crate::graph::{Convolution, Graph, Node, Op, Window};
-use crate::shape::GraphError;
-use sparse_kernels::host::inference::{Bounds, Planes};
+use crate::head::{Head, VectorUnit, head};
+use crate::place::{Alias, Placed, place};
+use crate::shape::{GraphError, Shape, shapes};
+use sparse_kernels::host::inference::{Bounds, Combination, Finish, Planes};
+use std::collections::BTreeMap;
 
 /// A step to be, whose products are not chosen yet.
 #[derive(Clone, Debug)]
@@ -29,7 +34,7 @@ pub(crate) enum Work {
     Product {
         depthwise: Option<Depthwise>,
         convolution: Convolution,
-        bounds: Bounds,
+        finish: Finish,
     },
     /// A depthwise convolution alone.
     Depthwise(Depthwise),
@@ -39,31 +44,29 @@ pub(crate) enum Work {
         counted: [usize; 4],
     },
     Mean,
-    Add(Bounds),
+    Greatest,
+    /// Of the first input, which has the shape of the result, and the second.
+    Combine(Combination, Finish),
     Affine {
         scale: Vec<f32>,
         offset: Vec<f32>,
-        bounds: Bounds,
+        finish: Finish,
     },
+    Slope(Vec<f32>),
+    Finish(Finish),
+    Pad {
+        lines: [usize; 4],
+        value: f32,
+    },
+    /// For each channel which input, and which channel of it.
+    Channels(Vec<(usize, usize)>),
+    Reshape,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Depthwise {
     pub(crate) convolution: Convolution,
-    pub(crate) bounds: Bounds,
-}
-
-/// A layer on vectors.
-#[derive(Clone, Debug)]
-pub(crate) struct VectorUnit {
-    pub(crate) name: String,
-    pub(crate) work: VectorWork,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum VectorWork {
-    Linear { weight: Vec<f32>, bias: Vec<f32>, bounds: Bounds },
-    Softmax,
+    pub(crate) finish: Finish,
 }
 
 /// A graph in units.
@@ -72,6 +75,8 @@ pub(crate) struct Lowered {
     /// `[C, H, W]`.
     pub(crate) image: [usize; 3],
     pub(crate) units: Vec<Unit>,
+    /// Where the values of nodes are to lie.
+    pub(crate) placed: Placed,
     /// The node whose planes are the features.
     pub(crate) features: usize,
     pub(crate) layers: Vec<VectorUnit>,
@@ -85,33 +90,29 @@ pub(crate) fn lower(graph: &Graph) -> Result<Lowered> {
     let Some(Op::Input { shape }) = graph.nodes.first().map(|node| &node.op) else {
         return Err(GraphError::Empty.into());
     };
+    let Head { features, layers, taken } = head(graph);
+    let [channels, height, width] = *shape;
     let mut lowering = Lowering {
         graph,
+        shapes: shapes(graph)?,
         uses: graph.uses(),
         planes: vec![None; graph.nodes.len()],
-        taken: vec![false; graph.nodes.len()],
+        taken,
         units: Vec::new(),
+        aliases: BTreeMap::new(),
     };
-    let [channels, height, width] = *shape;
     lowering.planes[0] = Some(Planes::tight(channels, height, width));
-    let (mut features, mut layers) = (graph.output, Vec::new());
-    let mut index = 1;
-    while index < graph.nodes.len() {
-        let node = &graph.nodes[index];
-        if matches!(node.op, Op::Flatten) {
-            features = node.inputs[0];
-            layers = vector_units(graph, index)?;
-            break;
-        }
-        if !lowering.taken[index] {
+    for (index, node) in graph.nodes.iter().enumerate().skip(1) {
+        if !lowering.taken[index] && !lowering.alias(index, node)? {
             lowering.unit(index, node)?;
         }
-        index += 1;
     }
-    if lowering.planes.get(features).copied().flatten().is_none() {
+    let Lowering { planes, units, aliases, .. } = lowering;
+    if planes.get(features).copied().flatten().is_none() {
         return Err(unsupported(&graph.nodes[features], "its result is not what one step makes"));
     }
-    Ok(Lowered { image: *shape, units: lowering.units, features, layers })
+    let (units, placed) = place(units, &planes, &aliases);
+    Ok(Lowered { image: *shape, units, placed, features, layers })
 }
 
 fn unsupported(node: &Node, what: &'static str) -> Error {
@@ -120,13 +121,22 @@ fn unsupported(node: &Node, what: &'static str) -> Error {
 
 struct Lowering<'a> {
     graph: &'a Graph,
+    shapes: Vec<Shape>,
     /// Readers of each node.
     uses: Vec<usize>,
     /// How the values that units have made lie in memory.
     planes: Vec<Option<Planes>>,
-    /// Nodes whose work a unit does on the way to its value.
+    /// Nodes whose work another unit or a layer does.
     taken: Vec<bool>,
     units: Vec<Unit>,
+    /// Nodes whose values are those of others.
+    aliases: BTreeMap<usize, Alias>,
+}
+
+/// What a unit reads and makes, while it takes along what follows.
+struct Reach {
+    inputs: Vec<usize>,
+    value: usize,
 }
 
 impl Lowering<'_> {
@@ -135,116 +145,189 @@ impl Lowering<'_> {
         if self.uses[index] != 1 || self.graph.output == index {
             return None;
         }
-        (index + 1..self.graph.nodes.len()).find(|&later| self.graph.nodes[later].inputs.contains(&index))
+        let reader = (index + 1..self.graph.nodes.len())
+            .find(|&later| self.graph.nodes[later].inputs.contains(&index));
+        reader.filter(|&reader| !self.taken[reader])
     }
 
     fn input(&self, node: &Node, which: usize) -> Result<Planes> {
         self.planes[node.inputs[which]].ok_or_else(|| unsupported(node, "it reads what no step makes"))
     }
 
+    /// How the result of a node lies in memory that steps write.
+    fn planes_of(&self, index: usize) -> Planes {
+        match self.shapes[index] {
+            Shape::Image([channels, height, width]) => Planes::padded(channels, height, width),
+            Shape::Flat(channels) => Planes::padded(channels, 1, 1),
+        }
+    }
+
+    /// Notes a node whose result is nothing but channels of others, if they lie in planes with room for vectors.
+    fn alias(&mut self, index: usize, node: &Node) -> Result<bool> {
+        let from = self.input(node, 0)?;
+        let planes = self.planes_of(index);
+        let is_same = from.is_padded() && (from.height, from.width) == (planes.height, planes.width);
+        let alias = match &node.op {
+            Op::Flatten | Op::Reshape { .. } if is_same => Alias::Part { of: node.inputs[0], first: 0 },
+            Op::Channels { order } if is_same && is_range(order) => {
+                Alias::Part { of: node.inputs[0], first: order[0] }
+            }
+            Op::Concat => {
+                let shuffled = self.reader(index).filter(|&reader| match &self.graph.nodes[reader].op {
+                    Op::Channels { order } => !is_range(order),
+                    _ => false,
+                });
+                if shuffled.is_some() {
+                    // Who brings the channels into another order reads them where they are.
+                    self.planes[index] = Some(planes);
+                    return Ok(true);
+                }
+                Alias::Whole(node.inputs.clone())
+            }
+            _ => return Ok(false),
+        };
+        self.aliases.insert(index, alias);
+        self.planes[index] = Some(planes);
+        Ok(true)
+    }
+
     fn unit(&mut self, index: usize, node: &Node) -> Result<()> {
         let from = self.input(node, 0)?;
-        let mut inputs = vec![node.inputs[0]];
-        let (mut value, mut name) = (index, node.name.clone());
-        let (work, planes) = match &node.op {
-            Op::Convolution(convolution) => {
-                let mut planes = windowed(node, from, &convolution.window, convolution.shape[0])?;
-                let work = if is_depthwise(convolution, from) {
-                    let bounds = self.take_bounds(&mut value);
-                    let depthwise = Depthwise { convolution: convolution.clone(), bounds };
-                    match self.take_pointwise(value) {
-                        Some((pointwise, convolution)) => {
-                            name.clone_from(&self.graph.nodes[pointwise].name);
-                            planes = Planes::padded(convolution.shape[0], planes.height, planes.width);
-                            self.product(
-                                pointwise,
-                                Some(depthwise),
-                                convolution,
-                                planes,
-                                (&mut inputs, &mut value),
-                            )
-                        }
-                        None => Work::Depthwise(depthwise),
-                    }
-                } else {
-                    self.product(index, None, convolution.clone(), planes, (&mut inputs, &mut value))
-                };
-                (work, planes)
+        let mut reach = Reach { inputs: vec![node.inputs[0]], value: index };
+        let mut name = node.name.clone();
+        let work = match &node.op {
+            Op::Convolution(convolution) if is_depthwise(convolution, from) => {
+                self.depthwise(convolution, &mut reach, &mut name)
             }
-            Op::MaxPool(window) => (Work::MaxPool(*window), windowed(node, from, window, from.channels)?),
-            Op::AveragePool { window, counted } => {
-                let work = Work::AveragePool { window: *window, counted: *counted };
-                (work, windowed(node, from, window, from.channels)?)
+            Op::Convolution(convolution) => self.product(index, None, convolution.clone(), &mut reach),
+            Op::Linear { weight, bias } => {
+                let shape = [bias.len(), from.channels, 1, 1];
+                let (weight, bias, window) = (weight.clone(), bias.clone(), Window::square(1, 1, 0));
+                self.product(index, None, Convolution { weight, shape, bias, groups: 1, window }, &mut reach)
             }
-            Op::GlobalAveragePool => (Work::Mean, Planes::padded(from.channels, 1, 1)),
-            Op::Add => {
-                inputs.push(node.inputs[1]);
-                (Work::Add(self.take_bounds(&mut value)), same(from))
+            Op::MaxPool(window) => Work::MaxPool(*window),
+            &Op::AveragePool { window, counted } => Work::AveragePool { window, counted },
+            Op::GlobalAveragePool => Work::Mean,
+            Op::GlobalMaxPool => Work::Greatest,
+            Op::Add | Op::Sub | Op::Mul | Op::Div => {
+                self.input(node, 1)?;
+                let how = self.combination(index, node, &mut reach.inputs);
+                Work::Combine(how, self.take_finish(&mut reach.value))
             }
             Op::Affine { scale, offset } => {
-                let bounds = self.take_bounds(&mut value);
-                (Work::Affine { scale: scale.clone(), offset: offset.clone(), bounds }, same(from))
+                let finish = self.take_finish(&mut reach.value);
+                Work::Affine { scale: scale.clone(), offset: offset.clone(), finish }
             }
             &Op::Clip { low, high } => {
-                let (scale, offset) = (vec![1.0; from.channels], vec![0.0; from.channels]);
-                (Work::Affine { scale, offset, bounds: Bounds { low, high } }, same(from))
+                let bounds = Bounds { low, high };
+                Work::Finish(Finish { bounds, function: self.take_function(&mut reach.value) })
             }
-            Op::Input { .. } => return Err(unsupported(node, "a second input")),
-            Op::Function(_)
-            | Op::PRelu { .. }
-            | Op::Sub
-            | Op::Mul
-            | Op::Div
-            | Op::Concat
-            | Op::Channels { .. }
-            | Op::Pad { .. }
-            | Op::GlobalMaxPool
-            | Op::Reshape { .. } => return Err(unsupported(node, "the engine has no step for it yet")),
-            Op::Linear { .. } | Op::Softmax | Op::LogSoftmax | Op::Flatten => {
+            &Op::Function(function) => {
+                Work::Finish(Finish { bounds: Bounds::NONE, function: Some(function) })
+            }
+            Op::PRelu { slope } => Work::Slope(slope.clone()),
+            &Op::Pad { lines, value } => Work::Pad { lines, value },
+            Op::Channels { order } => self.channels(node, order, &mut reach.inputs)?,
+            Op::Flatten | Op::Reshape { .. } => Work::Reshape,
+            Op::Input { .. } | Op::Concat => return Err(unsupported(node, "a second input")),
+            Op::Softmax | Op::LogSoftmax => {
                 return Err(unsupported(
                     node,
-                    "it works on vectors, but nothing before it flattens the image",
+                    "a softmax must be the last layer, after the image is flattened",
                 ));
             }
         };
+        let Reach { inputs, value } = reach;
+        let planes = self.planes_of(value);
         self.planes[value] = Some(planes);
         self.units.push(Unit { name, inputs, value, planes, work });
         Ok(())
     }
 
-    /// A product with what follows it: an addition of something that is there already, and bounds.
+    /// How two nodes are combined; the one that has the shape of the result becomes the first input.
+    fn combination(&self, index: usize, node: &Node, inputs: &mut Vec<usize>) -> Combination {
+        let &[left, right] = node.inputs.as_slice() else { return Combination::Add };
+        let swapped = self.shapes[left] != self.shapes[index];
+        *inputs = if swapped { vec![right, left] } else { vec![left, right] };
+        match (&node.op, swapped) {
+            (Op::Mul, _) => Combination::Mul,
+            (Op::Sub, false) => Combination::Sub,
+            (Op::Sub, true) => Combination::SubFrom,
+            (Op::Div, false) => Combination::Div,
+            (Op::Div, true) => Combination::DivInto,
+            _ => Combination::Add,
+        }
+    }
+
+    /// Channels in another order, read where they are if they come from a concatenation.
+    fn channels(&self, node: &Node, order: &[usize], inputs: &mut Vec<usize>) -> Result<Work> {
+        let whole = &self.graph.nodes[node.inputs[0]];
+        if matches!(whole.op, Op::Concat) {
+            inputs.clone_from(&whole.inputs);
+        }
+        let mut all = Vec::new();
+        for (input, &from) in inputs.iter().enumerate() {
+            let planes = self.planes[from].ok_or_else(|| unsupported(node, "it reads what no step makes"))?;
+            all.extend((0..planes.channels).map(|channel| (input, channel)));
+        }
+        Ok(Work::Channels(order.iter().map(|&channel| all[channel]).collect()))
+    }
+
+    /// A depthwise convolution with the 1×1 convolution after it, if that alone reads it.
+    fn depthwise(&mut self, convolution: &Convolution, reach: &mut Reach, name: &mut String) -> Work {
+        let finish = self.take_finish(&mut reach.value);
+        let depthwise = Depthwise { convolution: convolution.clone(), finish };
+        match self.take_pointwise(reach.value) {
+            Some((pointwise, convolution)) => {
+                name.clone_from(&self.graph.nodes[pointwise].name);
+                self.product(pointwise, Some(depthwise), convolution, reach)
+            }
+            None => Work::Depthwise(depthwise),
+        }
+    }
+
+    /// A product with what follows it: an addition of something that is there already, bounds and a function.
     fn product(
         &mut self,
         index: usize,
         depthwise: Option<Depthwise>,
         convolution: Convolution,
-        planes: Planes,
-        (inputs, value): (&mut Vec<usize>, &mut usize),
+        reach: &mut Reach,
     ) -> Work {
-        *value = index;
+        reach.value = index;
         if let Some(sum) = self.reader(index)
             && matches!(self.graph.nodes[sum].op, Op::Add)
             && let Some(&other) = self.graph.nodes[sum].inputs.iter().find(|&&input| input != index)
-            && self.planes[other] == Some(planes)
+            && self.planes[other] == Some(self.planes_of(index))
         {
-            inputs.push(other);
+            reach.inputs.push(other);
             self.taken[sum] = true;
-            *value = sum;
+            reach.value = sum;
         }
-        let bounds = self.take_bounds(value);
-        Work::Product { depthwise, convolution, bounds }
+        let finish = self.take_finish(&mut reach.value);
+        Work::Product { depthwise, convolution, finish }
     }
 
-    /// The bounds of a clip that alone reads `value`, which then is the clip's.
-    fn take_bounds(&mut self, value: &mut usize) -> Bounds {
+    /// The bounds of a clip that alone reads `value`, which then is the clip's, and a function after it.
+    fn take_finish(&mut self, value: &mut usize) -> Finish {
+        let mut bounds = Bounds::NONE;
         if let Some(clip) = self.reader(*value)
             && let Op::Clip { low, high } = self.graph.nodes[clip].op
         {
             self.taken[clip] = true;
             *value = clip;
-            return Bounds { low, high };
+            bounds = Bounds { low, high };
         }
-        Bounds::NONE
+        Finish { bounds, function: self.take_function(value) }
+    }
+
+    /// The function that alone reads `value`, which then is its.
+    fn take_function(&mut self, value: &mut usize) -> Option<sparse_kernels::host::inference::Function> {
+        let reader = self.reader(*value)?;
+        let Op::Function(function) = self.graph.nodes[reader].op else { return None };
+        self.taken[reader] = true;
+        *value = reader;
+        Some(function)
     }
 
     /// The 1×1 convolution that alone reads `value`.
@@ -260,15 +343,9 @@ impl Lowering<'_> {
     }
 }
 
-/// Planes of the same shape with room for vectors.
-fn same(planes: Planes) -> Planes {
-    Planes::padded(planes.channels, planes.height, planes.width)
-}
-
-fn windowed(node: &Node, from: Planes, window: &Window, channels: usize) -> Result<Planes> {
-    let size = window.output([from.height, from.width]);
-    let [height, width] = size.ok_or_else(|| unsupported(node, "its window is larger than the image"))?;
-    Ok(Planes::padded(channels, height, width))
+/// Whether channels follow each other.
+fn is_range(order: &[usize]) -> bool {
+    order.windows(2).all(|pair| pair[1] == pair[0] + 1)
 }
 
 fn is_depthwise(convolution: &Convolution, from: Planes) -> bool {
@@ -280,46 +357,4 @@ fn is_depthwise(convolution: &Convolution, from: Planes) -> bool {
 pub(crate) fn is_pointwise(convolution: &Convolution) -> bool {
     let Window { kernel, stride, padding, .. } = convolution.window;
     convolution.groups == 1 && kernel == [1; 2] && stride == [1; 2] && padding == [0; 4]
-}
-
-/// The layers from a flattening on; each must read the one before.
-fn vector_units(graph: &Graph, flatten: usize) -> Result<Vec<VectorUnit>> {
-    let mut units: Vec<VectorUnit> = Vec::new();
-    let mut value = flatten;
-    for (index, node) in graph.nodes.iter().enumerate().skip(flatten + 1) {
-        if node.inputs != [value] {
-            return Err(unsupported(
-                node,
-                "after the image is flattened, layers must follow one after the other",
-            ));
-        }
-        let name = node.name.clone();
-        let work = match &node.op {
-            Op::Linear { weight, bias } => {
-                VectorWork::Linear { weight: weight.clone(), bias: bias.clone(), bounds: Bounds::NONE }
-            }
-            Op::Softmax => VectorWork::Softmax,
-            &Op::Clip { low, high } => match units.last_mut() {
-                Some(VectorUnit { work: VectorWork::Linear { bounds, .. }, .. })
-                    if *bounds == Bounds::NONE =>
-                {
-                    *bounds = Bounds { low, high };
-                    value = index;
-                    continue;
-                }
-                _ => return Err(unsupported(node, "bounds on vectors must follow a linear layer")),
-            },
-            Op::Flatten => {
-                value = index;
-                continue;
-            }
-            _ => return Err(unsupported(node, "it does not work on a flattened image")),
-        };
-        units.push(VectorUnit { name, work });
-        value = index;
-    }
-    if graph.output != value {
-        return Err(unsupported(&graph.nodes[graph.output], "the output is not the last layer"));
-    }
-    Ok(units)
 }

@@ -1,6 +1,8 @@
 //! What the layers of an engine do, for tables and benchmarks.
 
-use crate::lower::{Lowered, Unit, VectorUnit, VectorWork, Work};
+use crate::head::{VectorUnit, VectorWork};
+use crate::lower::{Lowered, Unit, Work};
+use sparse_kernels::host::inference::Combination;
 
 /// One step of an engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +42,17 @@ fn of_unit(unit: &Unit, sparse: bool) -> LayerReport {
         Work::MaxPool(_) => ("max pool", 0.0),
         Work::AveragePool { .. } => ("average pool", 0.0),
         Work::Mean => ("mean", 0.0),
-        Work::Add(_) => ("add", 0.0),
+        Work::Greatest => ("greatest", 0.0),
+        Work::Combine(Combination::Add, _) => ("add", 0.0),
+        Work::Combine(Combination::Sub | Combination::SubFrom, _) => ("subtract", 0.0),
+        Work::Combine(Combination::Mul, _) => ("multiply", 0.0),
+        Work::Combine(Combination::Div | Combination::DivInto, _) => ("divide", 0.0),
         Work::Affine { .. } => ("affine", 0.0),
+        Work::Slope(_) => ("slope", 0.0),
+        Work::Finish(_) => ("function", 0.0),
+        Work::Pad { .. } => ("pad", 0.0),
+        Work::Channels(_) => ("channels", 0.0),
+        Work::Reshape => ("reshape", 0.0),
     };
     let (weights, zeros) = (unit.weights().len(), unit.zeros());
     LayerReport {
@@ -60,6 +71,7 @@ fn of_vector_unit(unit: &VectorUnit) -> LayerReport {
     let (kind, weight): (_, &[f32]) = match &unit.work {
         VectorWork::Linear { weight, .. } => ("linear", weight),
         VectorWork::Softmax => ("softmax", &[]),
+        VectorWork::LogSoftmax => ("log softmax", &[]),
     };
     let zeros = zeros(weight);
     let (weights, macs) = (weight.len(), weight.len() as f64);

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, unsafe_code, reason = "a test may fail, and an allocator is unsafe")]
 
 use sparse_kernels::host::inference::{
-    Bounds, Channelwise, Convolution, Depthwise, Layer, Linear, Operation, Place, Planes, Program, Runner,
-    Slot, Source, Step, Weights, Window,
+    Bounds, Channelwise, Combination, Convolution, Depthwise, Finish, Function, Layer, Linear, Operation,
+    Place, Planes, Program, Runner, Slot, Source, Step, Weights, Window,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
@@ -35,12 +35,18 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A stem, a separable block, the mean and a linear layer for images of 32×32.
+/// A stem, a separable block with functions, a gate, channels in another order, a pad, pools, the mean and linear layers for
+/// images of 32×32.
 fn program(threads: usize) -> Program {
-    let [image, stem, block, mean] = [
-        Planes::tight(3, 32, 32),
+    let image = Planes::tight(3, 32, 32);
+    let planes = [
         Planes::padded(16, 16, 16),
         Planes::padded(24, 16, 16),
+        Planes::padded(24, 1, 1),
+        Planes::padded(24, 16, 16),
+        Planes::padded(24, 16, 16),
+        Planes::padded(24, 18, 18),
+        Planes::padded(24, 18, 18),
         Planes::padded(24, 1, 1),
     ];
     let mut arena = 0;
@@ -49,7 +55,7 @@ fn program(threads: usize) -> Program {
         arena += planes.len().next_multiple_of(16);
         place
     };
-    let [stem, block, mean] = [stem, block, mean].map(&mut place);
+    let [stem, block, gate, gated, shuffled, padded, pooled, mean] = planes.map(&mut place);
     let convolution = |from, source, weight: &[f32], outputs, to| {
         Step::Convolution(Box::new(Convolution {
             from,
@@ -57,20 +63,34 @@ fn program(threads: usize) -> Program {
             weights: Some(Weights::sparse(weight, outputs, 1)),
             bias: vec![0.5; outputs],
             residual: None,
-            bounds: Bounds::RELU,
+            finish: Finish { function: Some(Function::HardSwish), ..Finish::RELU },
             to,
         }))
     };
     let depthwise =
-        Depthwise::new(Window::square(3, 1, 1), vec![0.1; 16 * 9], vec![0.0; 16], Bounds::RELU6, stem.planes);
+        Depthwise::new(Window::square(3, 1, 1), vec![0.1; 16 * 9], vec![0.0; 16], Bounds::RELU6, stem.planes)
+            .then(Some(Function::Silu));
+    let channelwise = |operation, from, to| Step::Channelwise(Box::new(Channelwise { operation, from, to }));
+    let sigmoid = Operation::Finish(Finish { function: Some(Function::Sigmoid), ..Finish::NONE });
+    let product = Operation::Combine { how: Combination::Mul, other: gate, finish: Finish::RELU };
+    let order = (0..24).map(|channel| (channel % 2, channel)).collect();
+    let window = Window::square(3, 1, 1);
     let from = Place { slot: Slot::Image, planes: image };
     let steps = vec![
         convolution(from, Source::Windows(Window::square(3, 2, 1)), &[0.1; 16 * 27], 16, stem),
         convolution(stem, Source::Depthwise(depthwise), &[0.1; 24 * 16], 24, block),
-        Step::Channelwise(Channelwise { operation: Operation::Mean, from: block, to: mean }),
+        channelwise(Operation::Mean, block, mean),
+        channelwise(sigmoid, mean, gate),
+        channelwise(product, block, gated),
+        channelwise(Operation::Channels { inputs: vec![block, gated], order }, gated, shuffled),
+        channelwise(Operation::Pad { lines: [1; 4], value: 0.5 }, shuffled, padded),
+        channelwise(Operation::AveragePool { window, counted: [1, 0, 1, 0] }, padded, pooled),
+        channelwise(Operation::MaxPool(window), pooled, padded),
+        channelwise(Operation::Greatest, padded, mean),
     ];
-    let linear = Linear::new(&[0.1; 10 * 24], &[0.0; 10], Bounds::NONE);
-    Program::new(image, arena, steps, mean, vec![Layer::Linear(linear), Layer::Softmax], threads).unwrap()
+    let linear =
+        Linear::new(&[0.1; 10 * 24], &[0.0; 10], Finish { function: Some(Function::Tanh), ..Finish::NONE });
+    Program::new(image, arena, steps, mean, vec![Layer::Linear(linear), Layer::LogSoftmax], threads).unwrap()
 }
 
 #[test]

@@ -107,6 +107,19 @@ impl Emitter {
         name
     }
 
+    /// Adds a list of integers and returns its name.
+    pub(super) fn integers(&mut self, name: &str, values: &[i64]) -> String {
+        let name = unique(&mut self.tensor_names, name);
+        self.graph.initializer.push(TensorProto {
+            dims: vec![values.len() as i64],
+            data_type: Some(INT64),
+            name: Some(name.clone()),
+            raw_data: Some(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            ..TensorProto::default()
+        });
+        name
+    }
+
     /// Adds a constant and returns its name.
     pub(super) fn constant(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
         let name = unique(&mut self.tensor_names, name);

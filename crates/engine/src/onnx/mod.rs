@@ -5,7 +5,8 @@
 //! or sparse, of any type of real numbers, in the file or beside it, and computed from other constants. A result may have any
 //! axes on its way (`view.rs`); only what reads it asks for an image or a vector.
 //!
-//! [`write()`] makes a file that other engines run: operator set 13, plain operators only, the same bytes for the same graph.
+//! [`write()`] makes a file that other engines run: operator set 13 (17 where hard swish asks for it), plain operators only,
+//! the same bytes for the same graph.
 //!
 //! ```
 //! use sparse_engine::graph::{Graph, Node, Op};
@@ -42,6 +43,7 @@ mod error;
 mod external;
 mod findings;
 mod finish;
+mod forms;
 mod inputs;
 mod kind;
 mod layout;
@@ -62,6 +64,8 @@ mod tests;
 mod view;
 mod windows;
 mod write;
+#[cfg(test)]
+mod written;
 
 pub use error::{OnnxError, OtherFault, UnsupportedOperator};
 pub use read::{ReadOptions, metadata, read, read_file, read_with};

@@ -5,12 +5,13 @@ use prost::Message;
 use super::OnnxError;
 use super::emit::{Emitter, value_info};
 use super::finish::needed;
+use super::forms;
 use super::proto::{DimensionProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
-use crate::graph::{Convolution, Graph, Node, Op, Window};
+use crate::graph::{Convolution, Function, Graph, Node, Op, Window};
 use crate::shape::{Shape, shapes};
 
-/// Version of the operators that is written.
-const OPSET: i64 = 13;
+/// Version of the operators that is written, and from which on there are those that some networks need.
+const OPSETS: [i64; 2] = [13, 17];
 /// Version of the format that is written.
 const IR_VERSION: i64 = 8;
 /// Longest file that programs with protobuf read, in bytes.
@@ -28,7 +29,8 @@ pub struct WriteOptions {
     pub metadata: Vec<(String, String)>,
 }
 
-/// The bytes of a model with operator set 13: from `input`, `[N, C, H, W]`, to `logits`, `[N, classes]`, with N left open.
+/// The bytes of a model with operator set 13, or 17 for a network with [`Function::HardSwish`]: from `input`,
+/// `[N, C, H, W]`, to `logits`, `[N, classes]`, with N left open. What ONNX has no operator for is written as several nodes.
 /// Nodes are called as in the graph, with a number behind a name that several have; weights after their nodes. Nodes that
 /// the output does not need are left out. The same graph and options give the same bytes.
 ///
@@ -42,7 +44,9 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, OnnxError
     let needed = needed(graph);
     for (position, node) in graph.nodes.iter().enumerate().filter(|(position, _)| needed[*position]) {
         let inputs = node.inputs.iter().map(|&input| tensors[input].clone()).collect();
-        tensors[position] = emit(&mut emitter, node, inputs, position == graph.output)?;
+        let read = node.inputs.first().map_or(shapes[0], |&input| shapes[input]);
+        let operation = Operation { node, read, is_output: position == graph.output };
+        tensors[position] = operation.emit(&mut emitter, inputs)?;
     }
     emitter.graph.name = Some("sparse-train".to_owned());
     emitter.graph.input.push(value_info(Emitter::INPUT, dimensions(shapes[0])));
@@ -51,12 +55,15 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, OnnxError
         key: Some(key.clone()),
         value: Some(value.clone()),
     };
+    let is_newer = |node: &Node| node.op == Op::Function(Function::HardSwish);
+    let opset =
+        OPSETS[usize::from(graph.nodes.iter().zip(&needed).any(|(node, needed)| *needed && is_newer(node)))];
     let model = ModelProto {
         ir_version: Some(IR_VERSION),
         producer_name: Some("sparse-train".to_owned()),
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         graph: Some(emitter.graph),
-        opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
+        opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(opset) }],
         metadata_props: options.metadata.iter().map(entry).collect(),
         functions: vec![],
     };
@@ -77,24 +84,73 @@ fn dimensions(shape: Shape) -> Vec<DimensionProto> {
     std::iter::once(images).chain(sides.into_iter().map(known)).collect()
 }
 
-/// Adds a node, and returns the name of its result.
-fn emit(
-    emitter: &mut Emitter,
-    node: &Node,
-    mut inputs: Vec<String>,
+/// A node to be written.
+pub(super) struct Operation<'a> {
+    node: &'a Node,
+    /// Shape of its first input.
+    pub(super) read: Shape,
     is_output: bool,
-) -> Result<String, OnnxError> {
-    if matches!(node.op, Op::Input { .. }) {
-        if is_output {
-            emitter.node("Identity", "identity", vec![Emitter::INPUT.to_owned()], true);
+}
+
+impl Operation<'_> {
+    /// Adds the node, and returns the name of its result.
+    fn emit(&self, emitter: &mut Emitter, mut inputs: Vec<String>) -> Result<String, OnnxError> {
+        if matches!(self.node.op, Op::Input { .. }) {
+            if self.is_output {
+                emitter.node("Identity", "identity", vec![Emitter::INPUT.to_owned()], true);
+            }
+            return Ok(Emitter::INPUT.to_owned());
         }
-        return Ok(Emitter::INPUT.to_owned());
+        let name = emitter.unique_node(&self.node.name);
+        let (operator, attributes) = match &self.node.op {
+            Op::Function(function) => match forms::function(*function) {
+                Some(form) => form,
+                None => return Ok(forms::several(emitter, self, &name, *function, &inputs[0])),
+            },
+            Op::Channels { order } => match forms::channels(emitter, self, &name, order, &mut inputs) {
+                Some(form) => form,
+                None => return Ok(forms::shuffle(emitter, self, &name, order, &inputs[0])),
+            },
+            Op::AveragePool { window, counted } => mean(emitter, &name, window, *counted, &mut inputs)?,
+            op => operator(emitter, op, self.read, &name, &mut inputs),
+        };
+        Ok(self.last(emitter, operator, &name, inputs, &attributes))
     }
-    let name = emitter.unique_node(&node.name);
-    let (operator, attributes) = match &node.op {
-        Op::Input { .. } | Op::Add => ("Add", Attributes::default()),
+
+    /// Adds the node that makes the result.
+    pub(super) fn last(
+        &self,
+        emitter: &mut Emitter,
+        operator: &str,
+        name: &str,
+        inputs: Vec<String>,
+        attributes: &Attributes,
+    ) -> String {
+        let result = emitter.node(operator, name, inputs, self.is_output);
+        attributes.add_to(emitter);
+        result
+    }
+}
+
+/// The operator of a node that is one in the file too, its attributes, and what it reads besides its inputs.
+fn operator(
+    emitter: &mut Emitter,
+    op: &Op,
+    read: Shape,
+    name: &str,
+    inputs: &mut Vec<String>,
+) -> (&'static str, Attributes) {
+    let plain = Attributes::default;
+    let along_channels = || Attributes { axis: Some(1), ..plain() };
+    match op {
+        Op::Input { .. } => ("Identity", plain()),
+        Op::Add => ("Add", plain()),
+        Op::Sub => ("Sub", plain()),
+        Op::Mul => ("Mul", plain()),
+        Op::Div => ("Div", plain()),
+        Op::Concat => ("Concat", along_channels()),
         Op::Convolution(convolution) => {
-            inputs.extend(weights(emitter, &name, convolution));
+            inputs.extend(weights(emitter, name, convolution));
             ("Conv", Attributes { groups: Some(convolution.groups), ..windows(&convolution.window) })
         }
         Op::Affine { scale, offset } => {
@@ -104,52 +160,76 @@ fn emit(
             inputs.push(emitter.constant(&format!("{name}.bias"), &channels, offset));
             inputs.push(emitter.constant(&format!("{name}.running_mean"), &channels, &mean));
             inputs.push(emitter.constant(&format!("{name}.running_var"), &channels, &variance));
-            ("BatchNormalization", Attributes { epsilon: Some(0.0), ..Attributes::default() })
+            ("BatchNormalization", Attributes { epsilon: Some(0.0), ..plain() })
         }
-        &Op::Clip { low: 0.0, high: f32::INFINITY } => ("Relu", Attributes::default()),
+        &Op::Clip { low: 0.0, high: f32::INFINITY } => ("Relu", plain()),
         &Op::Clip { low, high } => {
-            inputs.extend(bounds(emitter, &name, low, high));
-            ("Clip", Attributes::default())
+            inputs.extend(bounds(emitter, name, low, high));
+            ("Clip", plain())
+        }
+        Op::PRelu { slope } => {
+            let sides = [slope.len(), 1, 1];
+            let sides = if matches!(read, Shape::Image(_)) { &sides[..] } else { &sides[..1] };
+            inputs.push(emitter.constant(&format!("{name}.weight"), sides, slope));
+            ("PRelu", plain())
+        }
+        &Op::Pad { lines, value } => {
+            inputs.extend(pads(emitter, name, lines, value));
+            ("Pad", plain())
         }
         Op::MaxPool(window) => ("MaxPool", windows(window)),
-        Op::AveragePool { window, counted } => {
-            if window.dilation != [1; 2] {
-                let reason = "operator set 13 has no mean over dilated windows".to_owned();
-                return Err(OnnxError::Node { node: name, operator: "AveragePool".to_owned(), reason });
-            }
-            if *counted != [0; 4] && *counted != window.padding {
-                return Err(unwritten(&name, "AveragePool"));
-            }
-            let count = Some(usize::from(*counted == window.padding));
-            ("AveragePool", Attributes { count_include_pad: count, dilation: None, ..windows(window) })
+        Op::GlobalAveragePool => ("GlobalAveragePool", plain()),
+        Op::GlobalMaxPool => ("GlobalMaxPool", plain()),
+        Op::Flatten => ("Flatten", along_channels()),
+        Op::Reshape { shape } => {
+            // The first 0 is the number of images as it is.
+            let shape: Vec<i64> = std::iter::once(0).chain(shape.map(|side| side as i64)).collect();
+            inputs.push(emitter.integers(&format!("{name}.shape"), &shape));
+            ("Reshape", plain())
         }
-        Op::GlobalAveragePool => ("GlobalAveragePool", Attributes::default()),
-        Op::Flatten => ("Flatten", Attributes { axis: Some(1), ..Attributes::default() }),
         Op::Linear { weight, bias } => {
             let shape = [bias.len(), weight.len() / bias.len().max(1)];
             inputs.push(emitter.weight(&format!("{name}.weight"), &shape, weight));
             inputs.push(emitter.constant(&format!("{name}.bias"), &shape[..1], bias));
-            ("Gemm", Attributes { transposed: Some(1), ..Attributes::default() })
+            ("Gemm", Attributes { transposed: Some(1), ..plain() })
         }
-        Op::Softmax => ("Softmax", Attributes { axis: Some(1), ..Attributes::default() }),
-        Op::LogSoftmax => ("LogSoftmax", Attributes { axis: Some(1), ..Attributes::default() }),
-        Op::GlobalMaxPool => ("GlobalMaxPool", Attributes::default()),
-        Op::Sub => ("Sub", Attributes::default()),
-        Op::Mul => ("Mul", Attributes::default()),
-        Op::Div => ("Div", Attributes::default()),
-        Op::Concat => ("Concat", Attributes { axis: Some(1), ..Attributes::default() }),
-        Op::Function(_) | Op::PRelu { .. } | Op::Channels { .. } | Op::Pad { .. } | Op::Reshape { .. } => {
-            return Err(unwritten(&name, ""));
-        }
-    };
-    let result = emitter.node(operator, &name, inputs, is_output);
-    attributes.add_to(emitter);
-    Ok(result)
+        Op::Softmax => ("Softmax", along_channels()),
+        Op::LogSoftmax => ("LogSoftmax", along_channels()),
+        // These have forms of their own.
+        Op::Function(_) | Op::Channels { .. } | Op::AveragePool { .. } => ("Identity", plain()),
+    }
 }
 
-fn unwritten(name: &str, operator: &str) -> OnnxError {
-    let (node, operator) = (name.to_owned(), operator.to_owned());
-    OnnxError::Node { node, operator, reason: "it is not written yet".to_owned() }
+/// A mean over windows. Lines that count where others do not are written as a pad before it.
+fn mean(
+    emitter: &mut Emitter,
+    name: &str,
+    window: &Window,
+    counted: [usize; 4],
+    inputs: &mut Vec<String>,
+) -> Result<(&'static str, Attributes), OnnxError> {
+    if window.dilation != [1; 2] {
+        let reason = "operator set 13 has no mean over dilated windows".to_owned();
+        let (node, operator) = (name.to_owned(), "AveragePool".to_owned());
+        return Err(OnnxError::Node { node, operator, reason });
+    }
+    let mut window = *window;
+    let all = counted == window.padding;
+    if !all && counted != [0; 4] {
+        window.padding.iter_mut().zip(counted).for_each(|(padding, counted)| *padding -= counted);
+        let pad = emitter.unique_node(&format!("{name}/pad"));
+        inputs.extend(pads(emitter, &pad, counted, 0.0));
+        *inputs = vec![emitter.node("Pad", &pad, std::mem::take(inputs), false)];
+    }
+    let count_include_pad = Some(usize::from(all));
+    Ok(("AveragePool", Attributes { count_include_pad, dilation: None, ..windows(&window) }))
+}
+
+/// Names of the lines and the value of a pad.
+fn pads(emitter: &mut Emitter, name: &str, lines: [usize; 4], value: f32) -> [String; 2] {
+    let [top, left, bottom, right] = lines.map(|lines| lines as i64);
+    let pads = emitter.integers(&format!("{name}.pads"), &[0, 0, top, left, 0, 0, bottom, right]);
+    [pads, emitter.constant(&format!("{name}.value"), &[], &[value])]
 }
 
 /// Names of the weight and bias of a convolution.
@@ -181,30 +261,36 @@ fn windows(window: &Window) -> Attributes {
 }
 
 /// The attributes that are written.
-#[derive(Default)]
-struct Attributes {
-    axis: Option<usize>,
-    count_include_pad: Option<usize>,
-    dilation: Option<[usize; 2]>,
-    epsilon: Option<f32>,
-    groups: Option<usize>,
-    kernel: Option<[usize; 2]>,
-    padding: Option<[usize; 4]>,
-    stride: Option<[usize; 2]>,
-    transposed: Option<usize>,
+#[derive(Clone, Default)]
+pub(super) struct Attributes {
+    pub(super) alpha: Option<f32>,
+    pub(super) axis: Option<usize>,
+    pub(super) beta: Option<f32>,
+    pub(super) count_include_pad: Option<usize>,
+    pub(super) dilation: Option<[usize; 2]>,
+    pub(super) epsilon: Option<f32>,
+    pub(super) groups: Option<usize>,
+    pub(super) kernel: Option<[usize; 2]>,
+    pub(super) padding: Option<[usize; 4]>,
+    pub(super) permutation: Option<Vec<usize>>,
+    pub(super) stride: Option<[usize; 2]>,
+    pub(super) transposed: Option<usize>,
 }
 
 impl Attributes {
     /// Adds those that are set to the node added last, in order of their names.
-    fn add_to(&self, emitter: &mut Emitter) {
+    pub(super) fn add_to(&self, emitter: &mut Emitter) {
         let list = |numbers: &Option<[usize; 2]>| numbers.map(|numbers| numbers.to_vec());
+        emitter.float("alpha", self.alpha);
         emitter.int("axis", self.axis);
+        emitter.float("beta", self.beta);
         emitter.int("count_include_pad", self.count_include_pad);
         emitter.ints("dilations", list(&self.dilation));
         emitter.float("epsilon", self.epsilon);
         emitter.int("group", self.groups);
         emitter.ints("kernel_shape", list(&self.kernel));
         emitter.ints("pads", self.padding.map(|padding| padding.to_vec()));
+        emitter.ints("perm", self.permutation.clone());
         emitter.ints("strides", list(&self.stride));
         emitter.int("transB", self.transposed);
     }

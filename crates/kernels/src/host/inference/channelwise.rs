@@ -1,19 +1,23 @@
-//! What is computed channel by channel: pools, sums, scales.
+//! What is computed channel by channel: pools, sums, products, functions, and copies.
 
 #![allow(unsafe_code)]
 
 use super::super::simd;
 use super::crew::Crew;
+use super::function::Function;
 use super::memory::Memory;
 use super::multiply::Bounds;
 use super::planes::{Place, Planes, Window};
-use super::tiles::pieces;
-use super::windows::{fold, span};
+use super::pool::{divide, pool};
 
-/// Channels that a thread takes at a time.
+/// Most channels that a thread takes at a time, unless they are small.
 const CHANNELS: usize = 32;
+/// Numbers that are worth a thread's turn.
+const NUMBERS: usize = 1024;
+/// Turns of a thread, so that who has finished can help the others.
+const TURNS: usize = 4;
 
-/// An operation on one channel of each of its inputs.
+/// An operation that makes each channel of its result of channels of its inputs.
 #[derive(Clone, Debug)]
 pub struct Channelwise {
     /// What it does.
@@ -38,22 +42,84 @@ pub enum Operation {
     },
     /// The mean of all pixels.
     Mean,
-    /// The sum with a second input of the same shape, between bounds.
-    Add {
-        /// The second input.
+    /// The greatest of all pixels.
+    Greatest,
+    /// Each number with the one at its place in a second input.
+    Combine {
+        /// How.
+        how: Combination,
+        /// The second input: planes of the same shape, or with one channel for all, one pixel for all, or both.
         other: Place,
-        /// What results are kept between.
-        bounds: Bounds,
+        /// What results are then done to.
+        finish: Finish,
     },
-    /// `x · scale + offset` between bounds.
+    /// `x · scale + offset`.
     Affine {
         /// `[C]`.
         scale: Vec<f32>,
         /// `[C]`.
         offset: Vec<f32>,
-        /// What results are kept between.
-        bounds: Bounds,
+        /// What results are then done to.
+        finish: Finish,
     },
+    /// `x` where it is positive, else `x · slope`.
+    Slope {
+        /// `[C]`.
+        slope: Vec<f32>,
+    },
+    /// Numbers as they are.
+    Finish(Finish),
+    /// The image with lines of one value around it.
+    Pad {
+        /// Top, left, bottom, right.
+        lines: [usize; 4],
+        /// The value.
+        value: f32,
+    },
+    /// For each channel of the result one of these inputs, and a channel of it.
+    Channels {
+        /// What is read; `from` is one of them.
+        inputs: Vec<Place>,
+        /// `[C]`: index of the input, and channel.
+        order: Vec<(usize, usize)>,
+    },
+    /// The same numbers in C order in another shape.
+    Reshape,
+}
+
+/// How two numbers become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combination {
+    /// `a + b`.
+    Add,
+    /// `a − b`.
+    Sub,
+    /// `b − a`.
+    SubFrom,
+    /// `a · b`.
+    Mul,
+    /// `a / b`.
+    Div,
+    /// `b / a`.
+    DivInto,
+}
+
+/// What is done to a result at last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Finish {
+    /// What it is kept between first.
+    pub bounds: Bounds,
+    /// A function that comes after them.
+    pub function: Option<Function>,
+}
+
+impl Finish {
+    /// Nothing.
+    pub const NONE: Self = Self { bounds: Bounds::NONE, function: None };
+    /// `max(0, x)`.
+    pub const RELU: Self = Self { bounds: Bounds::RELU, function: None };
+    /// `min(max(0, x), 6)`.
+    pub const RELU6: Self = Self { bounds: Bounds::RELU6, function: None };
 }
 
 impl Channelwise {
@@ -63,9 +129,12 @@ impl Channelwise {
     /// `memory` must hold all places, and every thread of the crew must come here.
     pub(super) unsafe fn run(&self, crew: &Crew<'_>, memory: Memory) {
         let channels = self.to.planes.channels;
-        crew.share(channels.div_ceil(CHANNELS), |chunk| {
-            let first = chunk * CHANNELS;
-            for channel in first..channels.min(first + CHANNELS) {
+        let large = self.to.planes.pixels().max(self.from.planes.pixels());
+        let least = NUMBERS.div_ceil(large);
+        let chunk = channels.div_ceil(TURNS * crew.threads()).min(CHANNELS).max(least);
+        crew.share(channels.div_ceil(chunk), |item| {
+            let first = item * chunk;
+            for channel in first..channels.min(first + chunk) {
                 // SAFETY: threads write different channels; the program checks places and shapes.
                 unsafe { self.channel(channel, memory) };
             }
@@ -77,14 +146,29 @@ impl Channelwise {
     unsafe fn channel(&self, channel: usize, memory: Memory) {
         // SAFETY: as the caller of `run` promises.
         unsafe {
-            let from = channel_of(memory, self.from, channel);
             let to = channel_mut(memory, self.to, channel);
-            let other = match self.operation {
-                Operation::Add { other, .. } => channel_of(memory, other, channel),
-                _ => &[],
-            };
-            let (from, to) = ((from, &self.from.planes), (to, &self.to.planes));
-            simd::dispatch(|| self.operation.apply(channel, from, other, to));
+            match &self.operation {
+                Operation::Channels { inputs, order } => {
+                    let (input, channel) = order[channel];
+                    to.copy_from_slice(channel_of(memory, inputs[input], channel));
+                }
+                Operation::Reshape => {
+                    reshape(channel * to.len(), to, self.from.planes.pixels(), |channel| {
+                        channel_of(memory, self.from, channel)
+                    });
+                }
+                operation => {
+                    let from = channel_of(memory, self.from, channel);
+                    let other = match operation {
+                        Operation::Combine { other, .. } => {
+                            channel_of(memory, *other, channel.min(other.planes.channels - 1))
+                        }
+                        _ => &[],
+                    };
+                    let (from, to) = ((from, &self.from.planes), (to, &self.to.planes));
+                    simd::dispatch(|| operation.apply(channel, from, other, to));
+                }
+            }
         }
     }
 }
@@ -101,84 +185,118 @@ impl Operation {
         match self {
             Self::MaxPool(window) => {
                 to.fill(f32::NEG_INFINITY);
-                windows(
-                    window,
-                    (from, planes),
-                    (to, out),
-                    |greatest, x| if x > greatest { x } else { greatest },
-                );
+                pool(window, (from, planes), (to, out), greater);
             }
             Self::AveragePool { window, counted } => {
                 to.fill(0.0);
-                windows(window, (from, planes), (to, out), |sum, x| sum + x);
+                pool(window, (from, planes), (to, out), |sum, x| sum + x);
                 divide(window, *counted, planes, (to, out));
             }
             Self::Mean => {
                 let sum = simd::sum_terms([from], |[x]| x);
                 to.fill((sum / from.len() as f64) as f32);
             }
-            Self::Add { bounds, .. } => {
-                for ((to, &a), &b) in to.iter_mut().zip(from).zip(other) {
-                    *to = bounded(a + b, *bounds);
-                }
-            }
-            Self::Affine { scale, offset, bounds } => {
+            Self::Greatest => to.fill(from.iter().copied().fold(f32::NEG_INFINITY, greater)),
+            Self::Combine { how, finish, .. } => combine(*how, from, other, to, *finish),
+            Self::Affine { scale, offset, finish } => {
                 let (scale, offset) = (scale[channel], offset[channel]);
                 for (to, &x) in to.iter_mut().zip(from) {
-                    *to = bounded(x * scale + offset, *bounds);
+                    *to = bounded(x * scale + offset, finish.bounds);
+                }
+                finish.then(to);
+            }
+            Self::Slope { slope } => {
+                let slope = slope[channel];
+                for (to, &x) in to.iter_mut().zip(from) {
+                    *to = if x > 0.0 { x } else { x * slope };
                 }
             }
+            Self::Finish(finish) => match finish.function {
+                Some(function) if finish.bounds == Bounds::NONE => function.apply((from, to)),
+                _ => {
+                    for (to, &x) in to.iter_mut().zip(from) {
+                        *to = bounded(x, finish.bounds);
+                    }
+                    finish.then(to);
+                }
+            },
+            Self::Pad { lines: [top, left, ..], value } => {
+                to.fill(*value);
+                for (to, from) in
+                    to.chunks_exact_mut(out.width).skip(*top).zip(from.chunks_exact(planes.width))
+                {
+                    to[*left..left + planes.width].copy_from_slice(from);
+                }
+            }
+            // Whole channels are copied without vectors of ours.
+            Self::Channels { .. } | Self::Reshape => {}
         }
     }
+}
+
+impl Finish {
+    /// The function, after the bounds.
+    #[inline(always)]
+    fn then(self, numbers: &mut [f32]) {
+        if let Some(function) = self.function {
+            function.apply(numbers);
+        }
+    }
+}
+
+/// The greater of two, the first if one is NaN.
+#[inline(always)]
+fn greater(greatest: f32, x: f32) -> f32 {
+    if x > greatest { x } else { greatest }
 }
 
 /// A value brought between bounds; a NaN stays.
 #[inline(always)]
-pub(super) fn bounded(value: f32, bounds: Bounds) -> f32 {
+fn bounded(value: f32, bounds: Bounds) -> f32 {
     let value = if value < bounds.low { bounds.low } else { value };
     if value > bounds.high { bounds.high } else { value }
 }
 
-/// `to = f(to, x)` for every `x` of every window.
+/// `to = how(from, other)`; `other` may be one number for all.
 #[inline(always)]
-fn windows(
-    window: &Window,
-    (from, planes): (&[f32], &Planes),
-    (to, out): (&mut [f32], &Planes),
-    f: impl Fn(f32, f32) -> f32 + Copy,
-) {
-    for piece in pieces(0, out.pixels(), out.width) {
-        for tap in 0..window.taps() {
-            if let Some(span) = span(window, planes, piece, tap) {
-                let to = &mut to[piece.at + span.skip..][..span.len];
-                let from = &from[span.from..][..(span.len - 1) * window.stride[1] + 1];
-                // SAFETY: both slices have what is read and written.
-                unsafe { fold(to.as_mut_ptr(), from.as_ptr(), window.stride[1], span.len, f) };
+fn combine(how: Combination, from: &[f32], other: &[f32], to: &mut [f32], finish: Finish) {
+    match how {
+        Combination::Add => each(from, other, to, finish, |a, b| a + b),
+        Combination::Sub => each(from, other, to, finish, |a, b| a - b),
+        Combination::SubFrom => each(from, other, to, finish, |a, b| b - a),
+        Combination::Mul => each(from, other, to, finish, |a, b| a * b),
+        Combination::Div => each(from, other, to, finish, |a, b| a / b),
+        Combination::DivInto => each(from, other, to, finish, |a, b| b / a),
+    }
+}
+
+#[inline(always)]
+fn each(from: &[f32], other: &[f32], to: &mut [f32], finish: Finish, f: impl Fn(f32, f32) -> f32) {
+    match *other {
+        [b] => {
+            for (to, &a) in to.iter_mut().zip(from) {
+                *to = bounded(f(a, b), finish.bounds);
+            }
+        }
+        _ => {
+            for ((to, &a), &b) in to.iter_mut().zip(from).zip(other) {
+                *to = bounded(f(a, b), finish.bounds);
             }
         }
     }
+    finish.then(to);
 }
 
-/// Sums of windows become means.
-#[inline(always)]
-fn divide(window: &Window, counted: [usize; 4], planes: &Planes, (to, out): (&mut [f32], &Planes)) {
-    for (row, to) in to.chunks_exact_mut(out.width).enumerate() {
-        let lines = seen(window, counted, planes.height, 0, row);
-        for (column, to) in to.iter_mut().enumerate() {
-            let count = lines * seen(window, counted, planes.width, 1, column);
-            *to /= count.max(1) as f32;
-        }
+/// Numbers from `start` on of channels of `pixels` numbers each, one after the other.
+fn reshape<'a>(start: usize, to: &mut [f32], pixels: usize, channel: impl Fn(usize) -> &'a [f32]) {
+    let mut done = 0;
+    while done < to.len() {
+        let at = start + done;
+        let from = &channel(at / pixels)[at % pixels..];
+        let len = from.len().min(to.len() - done);
+        to[done..done + len].copy_from_slice(&from[..len]);
+        done += len;
     }
-}
-
-/// Lines along an axis that window `index` sees of an image with `counted` lines around it.
-#[inline(always)]
-fn seen(window: &Window, counted: [usize; 4], size: usize, axis: usize, index: usize) -> usize {
-    let (stride, dilation, before) = (window.stride[axis], window.dilation[axis], window.padding[axis]);
-    // Lines are counted from the first of the padding on.
-    let (first, end) = (before - counted[axis], before + size + counted[axis + 2]);
-    let lines = (0..window.kernel[axis]).map(|tap| index * stride + tap * dilation);
-    lines.filter(|line| (first..end).contains(line)).count()
 }
 
 /// The pixels of a channel.

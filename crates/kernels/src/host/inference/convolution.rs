@@ -5,11 +5,13 @@
 
 #![allow(unsafe_code)]
 
-use super::super::vector;
+use super::super::{simd, vector};
+use super::channelwise::Finish;
 use super::crew::Crew;
 use super::fill::{Source, fill};
+use super::function::Function;
 use super::memory::{Memory, Reading};
-use super::multiply::{Bounds, Target, block, load, store_part};
+use super::multiply::{Target, block, load, store_part};
 use super::planes::Place;
 use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
 use super::weights::{DENSE_BLOCK, ROWS, Weights};
@@ -38,8 +40,8 @@ pub struct Convolution {
     pub bias: Vec<f32>,
     /// Planes like the output's that are added before the bounds.
     pub residual: Option<Place>,
-    /// What results are kept between.
-    pub bounds: Bounds,
+    /// What results are then done to; nothing without weights.
+    pub finish: Finish,
     /// Where they go.
     pub to: Place,
 }
@@ -213,6 +215,7 @@ impl WithSimd for Part<'_> {
                         let rows = rows.clone().unwrap_or(block.rows.clone());
                         product(simd, tile.vectors, weights, block, rows, self.panel, &target);
                     }
+                    self.finish(&target, rows.clone().unwrap_or(0..weights.outputs()), tile.vectors * lanes);
                 }
                 (What::Fill { block }, Some(weights)) => {
                     let inner = weights.blocks[*block].inner.clone();
@@ -224,6 +227,7 @@ impl WithSimd for Part<'_> {
                         let panel = self.shared(weights, tile, block.inner.start, lanes);
                         product(simd, tile.vectors, weights, block, rows.clone(), panel, &target);
                     }
+                    self.finish(&target, rows.clone(), tile.vectors * lanes);
                 }
                 (What::Source { chunk }, _) => {
                     let first = chunk * CHANNELS;
@@ -258,7 +262,27 @@ impl Part<'_> {
         unsafe {
             let start = self.memory.at(from.slot).add(from.planes.front()).cast_const();
             let from = Reading { start, planes: from.planes, width: to.width, pixels: to.pixels() };
+            let len = rows.len() * tile.vectors * vector::lanes::<f32, S>();
             fill(simd, &convolution.source, from, tile, rows, panel);
+            if let Some(function) = convolution.source.function() {
+                apply(function, std::slice::from_raw_parts_mut(panel, len));
+            }
+        }
+    }
+
+    /// Applies the function that comes after the bounds to rows of the tile, which are still in the cache.
+    ///
+    /// # Safety
+    /// As its caller promises to its own.
+    #[inline(always)]
+    unsafe fn finish(&self, target: &Target, rows: Range<usize>, width: usize) {
+        let Some(function) = self.convolution.finish.function else { return };
+        for row in rows {
+            // SAFETY: as in `target`; nobody else writes to these rows of the tile.
+            let results = unsafe {
+                std::slice::from_raw_parts_mut(target.out.add(row * target.pitch), width.min(target.pixels))
+            };
+            apply(function, results);
         }
     }
 
@@ -281,7 +305,7 @@ impl Part<'_> {
                 residual,
                 pitch: planes.pitch(),
                 bias: convolution.bias.as_ptr(),
-                bounds: convolution.bounds,
+                bounds: convolution.finish.bounds,
                 pixels: planes.pixels() - self.tile.start,
             }
         }
@@ -307,6 +331,12 @@ impl Part<'_> {
             }
         }
     }
+}
+
+/// A function of all of the numbers; not inlined, so that the code of products stays small.
+#[inline(never)]
+pub(super) fn apply(function: Function, numbers: &mut [f32]) {
+    simd::dispatch(|| function.apply(numbers));
 }
 
 /// [`block`] for a number of vectors that is known at run time.

@@ -5,6 +5,7 @@
 use super::super::square::{evens_and_odds, shifted};
 use super::super::vector::{self, prefetch_lines};
 use super::arena::LINE;
+use super::function::Function;
 use super::memory::Reading;
 use super::multiply::{Bounds, load, store, store_part};
 use super::planes::{Planes, Window};
@@ -23,6 +24,7 @@ pub struct Depthwise {
     weight: Vec<f32>,
     bias: Vec<f32>,
     bounds: Bounds,
+    function: Option<Function>,
     /// For the columns of an output row and a vector more: whether the left and the right column of a 3×3 window lie in
     /// the image, as bits.
     left: Vec<u32>,
@@ -65,7 +67,18 @@ impl Depthwise {
         let (left, right): (Vec<u32>, Vec<u32>) = (bits(0), bits(2));
         let lanes = |table: &[u32]| (0..LINE).fold(0, |bits, lane| bits | (table[lane] as u16 & 1) << lane);
         let bits = (0..outputs).map(|column| [lanes(&left[column..]), lanes(&right[column..])]).collect();
-        Self { window, weight, bias, bounds, left, right, bits, planes, path }
+        Self { window, weight, bias, bounds, function: None, left, right, bits, planes, path }
+    }
+
+    /// With a function of the results, after the bounds.
+    #[must_use]
+    pub fn then(self, function: Option<Function>) -> Self {
+        Self { function, ..self }
+    }
+
+    /// The function after the bounds.
+    pub(super) fn function(&self) -> Option<Function> {
+        self.function
     }
 
     /// Where the kernel goes.

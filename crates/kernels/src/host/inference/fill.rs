@@ -8,6 +8,7 @@
 
 use super::super::vector;
 use super::depthwise::{self, Depthwise};
+use super::function::Function;
 use super::memory::Reading;
 use super::multiply::{load, store};
 use super::planes::Window;
@@ -25,6 +26,16 @@ pub enum Source {
     Windows(Window),
     /// The result of a depthwise convolution.
     Depthwise(Depthwise),
+}
+
+impl Source {
+    /// What is done to the numbers of a panel after it is filled.
+    pub(super) fn function(&self) -> Option<Function> {
+        match self {
+            Self::Depthwise(depthwise) => depthwise.function(),
+            Self::Pixels | Self::Windows(_) => None,
+        }
+    }
 }
 
 /// Writes the `rows` of a panel for a tile.

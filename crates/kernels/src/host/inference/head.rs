@@ -7,8 +7,10 @@
 
 use super::super::vector;
 use super::arena::Buffer;
+use super::channelwise::Finish;
+use super::convolution::apply;
 use super::crew::Crew;
-use super::multiply::{Bounds, store, vectors};
+use super::multiply::{store, vectors};
 use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
 use pulp::{Simd, WithSimd};
 
@@ -18,10 +20,12 @@ const IMAGES: usize = 4;
 /// A layer on vectors.
 #[derive(Clone, Debug)]
 pub enum Layer {
-    /// `weight · x + bias` between bounds.
+    /// `weight · x + bias`, and what results are then done to.
     Linear(Linear),
     /// `exp(x) / Σ exp(x)`.
     Softmax,
+    /// `x − log(Σ exp(x))`.
+    LogSoftmax,
 }
 
 /// A linear layer whose weights are packed for this processor.
@@ -33,13 +37,13 @@ pub struct Linear {
     panels: Buffer,
     /// Filled up to whole tiles.
     bias: Buffer,
-    bounds: Bounds,
+    finish: Finish,
     tiles: Vec<Tile>,
 }
 
 impl Linear {
     /// Packs `weight: [outputs, inputs]`.
-    pub fn new(weight: &[f32], bias: &[f32], bounds: Bounds) -> Self {
+    pub fn new(weight: &[f32], bias: &[f32], finish: Finish) -> Self {
         let outputs = bias.len();
         let inputs = weight.len().checked_div(outputs).unwrap_or(0);
         let Registers { lanes, dense_vectors } = Registers::here();
@@ -55,7 +59,7 @@ impl Linear {
                 }
             }
         }
-        Self { inputs, outputs, panels, bias: Buffer::copy_of(bias), bounds, tiles }
+        Self { inputs, outputs, panels, bias: Buffer::copy_of(bias), finish, tiles }
     }
 
     /// Length of a vector that goes in.
@@ -87,7 +91,7 @@ impl Layer {
     pub(super) fn outputs(&self, inputs: usize) -> Option<usize> {
         match self {
             Self::Linear(linear) => (linear.inputs == inputs).then_some(linear.outputs),
-            Self::Softmax => Some(inputs),
+            Self::Softmax | Self::LogSoftmax => Some(inputs),
         }
     }
 
@@ -100,13 +104,16 @@ impl Layer {
             Self::Linear(linear) => crew.share(linear.tiles.len(), |tile| {
                 vector::dispatch(Part { linear, vectors, tile: linear.tiles[tile] });
             }),
-            Self::Softmax => crew.share(vectors.images, |image| {
+            Self::Softmax | Self::LogSoftmax => crew.share(vectors.images, |image| {
                 // SAFETY: the caller promises `images` vectors on both sides.
                 let (from, to) = unsafe {
                     let from = std::slice::from_raw_parts(vectors.from.add(image * inputs), inputs);
                     (from, std::slice::from_raw_parts_mut(vectors.to.add(image * inputs), inputs))
                 };
-                softmax(from, to);
+                match self {
+                    Self::LogSoftmax => log_softmax(from, to),
+                    _ => softmax(from, to),
+                }
             }),
         }
     }
@@ -120,6 +127,15 @@ fn softmax(from: &[f32], to: &mut [f32]) {
     }
     let sum: f64 = to.iter().map(|&x| f64::from(x)).sum();
     to.iter_mut().for_each(|x| *x = (f64::from(*x) / sum) as f32);
+}
+
+/// The logarithm of the softmax, without loss where that is small.
+fn log_softmax(from: &[f32], to: &mut [f32]) {
+    let greatest = from.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = from.iter().map(|&x| f64::from(x - greatest).exp()).sum();
+    for (to, &x) in to.iter_mut().zip(from) {
+        *to = (f64::from(x) - f64::from(greatest) - sum.ln()) as f32;
+    }
 }
 
 /// A tile of outputs for all images.
@@ -172,7 +188,7 @@ impl Part<'_> {
     /// As its caller promises to its own.
     #[inline(always)]
     unsafe fn images<S: Simd, const R: usize, const V: usize>(&self, simd: S, image: usize) {
-        let Linear { inputs, outputs, panels, bias, bounds, .. } = self.linear;
+        let Linear { inputs, outputs, panels, bias, finish, .. } = self.linear;
         let lanes = vector::lanes::<f32, S>();
         // SAFETY: as in `with_simd`; bias is filled up to whole tiles.
         unsafe {
@@ -194,7 +210,10 @@ impl Part<'_> {
             let len = (outputs - self.tile.start).min(V * lanes);
             for (row, sums) in sums.into_iter().enumerate() {
                 for (v, sum) in sums.into_iter().enumerate() {
-                    store::<S>(finished.as_mut_ptr().add(v * lanes), bounds.apply(simd, sum));
+                    store::<S>(finished.as_mut_ptr().add(v * lanes), finish.bounds.apply(simd, sum));
+                }
+                if let Some(function) = finish.function {
+                    apply(function, &mut finished[..len]);
                 }
                 let to = self.vectors.to.add((image + row) * outputs + self.tile.start);
                 to.copy_from_nonoverlapping(finished.as_ptr(), len);

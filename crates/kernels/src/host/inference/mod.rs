@@ -23,6 +23,7 @@ mod head;
 mod memory;
 mod multiply;
 mod planes;
+mod pool;
 mod program;
 mod runner;
 mod sync;
@@ -34,7 +35,7 @@ mod weights;
 mod windows;
 
 pub use arena::Buffer;
-pub use channelwise::{Channelwise, Operation};
+pub use channelwise::{Channelwise, Combination, Finish, Operation};
 pub use convolution::Convolution;
 pub use depthwise::Depthwise;
 pub use error::{Error, Result};

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::channelwise::{Channelwise, Operation};
+use super::channelwise::{Channelwise, Finish, Operation};
 use super::convolution::{Convolution, Tiled};
 use super::crew::Crew;
 use super::error::{Error, Result};
@@ -22,7 +22,7 @@ pub enum Step {
     /// A convolution, alone or with the depthwise one before it.
     Convolution(Box<Convolution>),
     /// Anything that mixes no channels.
-    Channelwise(Channelwise),
+    Channelwise(Box<Channelwise>),
 }
 
 /// Steps for one image up to its features, and layers from the features of a batch to its results.
@@ -40,7 +40,7 @@ pub struct Program {
 #[derive(Clone, Debug)]
 enum Ready {
     Convolution(Box<Tiled>),
-    Channelwise(Channelwise),
+    Channelwise(Box<Channelwise>),
 }
 
 impl Program {
@@ -215,23 +215,31 @@ impl Extent {
     }
 
     /// The zeros between channels are there when memory is new, and nobody writes to them: what lies in one place must
-    /// have the same planes all the time.
+    /// have channels of the same size at the same distances all the time.
     fn check_zeros(&self, steps: &[Step], features: Place) -> Check {
-        let mut places: Vec<Place> = steps
-            .iter()
-            .map(|step| match step {
-                Step::Convolution(convolution) => convolution.to,
-                Step::Channelwise(channelwise) => channelwise.to,
-            })
-            .chain([features])
-            .filter(|place| place.slot != Slot::Image)
-            .collect();
-        places.sort_unstable_by_key(|place| match place.slot {
-            Slot::Image => 0,
-            Slot::Arena(at) => at,
+        let written = steps.iter().map(|step| match step {
+            Step::Convolution(convolution) => convolution.to,
+            Step::Channelwise(channelwise) => channelwise.to,
         });
-        let apart = places.windows(2).all(|pair| pair[0] == pair[1] || !overlap(pair[0], pair[1]));
-        require(apart, "two places overlap and are not the same")
+        let mut places: Vec<(usize, Planes)> = written
+            .chain([features])
+            .filter_map(|place| match place.slot {
+                Slot::Image => None,
+                Slot::Arena(at) => Some((at, place.planes)),
+            })
+            .collect();
+        places.sort_unstable_by_key(|&(at, _)| at);
+        let Some(&(mut start, mut planes)) = places.first() else { return Ok(()) };
+        let mut end = start;
+        for (at, next) in places {
+            if at >= end {
+                (start, planes) = (at, next);
+            }
+            let same = size(next) == size(planes) && (at - start).is_multiple_of(planes.pitch());
+            require(same, "two places overlap and are not the same")?;
+            end = end.max(at + next.len());
+        }
+        Ok(())
     }
 
     fn check(&self, step: &Step) -> Check {
@@ -242,7 +250,6 @@ impl Extent {
         self.holds(from)?;
         self.holds(to)?;
         require(to.slot != Slot::Image, "the image cannot be written to")?;
-        require(!overlap(from, to), "input and output overlap")?;
         match step {
             Step::Convolution(convolution) => self.check_convolution(convolution),
             Step::Channelwise(channelwise) => self.check_channelwise(channelwise),
@@ -251,6 +258,8 @@ impl Extent {
 
     fn check_convolution(&self, convolution: &Convolution) -> Check {
         let Convolution { from, source, weights, bias, residual, to, .. } = convolution;
+        // Vectors that are read reach past the last channel.
+        require(!meet(from.slot, 0..from.planes.len(), *to), "input and output overlap")?;
         let inner = check_source(source, from.planes, to.planes)?;
         if let Some(weights) = weights {
             check_weights(weights, inner)?;
@@ -259,6 +268,7 @@ impl Extent {
         } else {
             require(inner == to.planes.channels, "other output channels than input channels")?;
             require(residual.is_none(), "nothing can be added without weights")?;
+            require(convolution.finish == Finish::NONE, "nothing can be done after no product")?;
         }
         match residual {
             Some(residual) => self.holds_same(*residual, *to),
@@ -269,18 +279,50 @@ impl Extent {
     fn check_channelwise(&self, channelwise: &Channelwise) -> Check {
         let Channelwise { operation, from, to } = channelwise;
         let (input, output) = (from.planes, to.planes);
-        require(input.channels == output.channels, "other output channels than input channels")?;
+        require(!overlap(*from, *to), "input and output overlap")?;
+        let rearranges = matches!(operation, Operation::Channels { .. } | Operation::Reshape);
+        require(
+            rearranges || input.channels == output.channels,
+            "other output channels than input channels",
+        )?;
         let same = || require(size(input) == size(output), "input and output differ in size");
         match operation {
             Operation::MaxPool(window) => check_windows(window, [0; 4], input, output),
             Operation::AveragePool { window, counted } => check_windows(window, *counted, input, output),
-            Operation::Mean => require(output.pixels() == 1, "a mean is one pixel"),
-            Operation::Add { other, .. } => same().and_then(|()| self.holds_same(*other, *to)),
+            Operation::Mean | Operation::Greatest => require(output.pixels() == 1, "the result is one pixel"),
+            Operation::Combine { other, .. } => same().and_then(|()| self.holds_fitting(*other, *to)),
             Operation::Affine { scale, offset, .. } => {
                 require([scale.len(), offset.len()] == [input.channels; 2], "not one factor per channel")?;
                 same()
             }
+            Operation::Slope { slope } => {
+                require(slope.len() == input.channels, "not one factor per channel")?;
+                same()
+            }
+            Operation::Finish(_) => same(),
+            Operation::Pad { lines, .. } => {
+                let window = Window { padding: *lines, ..Window::square(1, 1, 0) };
+                require(window.output(size(input)) == Some(size(output)), "the lines give another size")
+            }
+            Operation::Channels { inputs, order } => self.check_channels(inputs, order, *to),
+            Operation::Reshape => {
+                let count = |planes: Planes| planes.channels * planes.pixels();
+                require(count(input) == count(output), "input and output differ in count")
+            }
         }
+    }
+
+    fn check_channels(&self, inputs: &[Place], order: &[(usize, usize)], to: Place) -> Check {
+        for &input in inputs {
+            self.holds(input)?;
+            require(size(input.planes) == size(to.planes), "input and output differ in size")?;
+            require(!overlap(input, to), "input and output overlap")?;
+        }
+        require(order.len() == to.planes.channels, "not one channel for each of the output")?;
+        let is_there = |&(input, channel): &(usize, usize)| {
+            inputs.get(input).is_some_and(|input| channel < input.planes.channels)
+        };
+        require(order.iter().all(is_there), "a channel is not there")
     }
 
     /// A second input, of the planes of the output.
@@ -288,6 +330,15 @@ impl Extent {
         self.holds(other)?;
         require(other.planes == to.planes, "what is added has other planes than the output")?;
         require(!overlap(other, to), "what is added and the output overlap")
+    }
+
+    /// A second input, with numbers for the output or one for all of its channels or pixels.
+    fn holds_fitting(&self, other: Place, to: Place) -> Check {
+        self.holds(other)?;
+        let fits = [1, to.planes.channels].contains(&other.planes.channels)
+            && (other.planes.pixels() == 1 || size(other.planes) == size(to.planes));
+        require(fits, "the second input does not fit the output")?;
+        require(!overlap(other, to), "the second input and the output overlap")
     }
 }
 
@@ -328,10 +379,20 @@ fn check_weights(weights: &Weights, inner: usize) -> Check {
     require(divides, "the groups do not divide the outputs")
 }
 
+/// Whether one of two places holds pixels of the other.
 fn overlap(a: Place, b: Place) -> bool {
-    match (a.slot, b.slot) {
-        (Slot::Arena(first), Slot::Arena(second)) => {
-            first < second + b.planes.len() && second < first + a.planes.len()
+    let planes = a.planes;
+    meet(a.slot, planes.front()..planes.front() + planes.channels * planes.pitch(), b)
+}
+
+/// Whether numbers `range` from a slot on hold pixels of a place.
+fn meet(slot: Slot, range: std::ops::Range<usize>, place: Place) -> bool {
+    let planes = place.planes;
+    match (slot, place.slot) {
+        (Slot::Arena(read), Slot::Arena(written)) => {
+            let first = written + planes.front();
+            let end = first + (planes.channels - 1) * planes.pitch() + planes.pixels();
+            read + range.start < end && first < read + range.end
         }
         _ => false,
     }

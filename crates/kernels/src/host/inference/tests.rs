@@ -67,7 +67,7 @@ impl Network {
             weights: Some(Weights::dense(&self.stem, CHANNELS, 1)),
             bias: bias.clone(),
             residual: None,
-            bounds: Bounds::RELU6,
+            finish: Finish::RELU6,
             to: places[0],
         }))];
         for (block, window) in Self::windows().into_iter().enumerate() {
@@ -85,16 +85,16 @@ impl Network {
                 weights: Some(pack(&self.pointwise[block], CHANNELS, 1)),
                 bias: bias.clone(),
                 residual: (block == 1).then_some(from),
-                bounds: Bounds::RELU6,
+                finish: Finish::RELU6,
                 to,
             })));
         }
-        steps.push(Step::Channelwise(Channelwise {
+        steps.push(Step::Channelwise(Box::new(Channelwise {
             operation: Operation::Mean,
             from: places[2],
             to: places[3],
-        }));
-        let layers = vec![Layer::Linear(Linear::new(&self.linear, &self.bias, Bounds::NONE)), Layer::Softmax];
+        })));
+        let layers = vec![Layer::Linear(Linear::new(&self.linear, &self.bias, Finish::NONE)), Layer::Softmax];
         Program::new(image, arena, steps, places[3], layers, threads).unwrap()
     }
 
@@ -197,8 +197,8 @@ fn a_program_that_does_not_fit_its_memory_is_refused() {
     let planes = Planes::padded(4, 5, 5);
     let at = |start: usize| Place { slot: Slot::Arena(start), planes };
     let step = |from: Place, to: Place| {
-        let operation = Operation::Affine { scale: vec![1.0; 4], offset: vec![0.0; 4], bounds: Bounds::NONE };
-        vec![Step::Channelwise(Channelwise { operation, from, to })]
+        let operation = Operation::Affine { scale: vec![1.0; 4], offset: vec![0.0; 4], finish: Finish::NONE };
+        vec![Step::Channelwise(Box::new(Channelwise { operation, from, to }))]
     };
     let len = planes.len().next_multiple_of(16);
     let image = Planes::tight(4, 5, 5);
@@ -213,6 +213,96 @@ fn a_program_that_does_not_fit_its_memory_is_refused() {
     assert!(message(program(2 * len, step(at(0), picture), at(0))).contains("cannot be written"));
     let other = Place { slot: Slot::Image, planes: Planes::tight(4, 5, 6) };
     assert!(message(program(2 * len, step(other, at(0)), at(0))).contains("other planes"));
+}
+
+#[test]
+fn channels_of_one_room_are_places_of_their_own() {
+    let planes = |channels| Planes::padded(channels, 5, 5);
+    let at = |first: usize, channels| Place {
+        slot: Slot::Arena(first * planes(1).pitch()),
+        planes: planes(channels),
+    };
+    let arena = planes(12).len().next_multiple_of(16);
+    let program = |steps, features| {
+        Program::new(Planes::tight(4, 5, 5), arena, steps, features, vec![], 1)
+            .map_err(|error| error.to_string())
+    };
+    let step = |operation, from, to| vec![Step::Channelwise(Box::new(Channelwise { operation, from, to }))];
+    let copy = || Operation::Finish(Finish::RELU);
+    let product = |from: Place, to: Place| {
+        vec![Step::Convolution(Box::new(Convolution {
+            from,
+            source: Source::Pixels,
+            weights: Some(Weights::dense(&[1.0; 16], 4, 1)),
+            bias: vec![0.0; 4],
+            residual: None,
+            finish: Finish::NONE,
+            to,
+        }))]
+    };
+    // Channel by channel what lies side by side may be read and written; vectors of a product reach further.
+    assert!(program(step(copy(), at(0, 4), at(4, 4)), at(0, 8)).is_ok());
+    assert!(program(step(copy(), at(4, 4), at(0, 4)), at(0, 8)).is_ok());
+    assert!(program(product(at(4, 4), at(0, 4)), at(0, 8)).is_ok());
+    assert!(program(product(at(0, 4), at(4, 4)), at(0, 8)).unwrap_err().contains("overlap"));
+    assert!(program(product(at(0, 4), at(6, 4)), at(0, 8)).is_ok());
+    assert!(program(step(copy(), at(0, 4), at(3, 4)), at(0, 8)).unwrap_err().contains("overlap"));
+    let between = Place { slot: Slot::Arena(16), planes: planes(2) };
+    assert!(program(step(copy(), at(8, 2), between), at(0, 8)).unwrap_err().contains("two places"));
+    let choose = |inputs: Vec<Place>, order: Vec<(usize, usize)>| {
+        program(step(Operation::Channels { inputs, order }, at(0, 1), at(8, 2)), at(0, 8))
+    };
+    assert!(choose(vec![at(0, 3), at(6, 2)], vec![(1, 1), (0, 2)]).is_ok());
+    assert!(choose(vec![at(0, 3), at(6, 2)], vec![(1, 2), (0, 2)]).unwrap_err().contains("not there"));
+    assert!(choose(vec![at(0, 3), at(6, 2)], vec![(2, 0), (0, 2)]).unwrap_err().contains("not there"));
+    assert!(choose(vec![at(0, 3)], vec![(0, 0)]).unwrap_err().contains("each of the output"));
+    assert!(choose(vec![at(7, 2)], vec![(0, 0); 2]).unwrap_err().contains("overlap"));
+    let combine = |other: Place| {
+        let operation = Operation::Combine { how: Combination::Mul, other, finish: Finish::NONE };
+        program(step(operation, at(0, 4), at(8, 4)), at(0, 8))
+    };
+    let gate = |channels, side| Place { slot: Slot::Arena(0), planes: Planes::padded(channels, side, side) };
+    for fits in [gate(4, 1), gate(1, 5), gate(1, 1), gate(4, 5)] {
+        assert!(combine(fits).is_ok(), "{fits:?}");
+    }
+    for wrong in [gate(3, 1), gate(4, 4), gate(5, 5)] {
+        assert!(combine(wrong).unwrap_err().contains("does not fit"), "{wrong:?}");
+    }
+    let pad = |lines| step(Operation::Pad { lines, value: 0.0 }, at(0, 4), at(8, 4));
+    assert!(program(pad([0; 4]), at(0, 8)).is_ok());
+    assert!(program(pad([1, 0, 0, 0]), at(0, 8)).unwrap_err().contains("another size"));
+    assert!(
+        program(step(Operation::Reshape, at(0, 3), at(8, 4)), at(0, 8)).unwrap_err().contains("in count")
+    );
+    let slope = Operation::Slope { slope: vec![0.5; 3] };
+    assert!(program(step(slope, at(0, 4), at(8, 4)), at(0, 8)).unwrap_err().contains("per channel"));
+}
+
+/// What is outside of the image does not count as 0, which is more than any of these numbers.
+#[test]
+fn the_greatest_of_negative_numbers_is_one_of_them() {
+    let image = Planes::tight(2, 3, 4);
+    for window in [Window::square(3, 2, 1), Window { padding: [1, 0, 1, 1], ..Window::square(2, 1, 0) }] {
+        let [height, width] = window.output([3, 4]).unwrap();
+        let to = Place { slot: Slot::Arena(0), planes: Planes::padded(2, height, width) };
+        let operation = Operation::MaxPool(window);
+        let from = Place { slot: Slot::Image, planes: image };
+        let steps = vec![Step::Channelwise(Box::new(Channelwise { operation, from, to }))];
+        let program = Program::new(image, to.planes.len(), steps, to, vec![], 1).unwrap();
+        let numbers: Vec<f32> = numbers(24, 3).into_iter().map(|x| x - 2.0).collect();
+        let mut outputs = vec![0.0; program.outputs()];
+        Runner::new(Arc::new(program)).unwrap().run(&numbers, &mut outputs).unwrap();
+        for (at, &greatest) in outputs.iter().enumerate() {
+            let (channel, row, column) = (at / (height * width), at / width % height, at % width);
+            let seen = (0..window.taps()).filter_map(|tap| {
+                let [stride, _] = window.stride;
+                let y = (row * stride + tap / window.kernel[1]).checked_sub(window.padding[0])?;
+                let x = (column * stride + tap % window.kernel[1]).checked_sub(window.padding[1])?;
+                (y < 3 && x < 4).then(|| numbers[(channel * 3 + y) * 4 + x])
+            });
+            assert_eq!(greatest, seen.fold(f32::MIN, f32::max), "{window:?} at {at}");
+        }
+    }
 }
 
 #[test]
