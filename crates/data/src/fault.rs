@@ -13,6 +13,17 @@ pub enum ImageFault {
     /// A file that ends before the image does.
     #[error("the file is cut short (no end-of-image marker)")]
     Cut,
+    /// A file whose contents contradict themselves.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
+    /// A file of a kind that is not read.
+    #[error("{what} is not supported; {remedy}")]
+    Unsupported {
+        /// The kind.
+        what: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// A header that claims more pixels than are accepted, or than the bytes could hold.
     #[error(
         "it claims {width}x{height} pixels in {bytes} bytes, over the limit of {limit} pixels for such a file"

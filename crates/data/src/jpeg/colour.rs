@@ -1,7 +1,7 @@
 //! From planes of samples to red, green and blue: smooth upsampling and libjpeg's colour equations.
 
 use super::Window;
-use super::header::{Colour, Header};
+use super::header::{Colour, Component, Header};
 use super::scan::Plane;
 use crate::geometry::Rectangle;
 
@@ -11,7 +11,7 @@ const fn fixed(value: f64) -> i32 {
 }
 
 /// Writes the pixels of `area`, column after column, each of `stride` bytes: the columns of one channel after those of
-/// the other.
+/// the other. Inks are inverted, as Pillow does with what Adobe's programs store.
 #[inline(always)]
 pub(super) fn convert(
     header: &Header,
@@ -24,38 +24,48 @@ pub(super) fn convert(
     let (left, top) = (area.left as usize, area.top as usize);
     let (width, height) = (area.width as usize, area.height as usize);
     let channel = width * stride;
-    let luma = &header.components[0];
-    let origin = (8 * luma.across * window.columns.start, 8 * luma.down * window.rows.start);
-    let mut smooth = [vec![0; height + 2], vec![0; height + 2]];
+    let mut smooth: [Vec<u8>; 4] = Default::default();
     let mut sums = Vec::new();
+    let count = header.components.len();
+    let (components, planes) = (&header.components[..count], &planes[..count]);
+    let whole: [bool; 4] = std::array::from_fn(|at| {
+        components.get(at).is_some_and(|component| (component.pixels_across, component.pixels_down) == (1, 1))
+    });
+    // Where the samples of the full resolution begin.
+    let origin = (8 * header.across * window.columns.start, 8 * header.down * window.rows.start);
     for x in 0..width {
-        let column = |plane: usize| {
-            let start = (left + x - origin.0) * planes[plane].height + top - origin.1;
-            &planes[plane].samples[start..start + height]
+        for at in (0..count).filter(|&at| !whole[at]) {
+            let source = Source { plane: &planes[at], component: &components[at], header, window };
+            source.column(left + x, top..top + height, &mut sums, &mut smooth[at]);
+        }
+        let column = |at: usize| {
+            if !whole[at] {
+                return &smooth[at][..height];
+            }
+            let start = (left + x - origin.0) * planes[at].height + top - origin.1;
+            &planes[at].samples[start..start + height]
         };
         let place = |at: usize| at * channel + x * stride..at * channel + x * stride + height;
-        if header.colour == Colour::Grey {
-            output[place(0)].copy_from_slice(column(0));
-            continue;
-        }
-        let whole = (luma.across, luma.down) == (1, 1);
-        if !whole {
-            for (at, smooth) in smooth.iter_mut().enumerate() {
-                let source = Source { plane: &planes[at + 1], header, window };
-                source.column(left + x, top..top + height, &mut sums, smooth);
+        match header.colour {
+            Colour::Grey => output[place(0)].copy_from_slice(column(0)),
+            Colour::Rgb => (0..3).for_each(|at| output[place(at)].copy_from_slice(column(at))),
+            Colour::Cmyk => (0..4).for_each(|at| invert(column(at), &mut output[place(at)])),
+            Colour::YCbCr | Colour::Ycck => {
+                let places = [place(0), place(1), place(2)];
+                let Ok(colours) = output.get_disjoint_mut(places) else { return };
+                equations(column(0), column(1), column(2), colours);
+                if header.colour == Colour::Ycck {
+                    // The colours are the inverted inks already.
+                    invert(column(3), &mut output[place(3)]);
+                }
             }
         }
-        let blue_difference = if whole { column(1) } else { &smooth[0][..height] };
-        let red_difference = if whole { column(2) } else { &smooth[1][..height] };
-        let [red, green, blue] = [place(0), place(1), place(2)];
-        let Ok([red, green, blue]) = output.get_disjoint_mut([red, green, blue]) else { return };
-        if header.colour == Colour::Rgb {
-            red.copy_from_slice(column(0));
-            green.copy_from_slice(blue_difference);
-            blue.copy_from_slice(red_difference);
-        } else {
-            equations(column(0), blue_difference, red_difference, [red, green, blue]);
-        }
+    }
+}
+
+fn invert(source: &[u8], target: &mut [u8]) {
+    for (target, &value) in target.iter_mut().zip(source) {
+        *target = 255 - value;
     }
 }
 
@@ -79,33 +89,35 @@ fn equations(luma: &[u8], blue_difference: &[u8], red_difference: &[u8], output:
     }
 }
 
-/// A plane of colour differences at less than full resolution.
+/// A plane of samples at less than full resolution.
 struct Source<'data> {
     plane: &'data Plane,
+    component: &'data Component,
     header: &'data Header<'data>,
     window: &'data Window,
 }
 
 impl Source<'_> {
-    /// Writes column `x` of the image from row `rows.start` on, upsampled by libjpeg's triangle filter (`jdsample.c`):
-    /// three parts of the nearer sample and one of the farther in each direction, with its roundings.
+    /// Writes column `x` of the image from row `rows.start` on, upsampled as libjpeg does (`jdsample.c`): from a half by a
+    /// triangle filter, which takes three parts of the nearer sample and one of the farther in each direction, with its
+    /// roundings; from less by repeating samples.
     #[inline(always)]
     fn column(&self, x: usize, rows: std::ops::Range<usize>, sums: &mut Vec<u16>, output: &mut Vec<u8>) {
-        let luma = &self.header.components[0];
-        let (across, down) = (luma.across, luma.down);
+        let (across, down) = (self.component.pixels_across, self.component.pixels_down);
         let (samples_across, samples_down) =
             (self.header.width.div_ceil(across), self.header.height.div_ceil(down));
         let x_near = x / across;
         let x_far = if x % 2 == 1 { (x_near + 1).min(samples_across - 1) } else { x_near.saturating_sub(1) };
-        let (left, top) = (8 * self.window.columns.start, 8 * self.window.rows.start);
+        let left = 8 * self.component.across * self.window.columns.start;
+        let top = 8 * self.component.down * self.window.rows.start;
         let height = self.plane.height;
         // Samples from one above the first row to one below the last, where there are such.
         let first = (rows.start / down).saturating_sub(1).max(top);
         let last = ((rows.end - 1) / down + 1).min(samples_down - 1);
         let column = |x: usize| &self.plane.samples[(x - left) * height..][first - top..=last - top];
         let near = column(x_near);
-        if across == 2 && samples_across <= 2 {
-            // libjpeg repeats the samples of a plane that is so narrow.
+        if across > 2 || down > 2 || across == 2 && samples_across <= 2 {
+            // Also of a plane that is so narrow.
             output.clear();
             output.extend(rows.map(|y| near[y / down - first]));
             return;

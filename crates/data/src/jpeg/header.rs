@@ -1,196 +1,230 @@
-//! What stands before the coded samples: size, components, tables.
+//! What stands before the coded samples: size, components, the first scan.
 
-use super::huffman::{Table, ZIGZAG};
+use super::markers::{Event, Marks, Reader, damaged};
+use crate::ImageFault;
 
-/// How components become red, green and blue.
+/// How components become red, green and blue, or four inks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Colour {
     Grey,
     Rgb,
     YCbCr,
+    Cmyk,
+    Ycck,
 }
 
 /// One component of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Component {
     id: u8,
-    /// Blocks of one unit of the scan, across and down.
+    /// Blocks of one unit of the image, across and down.
     pub(super) across: usize,
     pub(super) down: usize,
-    quantisation: usize,
-    /// Numbers of the Huffman tables, for the constant coefficients and the others.
+    /// Pixels of the image for a sample, across and down.
+    pub(super) pixels_across: usize,
+    pub(super) pixels_down: usize,
+    pub(super) quantisation: usize,
+}
+
+/// A component of a scan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// Which component.
+    pub(super) component: usize,
+    /// Numbers of its tables, for the constant coefficients and the others.
     pub(super) constant: usize,
     pub(super) other: usize,
 }
 
-/// The header of a sequential Huffman JPEG of 8 bits with one or three components in one scan.
+/// What a scan holds.
+#[derive(Clone, Debug)]
+pub(super) struct Scan {
+    pub(super) parts: Vec<Part>,
+    /// Coefficients from the first to the last, in zigzag.
+    pub(super) first: usize,
+    pub(super) last: usize,
+    /// Bits of them that were not known before and after; 0 before for a first scan.
+    pub(super) before: u32,
+    pub(super) after: u32,
+}
+
+/// The header of a file, up to its first scan.
 pub(crate) struct Header<'data> {
     pub(crate) width: usize,
     pub(crate) height: usize,
     pub(super) colour: Colour,
     pub(super) components: Vec<Component>,
-    quantisation: [Option<[i32; 64]>; 4],
-    constant: [Option<Table>; 4],
-    other: [Option<Table>; 4],
-    /// Units between restarts; 0 for none.
-    pub(super) restart: usize,
-    /// The coded samples and what follows them.
-    pub(super) scan: &'data [u8],
-}
-
-/// What was seen on the way that decides on the colours.
-#[derive(Default)]
-struct Marks {
-    jfif: bool,
-    adobe: Option<u8>,
+    /// Blocks of a unit across and down, at full resolution.
+    pub(super) across: usize,
+    pub(super) down: usize,
+    pub(super) progressive: bool,
+    pub(crate) arithmetic: bool,
+    pub(super) scan: Scan,
+    /// What follows the header of the first scan, and the tables so far.
+    pub(super) reader: Reader<'data>,
 }
 
 impl<'data> Header<'data> {
-    /// Reads the header; none if it is damaged or this decoder does not read such a file.
-    pub(crate) fn read(bytes: &'data [u8]) -> Option<Self> {
-        let mut header = Self {
-            width: 0,
-            height: 0,
-            colour: Colour::Grey,
-            components: Vec::new(),
-            quantisation: [None; 4],
-            constant: [const { None }; 4],
-            other: [const { None }; 4],
-            restart: 0,
-            scan: &[],
+    /// Reads the header.
+    ///
+    /// # Errors
+    ///
+    /// When it is damaged, or says that the file is of a kind that is not read.
+    pub(crate) fn read(bytes: &'data [u8]) -> Result<Self, ImageFault> {
+        let mut reader = Reader::new(bytes.strip_prefix(&[0xff, 0xd8]).ok_or(ImageFault::Format)?);
+        let mut frame = match reader.next()? {
+            Event::Frame(marker, body) => Frame::read(marker, body)?,
+            Event::Scan(_) => return Err(damaged("the picture comes before its size")),
+            Event::End => return Err(damaged("it holds no picture")),
         };
-        let mut marks = Marks::default();
-        let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;
-        loop {
-            let (marker, body, after) = segment(rest)?;
-            rest = after;
-            match marker {
-                0xc0 | 0xc1 => header.frame(body)?,
-                0xc4 => header.huffman(body)?,
-                0xda => {
-                    header.scan = after;
-                    header.start_of_scan(body, &marks)?;
-                    return Some(header);
-                }
-                0xdb => header.quantisation(body)?,
-                0xdd => header.restart = usize::from(u16::from_be_bytes(*body.first_chunk()?)),
-                0xe0 => marks.jfif |= body.starts_with(b"JFIF\0"),
-                0xee if body.starts_with(b"Adobe") => marks.adobe = body.get(11).copied(),
-                0xe1..=0xef | 0xfe => {}
-                _ => return None,
-            }
+        let body = match reader.next()? {
+            Event::Scan(body) => body,
+            Event::Frame(..) => return Err(damaged("it tells its size twice")),
+            Event::End => return Err(damaged("it holds no picture")),
+        };
+        let scan = Scan::read(body, &frame.components)?;
+        let (across, down) = frame.resolve()?;
+        if !frame.progressive && !frame.arithmetic {
+            reader.tables.fill_in(&scan.parts);
         }
+        let Frame { width, height, components, progressive, arithmetic } = frame;
+        let colour = colour(&components, reader.marks);
+        Ok(Self { width, height, colour, components, across, down, progressive, arithmetic, scan, reader })
     }
 
-    /// The quantisation of a component, in rows.
-    pub(super) fn quantisation_of(&self, component: &Component) -> Option<&[i32; 64]> {
-        self.quantisation.get(component.quantisation)?.as_ref()
+    /// Whether all is in one scan of a sequential Huffman file, in the order of the components.
+    pub(super) fn plain(&self) -> bool {
+        let parts = self.scan.parts.iter();
+        !self.progressive && !self.arithmetic && parts.map(|part| part.component).eq(0..self.components.len())
     }
 
-    /// The Huffman tables of a component: constant coefficients, others.
-    pub(super) fn tables_of(&self, component: &Component) -> Option<(&Table, &Table)> {
-        Some((self.constant[component.constant].as_ref()?, self.other[component.other].as_ref()?))
+    /// Units of the image across and down.
+    pub(super) fn units(&self) -> (usize, usize) {
+        (self.width.div_ceil(8 * self.across), self.height.div_ceil(8 * self.down))
     }
+}
 
-    fn frame(&mut self, body: &[u8]) -> Option<()> {
-        let &[precision, h1, h0, w1, w0, count, ref list @ ..] = body else { return None };
+/// What a frame header says.
+struct Frame {
+    width: usize,
+    height: usize,
+    components: Vec<Component>,
+    progressive: bool,
+    arithmetic: bool,
+}
+
+fn unsupported(what: impl Into<String>, remedy: &'static str) -> ImageFault {
+    ImageFault::Unsupported { what: what.into(), remedy }
+}
+
+const DECODE: &str = "decode it with the program that made it, and save it as a PNG or a baseline JPEG file";
+
+pub(super) fn unsupported_hierarchical() -> ImageFault {
+    unsupported("hierarchical JPEG", DECODE)
+}
+
+impl Frame {
+    fn read(marker: u8, body: &[u8]) -> Result<Self, ImageFault> {
+        match marker {
+            0xc0..=0xc2 | 0xc9 | 0xca => {}
+            0xc3 | 0xcb => return Err(unsupported("lossless JPEG", DECODE)),
+            _ => return Err(unsupported_hierarchical()),
+        }
+        let &[precision, h1, h0, w1, w0, count, ref list @ ..] = body else {
+            return Err(damaged("its frame header is too short"));
+        };
         let size = |high, low| usize::from(u16::from_be_bytes([high, low]));
-        (self.height, self.width) = (size(h1, h0), size(w1, w0));
-        let fits = precision == 8 && matches!(count, 1 | 3) && self.components.is_empty();
-        if !fits || self.width == 0 || self.height == 0 || list.len() != 3 * usize::from(count) {
-            return None;
+        let (height, width) = (size(h1, h0), size(w1, w0));
+        if precision != 8 {
+            return Err(unsupported(format!("JPEG with {precision} bits a sample"), DECODE));
         }
+        if height == 0 {
+            let remedy = "save it again with a program that writes the height in the header";
+            return Err(unsupported("JPEG whose height follows the picture (DNL)", remedy));
+        }
+        if width == 0 || list.len() != 3 * usize::from(count) {
+            return Err(damaged("its frame header contradicts itself"));
+        }
+        if !matches!(count, 1 | 3 | 4) {
+            let remedy = "save it as grey, colour or CMYK, which have 1, 3 or 4";
+            return Err(unsupported(format!("JPEG with {count} components"), remedy));
+        }
+        let mut components = Vec::with_capacity(4);
         for &[id, sampling, quantisation] in list.as_chunks().0 {
             let (across, down) = (usize::from(sampling >> 4), usize::from(sampling & 15));
+            if !(1..=4).contains(&across) || !(1..=4).contains(&down) {
+                return Err(damaged(format!(
+                    "it claims sampling factors of {across}x{down}, 1 to 4 are possible"
+                )));
+            }
             let quantisation = usize::from(quantisation);
-            let component = Component { id, across, down, quantisation, constant: 0, other: 0 };
-            self.components.push(component);
+            components.push(Component { id, across, down, pixels_across: 1, pixels_down: 1, quantisation });
         }
-        self.check_sampling()
+        let progressive = matches!(marker, 0xc2 | 0xca);
+        Ok(Self { width, height, components, progressive, arithmetic: marker > 0xc8 })
     }
 
-    /// Grey, or colours sampled at a half or at full resolution in each direction.
-    fn check_sampling(&mut self) -> Option<()> {
+    /// Works out the resolutions; the size of a unit in blocks.
+    fn resolve(&mut self) -> Result<(usize, usize), ImageFault> {
         if let [grey] = &mut self.components[..] {
             // The blocks of a single component follow each other whatever its sampling says.
             (grey.across, grey.down) = (1, 1);
-            return Some(());
         }
-        let [luma, others @ ..] = &self.components[..] else { return None };
-        let fits = matches!((luma.across, luma.down), (1 | 2, 1 | 2))
-            && others.iter().all(|other| (other.across, other.down) == (1, 1));
-        fits.then_some(())
-    }
-
-    fn huffman(&mut self, mut body: &[u8]) -> Option<()> {
-        while let [kind, rest @ ..] = body {
-            let (counts, rest) = rest.split_first_chunk::<16>()?;
-            let symbols = counts.iter().map(|&count| usize::from(count)).sum();
-            let (symbols, rest) = rest.split_at_checked(symbols)?;
-            let tables = if kind >> 4 == 0 { &mut self.constant } else { &mut self.other };
-            let slot = (kind >> 4 < 2).then(|| tables.get_mut(usize::from(kind & 15)))??;
-            *slot = Some(Table::new(counts, symbols, kind >> 4 == 0)?);
-            body = rest;
-        }
-        Some(())
-    }
-
-    fn quantisation(&mut self, mut body: &[u8]) -> Option<()> {
-        while let [kind, rest @ ..] = body {
-            let wide = usize::from(kind >> 4);
-            let (values, rest) = rest.split_at_checked(64 << wide.min(1))?;
-            let mut table = [0; 64];
-            for (at, place) in ZIGZAG[..64].iter().enumerate() {
-                table[usize::from(*place)] = match wide {
-                    0 => i32::from(values[at]),
-                    1 => i32::from(u16::from_be_bytes([values[2 * at], values[2 * at + 1]])),
-                    _ => return None,
-                };
+        let most = |side: fn(&Component) -> usize| self.components.iter().map(side).max().unwrap_or(1);
+        let (across, down) = (most(|component| component.across), most(|component| component.down));
+        for component in &mut self.components {
+            if across % component.across != 0 || down % component.down != 0 {
+                let (x, y) = (component.across, component.down);
+                let what = format!("JPEG with components sampled {x}x{y} beside {across}x{down}");
+                return Err(unsupported(what, DECODE));
             }
-            *self.quantisation.get_mut(usize::from(kind & 15))? = Some(table);
-            body = rest;
+            component.pixels_across = across / component.across;
+            component.pixels_down = down / component.down;
         }
-        Some(())
+        Ok((across, down))
     }
+}
 
-    fn start_of_scan(&mut self, body: &[u8], marks: &Marks) -> Option<()> {
-        let (&count, list) = body.split_first()?;
-        let count = usize::from(count);
-        if count == 0 || count != self.components.len() || list.len() != 2 * count + 3 {
-            return None;
-        }
-        for (component, &[id, tables]) in self.components.iter_mut().zip(list.as_chunks().0) {
-            (component.constant, component.other) = (usize::from(tables >> 4), usize::from(tables & 15));
-            if component.id != id || component.constant > 3 || component.other > 3 {
-                return None;
+impl Scan {
+    /// Reads a scan header.
+    pub(super) fn read(body: &[u8], components: &[Component]) -> Result<Self, ImageFault> {
+        let fault = || damaged("the header of a scan contradicts that of the image");
+        let (&count, rest) = body.split_first().ok_or_else(fault)?;
+        let (list, &[first, last, bits]) = rest.split_at_checked(2 * usize::from(count)).ok_or_else(fault)?
+        else {
+            return Err(fault());
+        };
+        let mut parts: Vec<Part> = Vec::with_capacity(4);
+        for &[id, tables] in list.as_chunks().0 {
+            // Components may share an id, but not go back.
+            let place = parts.len().min(components.len());
+            let found = components[place..].iter().position(|component| component.id == id);
+            let component = place + found.ok_or_else(fault)?;
+            if parts.iter().any(|part| part.component == component) {
+                return Err(fault());
             }
+            let (constant, other) = (usize::from(tables >> 4), usize::from(tables & 15));
+            parts.push(Part { component, constant, other });
         }
-        self.colour = colour(&self.components, marks);
-        let complete = |component| self.tables_of(component).and(self.quantisation_of(component)).is_some();
-        self.components.iter().all(complete).then_some(())
+        let blocks =
+            parts.iter().map(|part| components[part.component].across * components[part.component].down);
+        if parts.is_empty() || parts.len() > 1 && blocks.sum::<usize>() > 10 {
+            return Err(fault());
+        }
+        let (before, after) = (u32::from(bits >> 4), u32::from(bits & 15));
+        Ok(Self { parts, first: usize::from(first), last: usize::from(last), before, after })
     }
 }
 
 /// The colours as libjpeg tells them (`default_decompress_parms`).
-fn colour(components: &[Component], marks: &Marks) -> Colour {
-    let [a, b, c] = components else { return Colour::Grey };
-    match (marks.jfif, marks.adobe) {
-        (true, _) => Colour::YCbCr,
-        (false, Some(0)) => Colour::Rgb,
-        (false, Some(_)) => Colour::YCbCr,
-        (false, None) if [a.id, b.id, c.id] == *b"RGB" => Colour::Rgb,
-        (false, None) => Colour::YCbCr,
+fn colour(components: &[Component], marks: Marks) -> Colour {
+    match (components, marks.adobe) {
+        ([_], _) => Colour::Grey,
+        ([_, _, _, _], Some(0) | None) => Colour::Cmyk,
+        ([_, _, _, _], Some(_)) => Colour::Ycck,
+        _ if marks.jfif => Colour::YCbCr,
+        (_, Some(0)) => Colour::Rgb,
+        ([r, g, b], None) if [r.id, g.id, b.id] == *b"RGB" => Colour::Rgb,
+        _ => Colour::YCbCr,
     }
-}
-
-/// The first segment: its marker, its body, and what follows.
-pub(super) fn segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let mut rest = bytes.strip_prefix(&[0xff])?;
-    while let [0xff, more @ ..] = rest {
-        rest = more;
-    }
-    let (&marker, rest) = rest.split_first()?;
-    let length = usize::from(u16::from_be_bytes(*rest.first_chunk()?)).checked_sub(2)?;
-    let (body, after) = rest.get(2..)?.split_at_checked(length)?;
-    Some((marker, body, after))
 }

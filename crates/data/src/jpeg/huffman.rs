@@ -7,10 +7,13 @@
 const LOOK: u32 = 11;
 /// In an entry: value bits follow that are still to be read; run and size are given.
 const PARTIAL: u32 = 1 << 6;
+/// A length that no code has.
+const NO_CODE: u32 = 17;
 /// In an entry: the lowest bits count what is consumed.
 const LENGTH: u32 = (1 << 6) - 1;
-/// The run that ends a block: past every coefficient.
-const END: u32 = 64;
+/// Runs from here on end a block: past every coefficient. A progressive scan takes how much more is a power of two of
+/// blocks that end.
+pub(super) const END: u32 = 128;
 
 /// A table of either kind (constant or other coefficients).
 #[derive(Clone)]
@@ -26,10 +29,10 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// From the counts of codes by length (1 to 16) and their symbols; none if they are no prefix code, or ask for
-    /// values of more than 15 bits.
+    /// From the counts of codes by length (1 to 16) and their symbols; none if they are no prefix code, use a code of ones
+    /// alone, or ask for values of more than 15 bits.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8], constant: bool) -> Option<Self> {
-        if constant && symbols.iter().any(|&symbol| symbol > 15) {
+        if constant && symbols.iter().any(|&symbol| symbol > 15) || symbols.len() > 256 {
             return None;
         }
         let mut look = Box::new([0; 1 << LOOK]);
@@ -39,7 +42,7 @@ impl Table {
             let count = usize::from(counts[length as usize - 1]);
             place[length as usize] = at as i32 - code as i32;
             for &symbol in symbols.get(at..at + count)? {
-                if code >= 1 << length {
+                if code + 1 >= 1 << length {
                     return None;
                 }
                 if length <= LOOK {
@@ -54,7 +57,7 @@ impl Table {
         Some(Self { look, beyond, place, symbols: symbols.to_vec() })
     }
 
-    /// The symbol of a long code, and its length; length 16 and symbol 0 if there is no such code.
+    /// The symbol of a long code, and its length; length 17 and symbol 0 if there is no such code.
     #[cold]
     fn search(&self, next: u32) -> (u32, u8) {
         for length in LOOK + 1..=16 {
@@ -63,7 +66,7 @@ impl Table {
                 return (length, self.symbols.get(place as usize).copied().unwrap_or(0));
             }
         }
-        (16, 0)
+        (NO_CODE, 0)
     }
 }
 
@@ -82,11 +85,11 @@ fn fill(look: &mut [u32], code: u32, length: u32, symbol: u8) {
     }
 }
 
-/// Run and size of a symbol; the end of a block as a run past everything.
+/// Run and size of a symbol; the end of a block, or of a power of two of them, as a run past everything.
 #[inline(always)]
 fn split(symbol: u8) -> (u32, u32) {
     let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-    if size == 0 && run != 15 { (END, 0) } else { (run, size) }
+    if size == 0 && run != 15 { (END + run, 0) } else { (run, size) }
 }
 
 /// The signed number that `size` bits stand for.
@@ -104,11 +107,13 @@ pub(super) struct Bits<'data> {
     /// The next bits, from the highest down; below `count` of them, ones that come again.
     buffer: u64,
     count: u32,
+    /// What was read is no coded image: there is no such code, or a block has too many coefficients.
+    pub(super) bad: bool,
 }
 
 impl<'data> Bits<'data> {
     pub(super) fn new(data: &'data [u8], start: usize) -> Self {
-        Self { data, next: start, buffer: 0, count: 0 }
+        Self { data, next: start, buffer: 0, count: 0, bad: false }
     }
 
     /// Bits consumed since the first byte of the data.
@@ -135,6 +140,15 @@ impl<'data> Bits<'data> {
         self.count -= bits;
     }
 
+    /// The next bits as a number, at most 15.
+    #[inline(always)]
+    pub(super) fn take(&mut self, bits: u32) -> u32 {
+        self.refill();
+        let value = ((self.buffer >> 32) >> (32 - bits)) as u32;
+        self.skip(bits);
+        value
+    }
+
     #[inline(always)]
     fn value(&mut self, size: u32) -> i32 {
         let bits = ((self.buffer >> 32) >> (32 - size)) as u32;
@@ -142,9 +156,9 @@ impl<'data> Bits<'data> {
         extend(bits, size)
     }
 
-    /// The next coefficient: how many zeros before it, and its value.
+    /// The next coefficient: how many zeros before it ([`END`] or more for the end), and its value.
     #[inline(always)]
-    fn coefficient(&mut self, table: &Table) -> (usize, i32) {
+    pub(super) fn coefficient(&mut self, table: &Table) -> (usize, i32) {
         self.refill();
         let entry = table.look[(self.buffer >> (64 - LOOK)) as usize];
         if entry & PARTIAL == 0 && entry != 0 {
@@ -154,6 +168,7 @@ impl<'data> Bits<'data> {
         let (run, size) = if entry == 0 {
             let (length, symbol) = table.search((self.buffer >> 48) as u32);
             self.skip(length);
+            self.bad |= length == NO_CODE;
             split(symbol)
         } else {
             self.skip(entry & LENGTH);
@@ -177,18 +192,22 @@ impl<'data> Bits<'data> {
             let (run, value) = self.coefficient(other);
             at += run;
             if STORE {
-                block[usize::from(ZIGZAG[at & 127]) & 63] = value as i16;
+                block[usize::from(ZIGZAG[at & 255]) & 63] = value as i16;
                 last = if at < 64 { at } else { last };
             }
             at += 1;
+        }
+        // The last coefficient ends a block as well; a run past it does not.
+        if at.wrapping_sub(65) < END as usize - 64 {
+            self.bad = true;
         }
         (difference, last)
     }
 }
 
 /// From zigzag to rows; places past the end, which a wrong run may reach, are the last one.
-pub(super) const ZIGZAG: [u8; 128] = {
-    let mut places = [63; 128];
+pub(super) const ZIGZAG: [u8; 256] = {
+    let mut places = [63; 256];
     let (mut x, mut y, mut at) = (0i32, 0i32, 0);
     while at < 64 {
         places[at] = (y * 8 + x) as u8;
@@ -249,14 +268,14 @@ mod tests {
         assert_eq!(next("1011"), (0, 3, 4));
         assert_eq!(next("1000"), (0, -3, 4));
         assert_eq!(next("1101"), (1, 1, 4));
-        assert_eq!(next("1110"), (64, 0, 4));
+        assert_eq!(next("1110"), (END as usize, 0, 4));
         // A code that fits with a value that does not, then codes longer than the lookup.
         assert_eq!(next("1111111101111111"), (0, 127, 16));
         assert_eq!(next("1111111111110"), (15, 0, 13));
         assert_eq!(next("111111111111100000000001"), (3, -1022, 24));
         assert_eq!(next("1111111111111110111111111111111"), (0, 32767, 31));
         // No such code.
-        assert_eq!(next("1111111111111111"), (64, 0, 16));
+        assert_eq!(next("1111111111111111"), (END as usize, 0, 17));
     }
 
     #[test]
@@ -267,6 +286,9 @@ mod tests {
         assert!(Table::new(&counts, &[1, 2], false).is_none());
         counts[0] = 1;
         assert!(Table::new(&counts, &[16], true).is_none());
+        counts[0] = 2;
+        assert!(Table::new(&counts, &[1, 2], false).is_none(), "a code of ones alone");
+        counts[0] = 1;
         assert!(Table::new(&counts, &[16], false).is_some());
     }
 

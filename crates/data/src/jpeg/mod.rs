@@ -1,29 +1,43 @@
-//! A decoder for the JPEG files that data sets consist of: sequential, Huffman coded, 8 bits, grey or colour.
+//! A decoder for JPEG files: sequential and progressive, Huffman and arithmetic codes, 8 bits, grey, colour or four inks.
 //!
-//! A training crop shows less than half of an image, and is known from the header before anything is decoded. So this
-//! decoder reads the codes up to the last row of the crop without keeping what lies outside, and transforms and
-//! converts the crop alone. Its pixels are those of libjpeg-turbo with its default settings, bit for bit. Whatever it
-//! does not read (progressive files, CMYK, unusual sampling, damage) it leaves to another decoder.
+//! A training crop shows less than half of an image, and is known from the header before anything is decoded. So of the
+//! files that data sets consist of, sequential ones in one scan of Huffman codes, it reads the codes up to the last row
+//! of the crop without keeping what lies outside, and transforms and converts the crop alone (`scan.rs`). Whatever is
+//! otherwise, in its form or because it is damaged, goes the long way over all coefficients (`coefficients.rs`), which
+//! tells what is wrong. The pixels are those of libjpeg-turbo with its default settings, bit for bit, either way.
 
+mod arithmetic;
+mod coefficients;
 mod colour;
 mod header;
 mod huffman;
 mod idct;
+mod markers;
+mod progressive;
 mod scan;
+mod segments;
+mod smooth;
+mod standard;
 
 pub(crate) use header::Header;
 
 use crate::geometry::Rectangle;
 use crate::lines::Lines;
-use header::segment;
-use scan::{Coded, Plane};
+use crate::{ImageFault, Mode};
+use coefficients::Coefficients;
+use header::Colour;
+use scan::Plane;
+use segments::Coded;
 use std::ops::Range;
+
+/// Bytes of samples that are kept for the next image.
+const KEPT: usize = 1 << 24;
 
 /// Buffers that are used again.
 #[derive(Default)]
 pub(crate) struct Scratch {
     coded: Coded,
-    planes: [Plane; 3],
+    planes: [Plane; 4],
 }
 
 /// The units of a scan that an area needs.
@@ -37,7 +51,6 @@ struct Window {
 impl Window {
     /// The units with the area and, where colours are upsampled, the samples around it.
     fn new(header: &Header, area: Rectangle) -> Self {
-        let luma = &header.components[0];
         let units = |start: u32, length: u32, sampling: usize, side: usize| {
             let (start, end) = (start as usize, (start + length) as usize);
             let margin = if sampling == 1 { 0 } else { sampling };
@@ -45,65 +58,77 @@ impl Window {
             start / (8 * sampling)..end.div_ceil(8 * sampling)
         };
         Self {
-            columns: units(area.left, area.width, luma.across, header.width),
-            rows: units(area.top, area.height, luma.down, header.height),
-            units_across: header.width.div_ceil(8 * luma.across),
+            columns: units(area.left, area.width, header.across, header.width),
+            rows: units(area.top, area.height, header.down, header.height),
+            units_across: header.units().0,
         }
     }
 }
 
-/// Decodes `area`, which lies in the image, into `output`, one channel or three; none if the file is not as its header
-/// says.
+/// Decodes `area`, which lies in the image, into `output`: one channel, three, or the four of inks.
+///
+/// # Errors
+///
+/// When the file is damaged.
 pub(crate) fn decode(
     header: &Header,
     area: Rectangle,
     scratch: &mut Scratch,
     output: &mut Lines,
-) -> Option<()> {
-    let channels = header.components.len();
-    scratch.coded.read(header.scan)?;
-    output.reshape(channels, area.width as usize, area.height as usize);
+) -> Result<Mode, ImageFault> {
+    output.reshape(header.components.len(), area.width as usize, area.height as usize);
     let window = Window::new(header, area);
     let Scratch { coded, planes } = scratch;
-    pulp::Arch::new().dispatch(Work { header, coded, window: &window, planes, area, output })
+    let mut work = Work { header, coded, coefficients: None, window: &window, planes, area, output };
+    if !quick(header, work.coded) || !pulp::Arch::new().dispatch(&mut work) {
+        work.coefficients = Some(coefficients::read(header, work.coded)?);
+        pulp::Arch::new().dispatch(&mut work);
+    }
+    for plane in planes {
+        if plane.samples.capacity() > KEPT {
+            *plane = Plane::default();
+        }
+    }
+    Ok(match header.colour {
+        Colour::Grey => Mode::Grey,
+        Colour::Rgb | Colour::YCbCr => Mode::Rgb,
+        Colour::Cmyk | Colour::Ycck => Mode::Cmyk,
+    })
+}
+
+/// Whether the coded data, which it cuts, have the usual form.
+fn quick(header: &Header, coded: &mut Coded) -> bool {
+    let (across, down) = header.units();
+    header.plain()
+        && coded.read(header.reader.rest).is_some_and(|end| end.starts_with(&[0xff, 0xd9]))
+        && coded.regular(across * down, header.reader.tables.restart)
 }
 
 /// What is compiled for each instruction set.
 struct Work<'a> {
     header: &'a Header<'a>,
-    coded: &'a Coded,
+    coded: &'a mut Coded,
+    /// All of them, if they have been read.
+    coefficients: Option<Vec<Coefficients>>,
     window: &'a Window,
     planes: &'a mut [Plane],
     area: Rectangle,
     output: &'a mut Lines,
 }
 
-impl pulp::WithSimd for Work<'_> {
-    type Output = Option<()>;
+impl pulp::WithSimd for &mut Work<'_> {
+    type Output = bool;
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> Option<()> {
-        let Self { header, coded, window, planes, area, output } = self;
-        scan::decode(header, coded, window, planes)?;
-        let stride = output.stride();
-        colour::convert(header, window, planes, area, stride, output.data_mut());
-        Some(())
-    }
-}
-
-/// Whether an end-of-image marker follows the first start of scan.
-///
-/// Decoders fill what a cut file lacks with grey, so the cut has to be found here. Segments before the scan are
-/// skipped by their length, since a thumbnail in one has an end marker too. A file without a scan passes: decoders
-/// refuse it.
-pub(crate) fn has_end(bytes: &[u8]) -> bool {
-    let mut rest = bytes.get(2..).unwrap_or_default();
-    while let Some((marker, _, after)) = segment(rest) {
-        if marker == 0xda {
-            let mut ends = memchr::memchr_iter(0xff, after);
-            return ends.any(|at| after.get(at + 1) == Some(&0xd9));
+    fn with_simd<S: pulp::Simd>(self, _: S) -> bool {
+        let Work { header, coded, coefficients, window, planes, area, output } = self;
+        if let Some(coefficients) = coefficients.take() {
+            coefficients::transform(header, &coefficients, window, planes);
+        } else if scan::decode(header, coded, window, planes).is_none() {
+            return false;
         }
-        rest = after;
+        let stride = output.stride();
+        colour::convert(header, window, planes, *area, stride, output.data_mut());
+        true
     }
-    true
 }

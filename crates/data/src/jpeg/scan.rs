@@ -4,55 +4,7 @@ use super::Window;
 use super::header::{Component, Header};
 use super::huffman::{Bits, Table};
 use super::idct;
-use memchr::memchr;
-use std::ops::Range;
-
-/// Zeros after each interval, so that its last codes are read as any others.
-const PADDING: usize = 16;
-
-/// The coded bytes without stuffing, cut at the restarts.
-#[derive(Default)]
-pub(super) struct Coded {
-    bytes: Vec<u8>,
-    intervals: Vec<Range<usize>>,
-}
-
-impl Coded {
-    /// Takes the stuffing out, up to the end of the image; none if there is no such end.
-    pub(super) fn read(&mut self, mut scan: &[u8]) -> Option<()> {
-        self.bytes.clear();
-        self.intervals.clear();
-        let mut start = 0;
-        loop {
-            let at = memchr(0xff, scan)?;
-            self.bytes.extend_from_slice(&scan[..at]);
-            scan = &scan[at + 1..];
-            match *scan.first()? {
-                0 => {
-                    self.bytes.push(0xff);
-                    scan = &scan[1..];
-                }
-                0xff => {}
-                0xd0..=0xd7 => {
-                    start = self.cut(start);
-                    scan = &scan[1..];
-                }
-                0xd9 => {
-                    self.cut(start);
-                    return Some(());
-                }
-                _ => return None,
-            }
-        }
-    }
-
-    /// Ends an interval; the start of the next.
-    fn cut(&mut self, start: usize) -> usize {
-        self.intervals.push(start..self.bytes.len());
-        self.bytes.resize(self.bytes.len() + PADDING, 0);
-        self.bytes.len()
-    }
-}
+use super::segments::Coded;
 
 /// The samples of one component within a window, column after column.
 #[derive(Default)]
@@ -63,8 +15,14 @@ pub(super) struct Plane {
 }
 
 impl Plane {
+    /// Takes the size of a window.
+    pub(super) fn fit(&mut self, component: &Component, window: &Window) {
+        self.height = 8 * component.down * window.rows.len();
+        self.samples.resize(8 * component.across * window.columns.len() * self.height, 0);
+    }
+
     #[inline(always)]
-    fn put(&mut self, left: usize, top: usize, columns: [[u8; 8]; 8]) {
+    pub(super) fn put(&mut self, left: usize, top: usize, columns: [[u8; 8]; 8]) {
         let start = left * self.height + top;
         for (column, values) in columns.into_iter().enumerate() {
             let at = start + column * self.height;
@@ -80,23 +38,23 @@ struct Channel<'header> {
     component: &'header Component,
     constant: &'header Table,
     other: &'header Table,
-    quantisation: &'header [i32; 64],
+    quantisation: &'header [i16; 64],
     /// The constant coefficient of the block before.
     before: i32,
 }
 
-/// Decodes the units of `window` into `planes`; none if the codes end too early.
+/// Decodes the units of `window` into `planes`; none if the codes end too early or make no sense.
 #[inline(always)]
 pub(super) fn decode(header: &Header, coded: &Coded, window: &Window, planes: &mut [Plane]) -> Option<()> {
-    let mut channels = Vec::with_capacity(3);
-    for (component, plane) in header.components.iter().zip(&mut *planes) {
-        let (constant, other) = header.tables_of(component)?;
-        let quantisation = header.quantisation_of(component)?;
+    let mut channels = Vec::with_capacity(4);
+    let tables = &header.reader.tables;
+    for ((component, part), plane) in header.components.iter().zip(&header.scan.parts).zip(&mut *planes) {
+        let (constant, other) = tables.tables_of(part)?;
+        let quantisation = tables.quantisation_of(component)?;
         channels.push(Channel { component, constant, other, quantisation, before: 0 });
-        plane.height = 8 * component.down * window.rows.len();
-        plane.samples.resize(8 * component.across * window.columns.len() * plane.height, 0);
+        plane.fit(component, window);
     }
-    let mut state = State { coded, restart: header.restart, interval: 0, left: 0, bits: Bits::new(&[], 0) };
+    let mut state = State { coded, restart: tables.restart, interval: 0, left: 0, bits: Bits::new(&[], 0) };
     for row in 0..window.rows.end {
         let inside = row >= window.rows.start;
         let last = row + 1 == window.rows.end;
@@ -132,8 +90,8 @@ impl State<'_> {
     fn advance(&mut self, channels: &mut [Channel]) -> Option<()> {
         if self.left == 0 {
             self.check()?;
-            let interval = self.coded.intervals.get(self.interval)?;
-            self.bits = Bits::new(&self.coded.bytes, interval.start);
+            let interval = self.coded.segments.get(self.interval)?;
+            self.bits = Bits::new(&self.coded.bytes, interval.range.start);
             self.interval += 1;
             self.left = if self.restart == 0 { usize::MAX } else { self.restart };
             channels.iter_mut().for_each(|channel| channel.before = 0);
@@ -142,10 +100,10 @@ impl State<'_> {
         Some(())
     }
 
-    /// None if more was read than the interval has.
+    /// None if more was read than the interval has, or what was read makes no sense.
     fn check(&self) -> Option<()> {
         let Some(begun) = self.interval.checked_sub(1) else { return Some(()) };
-        (self.bits.position() <= 8 * self.coded.intervals[begun].end).then_some(())
+        (!self.bits.bad && self.bits.position() <= 8 * self.coded.segments[begun].range.end).then_some(())
     }
 }
 
