@@ -83,6 +83,10 @@ fn faults_name_the_file() {
     ));
     let cut = record(1)[..3000].to_vec();
     assert!(matches!(fault("data_batch_1.bin", Some(cut)), Error::RecordSize { got: 3000, .. }));
+    let hundred = fault("data_batch_1.bin", Some(vec![0; 2 * 3074])).to_string();
+    assert!(hundred.contains("CIFAR-100"), "{hundred}");
+    let other = fault("data_batch_1.bin", Some(vec![0; 3000])).to_string();
+    assert!(other.contains("cifar-10-binary.tar.gz"), "{other}");
     let label = fault("data_batch_2.bin", Some([record(0), record(10)].concat()));
     assert!(matches!(label, Error::Label { label: 10, classes: 10, .. }));
     assert!(label.to_string().contains("record 1 (from 0)"), "{label}");

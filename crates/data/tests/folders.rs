@@ -183,6 +183,10 @@ fn classes_that_are_easily_mistaken_are_told() {
     let folder = cats_and_dogs();
     write(folder.path(), "train/Cat/1.jpg", &[1; 9]);
     gives(folder.path(), &[(0, 9), (1, 1), (1, 2), (2, 3)], &["Cat and cat in"]);
+    let names: Vec<String> = (0..11).map(|number| format!("train/{number}/1.jpg")).collect();
+    let numbers: Vec<(&str, Vec<u8>)> = names.iter().map(|name| (name.as_str(), vec![1])).collect();
+    let remarks = open(common::folder(&numbers).path(), Split::Train).remarks().to_vec();
+    assert!(remarks[0].contains("numbered as text, 10 before 2") && remarks.len() == 1, "{remarks:?}");
     let nested =
         common::folder(&[("train/animals/cat/1.jpg", vec![1]), ("train/animals/dog/1.jpg", vec![1; 2])]);
     gives(nested.path(), &[(0, 1), (0, 2)], &["one class folder, animals"]);

@@ -250,7 +250,7 @@ fn a_folder_with_nothing_or_too_much_says_what_was_looked_for() {
     let error = fails(
         open(empty.path(), Split::Train),
         &[
-            "holds no data set",
+            "holds no data set but 1 files (notes.txt)",
             "train_list.txt",
             "train/CLASS",
             "ILSVRC2012_img_train.tar",

@@ -87,6 +87,46 @@ fn a_missing_file_names_path_and_setting() {
 }
 
 #[test]
+fn copies_with_a_dot_in_the_name_are_read() {
+    for end in ["", ".gz"] {
+        let folder = TempDir::new().unwrap();
+        let pack = |bytes: Vec<u8>| if end.is_empty() { bytes } else { gzip(&bytes) };
+        fs::write(folder.path().join(format!("t10k-images.idx3-ubyte{end}")), pack(images(2))).unwrap();
+        fs::write(folder.path().join(format!("t10k-labels.idx1-ubyte{end}")), pack(idx(&[2], &[0, 1])))
+            .unwrap();
+        assert_eq!(open(&folder).unwrap().labels(), [0, 1]);
+    }
+}
+
+#[test]
+fn other_files_are_told_what_they_are() {
+    let good = (images(2), idx(&[2], &[0, 1]));
+    let told = |bytes: &[u8]| open(&folder(bytes, &good.1, "")).unwrap_err().to_string();
+    for (bytes, part) in [
+        (good.1.as_slice(), "with 1 dimension(s)"),
+        (b"\0\0\x0d\x03....", "no bytes"),
+        (b"PK\x03\x04....", "zip archive"),
+        (b"<!DOCTYPE html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"BZh91AY", "not with gzip"),
+    ] {
+        assert!(told(bytes).contains(part), "{part}: {}", told(bytes));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let folder = folder(&images(2), &idx(&[2], &[0, 1]), "");
+    let path = folder.path().join("t10k-images-idx3-ubyte");
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().is_ok_and(|status| status.success()));
+    let error = open(&folder).unwrap_err();
+    let reason = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.to_string().contains("t10k-images") && reason.contains("a pipe"), "{error}: {reason}");
+}
+
+#[test]
 fn faults_name_the_file() {
     let good = (images(2), idx(&[2], &[0, 1]));
     let named = |images: &[u8], labels: &[u8]| {

@@ -1,5 +1,6 @@
 //! Which layout a folder holds.
 
+use super::names::{bytes_of, shown};
 use super::patterns::{has_compressed, has_shards, split_folder};
 use super::{SourceConfig, folders, ilsvrc, list};
 use crate::dataset::Split;
@@ -95,9 +96,34 @@ pub(super) fn resolve(folder: &Path, config: &SourceConfig) -> Result<Format> {
         [format] => Ok(format),
         // Opening them tells that they have to be unpacked.
         [] if SPLITS.into_iter().any(|split| has_compressed(folder, split)) => Ok(Format::Webdataset),
-        [] => Err(layout(folder, "holds no data set".to_owned(), &names(&Format::LAYOUTS))),
+        [] => Err(layout(folder, format!("holds no data set{}", held(folder)?), &names(&Format::LAYOUTS))),
         _ => Err(layout(folder, "holds more than one layout".to_owned(), &names(&found))),
     }
+}
+
+/// What a folder holds that is no data set.
+fn held(folder: &Path) -> Result<String> {
+    const FEW: usize = 5;
+    let io = |source| Error::Io { path: folder.to_owned(), source };
+    let (mut folders, mut files) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let name = shown(&bytes_of(&entry.file_name()));
+        match (name.starts_with('.'), entry.path().is_dir()) {
+            (true, _) => {}
+            (false, true) => folders.push(name),
+            (false, false) => files.push(name),
+        }
+    }
+    let few = |what: &str, names: &mut Vec<String>| {
+        names.sort_unstable();
+        let (count, more) = (names.len(), if names.len() > FEW { ", …" } else { "" });
+        names.truncate(FEW);
+        (count > 0).then(|| format!("{count} {what} ({}{more})", names.join(", ")))
+    };
+    let told: Vec<String> =
+        [few("folders", &mut folders), few("files", &mut files)].into_iter().flatten().collect();
+    Ok(if told.is_empty() { " and is empty".to_owned() } else { format!(" but {}", told.join(" and ")) })
 }
 
 fn layout(folder: &Path, found: String, looks: &[&str]) -> Error {

@@ -137,11 +137,20 @@ pub fn open_source(folder: &Path, split: Split, config: &SourceConfig) -> Result
             return Err(Error::Feature { path, layout: "parquet", feature: "parquet" });
         }
     };
-    source.remarks().iter().for_each(|remark| tracing::warn!("{remark}"));
+    warn(source.remarks());
     Ok(match &config.classes {
         Some(classes) => Box::new(Selected::new(source, classes)?),
         None => source,
     })
+}
+
+/// Warns of the first few remarks; thousands of shards may have one each.
+fn warn(remarks: &[String]) {
+    const FEW: usize = 8;
+    remarks.iter().take(FEW).for_each(|remark| tracing::warn!("{remark}"));
+    if remarks.len() > FEW {
+        tracing::warn!("and {} more such remarks on these images", remarks.len() - FEW);
+    }
 }
 
 /// The name of a split's folder in error messages and in the names of shards.

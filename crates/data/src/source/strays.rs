@@ -116,7 +116,10 @@ pub(super) fn instead(others: &Others, strays: &Strays) -> String {
     let files = match others.is_empty() {
         true => String::new(),
         false => {
-            format!("; it holds files {}, and only JPEG and PNG (.jpg, .jpeg, .png) are read", others.told())
+            format!(
+                "; it holds other files ({}), and only JPEG and PNG (.jpg, .jpeg, .png) are read",
+                others.told()
+            )
         }
     };
     let strays = if strays.count == 0 { String::new() } else { format!("; {}", strays.told()) };

@@ -128,6 +128,10 @@ impl Walk<'_> {
 
     /// The next header, its checksum right; none at the end.
     fn next_header(&mut self) -> Result<Option<Header>> {
+        if let Some(header) = self.header_here()? {
+            self.marked = false;
+            return Ok(Some(header));
+        }
         let mark = self.at;
         let zeros = self.skip_zeros()?;
         self.marked |= zeros > 0;
@@ -144,14 +148,10 @@ impl Walk<'_> {
             }
             return Ok(None);
         }
-        let mut header = Header::new_old();
-        self.read(header.as_mut_bytes(), self.at)?;
-        if is_header(header.as_bytes()) {
-            if self.marked {
-                self.remark(&format!(
-                    "another archive begins behind the mark of the end at byte {mark} and is read, too"
-                ));
-            }
+        if let Some(header) = self.header_here()? {
+            self.remark(&format!(
+                "another archive begins behind the mark of the end at byte {mark} and is read, too"
+            ));
             self.marked = false;
             return Ok(Some(header));
         }
@@ -162,6 +162,16 @@ impl Walk<'_> {
             return Ok(None);
         }
         Err(self.fault(self.at, "the header's checksum is wrong, so it is no tar file or damaged"))
+    }
+
+    /// The header at this place, if there is one.
+    fn header_here(&self) -> Result<Option<Header>> {
+        if self.range.end.saturating_sub(self.at) < BLOCK {
+            return Ok(None);
+        }
+        let mut header = Header::new_old();
+        self.read(header.as_mut_bytes(), self.at)?;
+        Ok(is_header(header.as_bytes()).then_some(header))
     }
 
     /// Goes past blocks of zeros; how many bytes.

@@ -94,11 +94,24 @@ impl Listing {
         if !self.broken.is_empty() {
             remarks.push(format!("{folder} holds links to nothing: {}", names(&self.broken)));
         }
-        if let [only] = &self.folders[..] {
-            remarks.push(format!("{folder} holds one class folder, {}", shown(&bytes_of(only))));
-        }
         remarks.extend(self.doubles(path));
         remarks
+    }
+
+    /// What is easily mistaken where the labels are made of the names.
+    pub(super) fn numbering(&self, path: &Path) -> Option<String> {
+        let folder = path.display();
+        if let [only] = &self.folders[..] {
+            return Some(format!("{folder} holds one class folder, {}", shown(&bytes_of(only))));
+        }
+        let numbers: Option<Vec<u64>> = self.folders.iter().map(|name| name.to_str()?.parse().ok()).collect();
+        let pair = numbers?.windows(2).position(|pair| pair[0] > pair[1])?;
+        let (first, second) =
+            (shown(&bytes_of(&self.folders[pair])), shown(&bytes_of(&self.folders[pair + 1])));
+        Some(format!(
+            "the class folders in {folder} are numbered as text, {first} before {second}, so their names are not their \
+             labels; fill them up with zeros in front if they should be"
+        ))
     }
 
     /// Class folders that are one by a link, or differ in case only.

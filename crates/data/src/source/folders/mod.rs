@@ -54,7 +54,9 @@ impl Folders {
         let own_classes = if &own == defining { classes.clone() } else { Listing::of(&own)? };
         own_classes.check(&own)?;
         let mut remarks = own_classes.remarks(&own);
-        if &own != defining && same_folder(&own, defining) {
+        if &own == defining {
+            remarks.extend(classes.numbering(&own));
+        } else if same_folder(&own, defining) {
             let (own, train) = (own.display(), defining.display());
             remarks.push(format!("{own} and {train} are the same folder, so tests are on training images"));
         }
@@ -91,7 +93,7 @@ impl Folders {
             others.append(unread);
         }
         if self.labels.is_empty() {
-            let place = format!("the class folders in {}", self.folder.display());
+            let place = format!("the set of class folders in {}", self.folder.display());
             return Err(Error::Empty { place, instead: instead(&others, &self.strays) });
         }
         self.remark_on(&filled, &others);

@@ -84,7 +84,7 @@ impl Parquet {
             found.shards.push(shard);
         }
         if found.labels.is_empty() {
-            return Err(Error::empty(format!("the shards in {}", folder.display())));
+            return Err(Error::empty(format!("the set of shards in {}", folder.display())));
         }
         Ok(found)
     }

@@ -62,7 +62,7 @@ impl WebDataset {
             ));
         }
         if all.images.len() == 0 {
-            let place = format!("the shards in {}", folder.display());
+            let place = format!("the set of shards in {}", folder.display());
             return Err(Error::Empty { place, instead: instead(&others, &all.strays) });
         }
         Ok(all)

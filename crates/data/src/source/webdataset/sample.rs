@@ -133,7 +133,8 @@ impl Outcome {
         for (name, _) in alone {
             let stem = shown(&name.whole[..name.whole.len() - extension::of(&name.whole).len()]);
             let reason = format!(
-                "it has no label: {stem}cls, or {stem}json with a number `label`, has to stand beside it in the archive"
+                "it has no label: {stem}cls, or {stem}json with a number `label`, has to stand beside it in the archive \
+                 (`tar --sort=name` puts them so)"
             );
             if complete { self.extras.push(name.whole) } else { self.strays.push((name.whole, reason)) }
         }
