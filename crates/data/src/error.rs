@@ -66,7 +66,7 @@ pub enum Error {
         got: u64,
     },
     /// A file goes on after its header says it ends.
-    #[error("{} goes on after the {expected} bytes its header announces; take the file as it was published", path.display())]
+    #[error("{} goes on after the {expected} bytes its header announces; fetch it again", path.display())]
     TrailingBytes {
         /// The file.
         path: PathBuf,
@@ -315,7 +315,7 @@ fn magic_hint(got: u32) -> String {
         [0, 0, 9..=14, _] => "its elements are no bytes; convert them to unsigned bytes".to_owned(),
         [b'P', b'K', 3, 4] => "it is a zip archive; unpack it".to_owned(),
         [b'<', ..] => {
-            "it is a web page in place of the file; fetch it again and see what the server says".to_owned()
+            "it is a web page in place of the file; see what the server says, and that the file is fetched whole".to_owned()
         }
         _ if text == *b"vers" => "it is a pointer of Git LFS; fetch the file with `git lfs pull`".to_owned(),
         _ if text == *b"BZh9" || text == [0xfd, b'7', b'z', b'X'] || text == [0x28, 0xb5, 0x2f, 0xfd] => {

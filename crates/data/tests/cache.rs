@@ -52,6 +52,17 @@ fn a_cache_is_made_once_whatever_the_threads_and_read_again() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_cache() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("cache");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().is_ok_and(|status| status.success()));
+    let error = open(&path, 1, 1).unwrap_err();
+    let reason = std::error::Error::source(&error).unwrap().to_string();
+    assert!(matches!(error, Error::Io { .. }) && reason.contains("a pipe"), "{reason}");
+}
+
 #[test]
 fn a_small_image_is_kept_as_it_is_and_a_large_one_is_near() {
     let folder = TempDir::new().unwrap();

@@ -76,6 +76,18 @@ mod tests {
     }
 
     #[test]
+    fn names_come_from_a_regular_file_with_or_without_a_byte_order_mark() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for text in ["cat\ndog\n", "\u{feff}cat\r\ndog"] {
+            std::fs::write(file.path(), text).unwrap();
+            assert_eq!(from_file(file.path(), 2).unwrap(), ["cat", "dog"]);
+        }
+        // A device or a pipe could be read without end.
+        #[cfg(unix)]
+        assert!(matches!(from_file(Path::new("/dev/zero"), 2), Err(Error::ClassFile { .. })));
+    }
+
+    #[test]
     fn other_classes_have_no_names() {
         assert_eq!(imagenet(10, None), None);
         assert_eq!(imagenet(2, Some(&[1, 1000])), None);
