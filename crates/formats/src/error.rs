@@ -59,7 +59,7 @@ pub enum Error {
         got: usize,
     },
     /// The header is damaged, or the file is of another format.
-    #[error("`{}` has no usable safetensors header ({reason}); check that it is such a file, then copy it again", path.display())]
+    #[error("`{}` has no usable safetensors header ({reason}): it is of another format, or damaged", path.display())]
     BadHeader {
         /// The file.
         path: PathBuf,
@@ -174,10 +174,24 @@ pub enum Error {
         /// Some of the files.
         names: String,
     },
-    /// A pickle asks for a class or function that is not in the list.
+    /// A file holds no tensors under names.
+    #[error("`{}` holds no dictionary of tensors; save the state dict of the model", path.display())]
+    NoDictionary {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file holds more than one dictionary with tensors.
+    #[error("`{}` holds several dictionaries of tensors ({keys}); save one of them alone", path.display())]
+    SeveralDictionaries {
+        /// The file.
+        path: PathBuf,
+        /// Where some of them are.
+        keys: String,
+    },
+    /// A pickle asks for a class or function that reaches beyond the program.
     #[error(
-        "`{}` asks for `{class}`, which is none of the containers, arrays and tensors that are read; nothing from the \
-         file was run; save the tensors alone (the state dict), best as safetensors",
+        "`{}` asks to call `{class}`, as files do that attack a computer; nothing from the file was run; do not load it in \
+         Python, and take the weights from a source that you trust",
         path.display()
     )]
     ForbiddenClass {

@@ -9,7 +9,7 @@ use safetensors::SafeTensorError;
 use serde_json::Value;
 
 use crate::file::RESERVED_NAME;
-use crate::{Dtype, Error, Tensor};
+use crate::{Dtype, Error, Tensor, sniff};
 
 /// The length of the header stands before it, in so many bytes.
 pub(crate) const LENGTH_BYTES: usize = size_of::<u64>();
@@ -19,6 +19,9 @@ pub(crate) const LARGEST_HEADER: u64 = 100_000_000;
 
 /// The error for a file whose parser said `error`.
 pub(crate) fn explain(path: &Path, bytes: &[u8], error: &SafeTensorError) -> Error {
+    if let Some(what) = sniff::foreign(bytes) {
+        return Error::UnknownContent { path: path.to_owned(), what };
+    }
     walk(path, bytes)
         .err()
         .unwrap_or_else(|| Error::BadHeader { path: path.to_owned(), reason: error.to_string() })
@@ -142,6 +145,19 @@ mod tests {
         assert!(error.to_string().contains("`notes.txt`"), "{error}");
         assert!(matches!(decode_header("[1,2]", 0), Err(Error::BadHeader { .. })));
         assert!(matches!(decode_header(r#"{"w":3}"#, 0), Err(Error::BadHeader { .. })));
+    }
+
+    #[test]
+    fn weights_of_another_program_are_told_by_what_they_are() {
+        for (bytes, words) in [
+            (b"PK\x03\x04\0\0\0\0\x08\x08\0\0".as_slice(), ["PyTorch", "convert"]),
+            (b"\x80\x04\x95\x0d\0\0\0\0\0\0\0}.", ["Paddle", "convert"]),
+            (b"\x08\x08\x12\x07pytorch", ["ONNX", "predict"]),
+        ] {
+            let error = decode("weights", bytes).unwrap_err();
+            assert!(matches!(error, Error::UnknownContent { .. }), "{error}");
+            assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
+        }
     }
 
     #[test]

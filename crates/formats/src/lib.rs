@@ -38,6 +38,7 @@ pub mod import;
 mod map;
 pub mod packed;
 mod regular;
+mod sniff;
 mod tensor;
 mod view;
 
@@ -47,5 +48,6 @@ pub use file::{LARGEST_FILE, METADATA_KEY, decode, encode, read, write};
 pub use import::{Format, Imported, import};
 pub use map::MappedFile;
 pub use regular::{open_regular, read_regular};
+pub use sniff::foreign_weights;
 pub use tensor::{Dtype, Tensor, Tensors};
 pub use view::TensorView;

@@ -52,8 +52,8 @@ fn files_of_paddle_hold_the_tensors_that_paddle_says() {
 fn files_of_torch_are_unwrapped_and_their_views_followed() {
     let timm = imported(made("timm.pth"), Format::TorchZip);
     assert_eq!(timm.len(), 27 * 6 + 2);
-    assert_eq!(timm["conv_stem.weight"].shape, [2, 3, 3, 3]);
-    assert_eq!(timm["bn1.num_batches_tracked"].dtype, Dtype::I64);
+    assert_eq!(timm["module.conv_stem.weight"].shape, [2, 3, 3, 3]);
+    assert_eq!(timm["module.bn1.num_batches_tracked"].dtype, Dtype::I64);
     let str = imported(made("str.pt"), Format::TorchLegacy);
     assert_eq!((str.len(), str["fc.weight"].shape.as_slice()), (27 * 5 + 1, [10, 64, 1, 1].as_slice()));
     let halves = imported(made("sparseml.pth"), Format::TorchZip);

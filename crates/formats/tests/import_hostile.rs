@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use sparse_formats::import::{EXPANSION, import_bytes};
+use sparse_formats::import::{Choice, Contents, EXPANSION, import_bytes, import_bytes_with};
 use sparse_formats::{Error, import};
 
 const SAMPLES: [&str; 7] = [
@@ -34,6 +34,12 @@ fn sample(index: usize) -> Vec<u8> {
 
 /// Whatever was accepted is consistent and no larger than promised.
 fn check(bytes: &[u8]) -> bool {
+    // Everything of the first dictionary, and the only one if there is one.
+    let first = |contents: &Contents<'_>| -> Result<Choice, Error> {
+        let dictionary = contents.dictionaries.first().into_iter().flat_map(|first| first.tensors.keys());
+        Ok(Choice { dictionary: 0, names: dictionary.map(|name| name.clone().into_owned()).collect() })
+    };
+    drop(import_bytes_with("hostile".as_ref(), bytes, first));
     let Ok(imported) = import_bytes("hostile", bytes) else { return false };
     let total: usize = imported.tensors.values().map(|tensor| tensor.data.len()).sum();
     assert!(total <= EXPANSION * bytes.len() + (1 << 20), "{total} bytes of {}", bytes.len());
@@ -80,21 +86,95 @@ fn a_variable_that_is_cut_or_is_none_is_named() {
 }
 
 #[test]
-fn a_class_outside_of_the_list_is_named_wherever_it_hides() {
-    let bytes = sample(3);
-    let changed = replaced(&bytes, b"OrderedDict", b"OrderedDikt");
-    let error = import_bytes("evil.pth", &changed).unwrap_err().to_string();
-    // The archive's checksum finds the edit first.
-    assert!(error.contains("evil.pth") && error.contains("data.pkl"), "{error}");
+fn a_function_that_attacks_is_named_wherever_it_hides() {
     for (index, from, to, class) in [
-        (5, b"OrderedDict".as_slice(), b"OrderedDikt".as_slice(), "collections.OrderedDikt"),
-        (2, b"_reconstruct", b"_reconstrukt", "numpy._core.multiarray._reconstrukt"),
-        (0, b"_reconstruct", b"_reconstrukt", "numpy.core.multiarray._reconstrukt"),
+        (
+            5,
+            b"ccollections\nOrderedDict".as_slice(),
+            b"csubprocess\nPopen-------".as_slice(),
+            "subprocess.Popen-------",
+        ),
+        (2, b"numpy._core.multiarray", b"os.-------------------", "os.-------------------._reconstruct"),
+        (0, b"numpy.core.multiarray", b"posix.---------------", "posix.---------------._reconstruct"),
     ] {
-        let error = import_bytes("evil", &replaced(&sample(index), from, to)).unwrap_err();
+        let error = import_bytes("evil", &replaced(&sample(index), from, to)).map(drop).unwrap_err();
         assert!(matches!(&error, Error::ForbiddenClass { class: found, .. } if found == class), "{error}");
         assert!(error.to_string().contains("nothing from the file was run"), "{error}");
     }
+    let error = import_bytes("evil.pth", &replaced(&sample(3), b"OrderedDict", b"OrderedDikt"))
+        .map(drop)
+        .unwrap_err();
+    // The archive's checksum finds the edit first.
+    assert!(error.to_string().contains("data.pkl") && error.to_string().contains("checksum"), "{error}");
+}
+
+#[test]
+fn what_an_unknown_function_makes_is_no_tensor() {
+    for (index, name) in
+        [(2, "numpy._core.multiarray._reconstrukt"), (0, "numpy.core.multiarray._reconstrukt")]
+    {
+        let bytes = replaced(&sample(index), b"_reconstruct", b"_reconstrukt");
+        let all = |contents: &Contents<'_>| -> Result<Choice, Error> {
+            let names = contents.dictionaries[0].tensors.keys().map(|name| name.clone().into_owned());
+            Ok(Choice { dictionary: 0, names: names.collect() })
+        };
+        let error = import_bytes_with("odd".as_ref(), &bytes, all).map(drop).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("not read"), "{error}");
+    }
+}
+
+/// Dictionaries in dictionaries, in themselves, and the same one under a million keys: each is looked at once, and none
+/// deeper than is promised.
+#[test]
+fn the_search_for_dictionaries_is_bounded() {
+    let array =
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I1\ntcnumpy\ndtype\n\
+        (S'u1'\nI00\nI01\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\nS'0'\ntb";
+    let count = |bytes: &[u8]| {
+        let mut keys = Vec::new();
+        let looked = import_bytes_with("x".as_ref(), bytes, |contents| {
+            keys = contents.dictionaries.iter().map(|one| one.key.clone()).collect();
+            contents.only()
+        });
+        (looked.map(|imported| imported.tensors.len()).map_err(|error| error.to_string()), keys)
+    };
+    // {"w": array, "d": {"w": array, "d": ...}}, a hundred thousand deep.
+    let mut deep = [b"\x80\x02".as_slice(), array, b"q\x010}q\x00"].concat();
+    for _ in 0..100_000 {
+        deep.extend(b"U\x01wh\x01s}q\x02U\x01dh\x00sq\x000h\x02");
+    }
+    deep.extend(b"U\x01wh\x01s.");
+    let (result, keys) = count(&deep);
+    assert!(result.unwrap_err().contains("several dictionaries"));
+    assert_eq!((keys.len(), keys[0].as_str(), keys[2].as_str()), (65, "", "d.d"));
+    // A dictionary in itself, and in a list in itself.
+    let cycle =
+        [b"\x80\x02}q\x00U\x01dh\x00sU\x01l]q\x01h\x01ah\x00asU\x01w".as_slice(), array, b"s."].concat();
+    assert_eq!(count(&cycle), (Ok(1), vec![String::new()]));
+    // One dictionary under many keys.
+    let mut wide = [b"\x80\x02}}U\x01w".as_slice(), array, b"sq\x000"].concat();
+    for n in 0..50_000 {
+        wide.extend([b"V".as_slice(), n.to_string().as_bytes(), b"\nh\x00s"].concat());
+    }
+    wide.extend(b".");
+    assert_eq!(count(&wide), (Ok(1), vec!["0".to_owned()]));
+    // Modules in modules, and a module in itself.
+    let module = b"cm\nM\n)R}(U\x0b_parameters}U\x01w";
+    let cyclic = [
+        b"\x80\x02".as_slice(),
+        array,
+        b"q\x010cm\nM\n)Rq\x00}(U\x0b_parameters}U\x01wh\x01sU\x08_buffers}U\x08_modules}U\x01mh\x00sub.",
+    ]
+    .concat();
+    assert_eq!(count(&cyclic), (Ok(1), vec![String::new()]));
+    let mut nested = [b"\x80\x02".as_slice(), array, b"q\x010}q\x02"].concat();
+    for _ in 0..10_000 {
+        nested.extend(
+            [module.as_slice(), b"h\x01sU\x08_buffers}U\x08_modulesh\x02ubq\x000}U\x01mh\x00sq\x02"].concat(),
+        );
+    }
+    nested.extend(b"0h\x00.");
+    assert!(count(&nested).0.unwrap_err().contains("nest deeper"), "{:?}", count(&nested));
 }
 
 #[test]
@@ -228,6 +308,18 @@ fn opcode() -> impl Strategy<Value = Vec<u8>> {
         b"c_codecs\nencode\n",
         b"cnumpy.core.numeric\n_frombuffer\n",
         b"cbuiltins\ntuple\n",
+        b"ctorch._utils\n_rebuild_tensor_v3\n",
+        b"ctorch._tensor\n_rebuild_from_type_v2\n",
+        b"ctorch\nTensor\n",
+        b"ctorch\nfloat32\n",
+        b"cm\nC\n",
+        b"icollections\ndefaultdict\n",
+        b"o",
+        b"\x92",
+        b"P('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 3)\n",
+        b"X\x08\0\0\0_modules",
+        b"X\x08\0\0\0_buffers",
+        b"X\x0b\0\0\0_parameters",
     ];
     prop::sample::select(pieces.iter().map(|piece| piece.to_vec()).collect::<Vec<_>>())
 }

@@ -28,6 +28,10 @@ fn bombs_are_refused_within_300_mebibytes() {
         ("nesting", bomb(b"\x80\x02N", b"\x85")),
         ("doubling", bomb(b"\x80\x02Nq\x00", b"h\x00h\x00\x86q\x00")),
         ("shapes", bomb(b"\x80\x02K\x01q\x00", b"(h\x00h\x00h\x00h\x00t")),
+        ("classes", bomb(b"\x80\x02", b"cm\nC\n")),
+        ("objects", bomb(b"\x80\x02cm\nC\nq\x00", b"h\x00)R")),
+        ("entries", bomb(b"\x80\x02cm\nC\n)RNq\x000", b"h\x00h\x00s")),
+        ("pairs", bomb(b"\x80\x02ccollections\nOrderedDict\nq\x00]q\x01NN\x86a", b"h\x00h\x01\x85R")),
         ("length", b"\x80\x02B\xff\xff\xff\xff".to_vec()),
         ("number", b"\x80\x02\x8b\xff\xff\xff\x7f".to_vec()),
     ];

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::sniff::{self, Content};
+use crate::sniff::{self, Content};
 use crate::{Error, Result, open_regular};
 
 /// Bytes that tell a format.

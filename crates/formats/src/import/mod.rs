@@ -1,18 +1,21 @@
 //! Weights as other programs write them: named tensors, whatever the format.
 //!
-//! [`import()`] tells the format by what a file holds, never by its name. Nothing from a file is run: pickles go through
-//! a machine of our own that knows plain containers, numpy arrays and torch tensors and refuses every other class by
-//! name. No size in a file is believed before it is compared with the bytes that are there, and all tensors together
+//! [`import_with`] tells the format by what a file holds, never by its name, and shows which dictionaries of tensors are
+//! there, so that who knows the names can choose; [`import()`] is for files with one. Nothing from a file is run: pickles go
+//! through a machine of our own that knows plain containers, numpy arrays and torch tensors, and keeps every other class as
+//! its name and what it was given. A tensor that such a class or an unknown function makes is refused by its name, if it
+//! is wanted. No size in a file is believed before it is compared with the bytes that are there, and all tensors together
 //! take at most [`EXPANSION`] times the size of the file; those of a packed file ([`crate::packed`]) at most
 //! [`LARGEST_FILE`], and 32 times the size of their bitmasks.
 
+mod choice;
+mod dictionaries;
 mod folder;
+mod modules;
 mod numpy;
 mod paddle_pickle;
 mod paddle_variables;
 mod pickle;
-mod sniff;
-mod state_dict;
 mod torch;
 mod torch_legacy;
 mod torch_zip;
@@ -22,8 +25,9 @@ use std::path::{Path, PathBuf};
 
 use crate::file::decode_after;
 use crate::header::Header;
+use crate::sniff::{self, Content};
 use crate::{Error, Result, Tensor, Tensors, read_regular};
-use sniff::Content;
+pub use choice::{Choice, Contents, Dictionary, Entry};
 
 use crate::file::LARGEST_FILE;
 
@@ -87,22 +91,35 @@ pub fn as_f32(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.view().as_f32()
 }
 
-/// Reads a file of weights, a folder of Paddle variables, or a folder with one file of weights in it.
+/// Reads a file of weights, a folder of Paddle variables, or a folder with one file of weights in it: all tensors of the
+/// only dictionary that has some.
+///
+/// # Errors
+/// As [`import_with`], [`Error::SeveralDictionaries`] and [`Error::NoDictionary`].
+pub fn import(path: impl AsRef<Path>) -> Result<Imported> {
+    import_with(path, |contents| contents.only())
+}
+
+/// Reads the tensors that `choose` chooses of a file of weights, a folder of Paddle variables, or a folder with one file of
+/// weights in it.
 ///
 /// Memory: the file once as bytes, and its tensors, at most [`EXPANSION`] times its size (more only for packed files).
 ///
 /// # Errors
-/// [`Error::UnknownContent`] if the format is not one of [`Format`] (it is named where it is known),
+/// What `choose` reports, [`Error::UnknownContent`] if the format is not one of [`Format`] (it is named where it is known),
 /// [`Error::SeveralWeights`] or [`Error::NoWeights`] for a folder, [`Error::ForbiddenClass`], [`Error::BadPickle`],
-/// [`Error::BadWeights`], [`Error::TooLarge`], [`Error::Io`], and the errors of [`crate::decode`].
-pub fn import(path: impl AsRef<Path>) -> Result<Imported> {
+/// [`Error::BadWeights`], [`Error::TooLarge`], [`Error::NoPlainFile`], [`Error::Io`], and the errors of [`crate::decode`].
+pub fn import_with<E: From<Error>>(
+    path: impl AsRef<Path>,
+    choose: impl FnOnce(&Contents<'_>) -> Result<Choice, E>,
+) -> Result<Imported, E> {
     let path = path.as_ref();
     let Some(file) = folder::weights_in(path)? else {
         let tensors = paddle_variables::read_folder(path)?;
-        return imported(path, Format::PaddleVariables, tensors, None);
+        return of_tensors(path, Format::PaddleVariables, tensors, None, choose);
     };
     let bytes = read_regular(&file, LARGEST_FILE)?;
-    import_bytes(&file, &bytes)
+    import_bytes_with(&file, &bytes, choose)
 }
 
 /// Reads the bytes of one file of weights; `path` only names it in errors.
@@ -110,30 +127,48 @@ pub fn import(path: impl AsRef<Path>) -> Result<Imported> {
 /// # Errors
 /// As [`import()`].
 pub fn import_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<Imported> {
-    let path = path.as_ref();
-    match sniff::content(bytes) {
+    import_bytes_with(path.as_ref(), bytes, |contents| contents.only())
+}
+
+/// As [`import_with`], of the bytes of one file.
+///
+/// # Errors
+/// As [`import_with`].
+pub fn import_bytes_with<E: From<Error>>(
+    path: &Path,
+    bytes: &[u8],
+    choose: impl FnOnce(&Contents<'_>) -> Result<Choice, E>,
+) -> Result<Imported, E> {
+    let (format, tensors) = match sniff::content(bytes) {
         Content::Safetensors => {
             let header = Header::parse(path, bytes)?;
             let (tensors, metadata) = decode_after(path, &header, bytes)?;
             let format = if header.is_packed() { Format::Packed } else { Format::Safetensors };
-            imported(path, format, tensors, metadata)
+            return of_tensors(path, format, tensors, metadata, choose);
         }
-        Content::Zip => imported(path, Format::TorchZip, torch_zip::read(path, bytes)?, None),
-        Content::TorchLegacy => imported(path, Format::TorchLegacy, torch_legacy::read(path, bytes)?, None),
-        Content::Pickle => {
-            let (format, tensors) = paddle_pickle::read(path, bytes)?;
-            imported(path, format, tensors, None)
+        Content::Zip => (Format::TorchZip, torch_zip::read(path, bytes, choose)?),
+        Content::TorchLegacy => (Format::TorchLegacy, torch_legacy::read(path, bytes, choose)?),
+        Content::Pickle => paddle_pickle::read(path, bytes, choose)?,
+        Content::PaddleVariable => {
+            let what = "one variable of PaddlePaddle without a name, or several in one file; give the folder of one file \
+                        per variable, or a .pdparams file";
+            return Err(Error::UnknownContent { path: path.to_owned(), what }.into());
         }
-        Content::PaddleVariable => Err(Error::UnknownContent {
-            path: path.to_owned(),
-            what: "one variable of PaddlePaddle without a name, or several in one file; give the folder of one file \
-                   per variable, or a .pdparams file",
-        }),
-        Content::Other(what) => Err(Error::UnknownContent { path: path.to_owned(), what }),
-    }
+        Content::Other(what) => return Err(Error::UnknownContent { path: path.to_owned(), what }.into()),
+    };
+    Ok(Imported { path: path.to_owned(), format, tensors, metadata: None })
 }
 
-fn imported(path: &Path, format: Format, tensors: Tensors, metadata: Option<String>) -> Result<Imported> {
+/// What is chosen of tensors that were read already.
+fn of_tensors<E: From<Error>>(
+    path: &Path,
+    format: Format,
+    mut tensors: Tensors,
+    metadata: Option<String>,
+    choose: impl FnOnce(&Contents<'_>) -> Result<Choice, E>,
+) -> Result<Imported, E> {
+    let Choice { names, .. } = choose(&Contents::of(path, format, &tensors))?;
+    tensors.retain(|name, _| names.contains(name));
     Ok(Imported { path: path.to_owned(), format, tensors, metadata })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::pickle::{Array, Id, Pickle, Value};
+use super::pickle::{Array, Id, Pickle, Value, c_strides};
 use super::torch::{self, View};
 use super::{Budget, Result, bad, elements};
 use crate::{Tensor, Tensors};
@@ -30,7 +30,7 @@ pub(super) fn tensors(
 }
 
 fn tensor(path: &Path, name: &str, array: &Array, bytes: &[u8], budget: &mut Budget) -> Result<Tensor> {
-    let Array { element, shape, fortran, .. } = array;
+    let Array { element, shape, strides, .. } = array;
     let needed = elements(shape).and_then(|count| count.checked_mul(element.dtype.size()));
     if needed != Some(bytes.len()) {
         let reason =
@@ -38,25 +38,14 @@ fn tensor(path: &Path, name: &str, array: &Array, bytes: &[u8], budget: &mut Bud
         return Err(bad(path, name, reason));
     }
     budget.take(path, bytes.len())?;
-    let mut data = if *fortran {
-        let strides = fortran_strides(shape);
-        torch::gather(bytes, element.dtype.size(), &View { offset: 0, shape, strides: &strides })
-            .map_err(|reason| bad(path, name, reason))?
-    } else {
+    let mut data = if *strides == c_strides(shape) {
         bytes.to_vec()
+    } else {
+        torch::gather(bytes, element.dtype.size(), &View { offset: 0, shape, strides })
+            .map_err(|reason| bad(path, name, reason))?
     };
     if element.big_endian {
         data.chunks_exact_mut(element.dtype.size()).for_each(<[u8]>::reverse);
     }
     Ok(Tensor { dtype: element.dtype, shape: shape.clone(), data })
-}
-
-/// Distances between neighbours along each axis, the first axis fastest.
-fn fortran_strides(shape: &[usize]) -> Vec<usize> {
-    let running = |product: &mut usize, &length: &usize| {
-        let stride = *product;
-        *product = product.saturating_mul(length);
-        Some(stride)
-    };
-    shape.iter().scan(1, running).collect()
 }

@@ -2,23 +2,27 @@
 
 use std::path::Path;
 
-use super::{Budget, Format, Result, bad, numpy, pickle, state_dict};
-use crate::Tensors;
+use super::choice::{Choice, Contents};
+use super::{Budget, Format, bad, dictionaries, numpy, pickle};
+use crate::{Error, Tensors};
 
-/// Reads a `.pdparams` of a static graph or of a dynamic one.
+/// Reads the chosen tensors of a `.pdparams` of a static graph or of a dynamic one.
 ///
 /// # Errors
-/// [`crate::Error::ForbiddenClass`], [`crate::Error::BadPickle`], [`crate::Error::BadWeights`],
-/// [`crate::Error::TooLarge`].
-pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(Format, Tensors)> {
+/// What `choose` reports, [`Error::ForbiddenClass`], [`Error::BadPickle`], [`Error::BadWeights`], [`Error::TooLarge`].
+pub(super) fn read<E: From<Error>>(
+    path: &Path,
+    bytes: &[u8],
+    choose: impl FnOnce(&Contents<'_>) -> Result<Choice, E>,
+) -> Result<(Format, Tensors), E> {
     let pickle = pickle::unpickle(bytes).map_err(|fault| fault.in_file(path))?;
-    let named = state_dict::named_tensors(path, &pickle)?;
+    let dygraph = dictionaries::has_structured_names(&pickle);
+    let format = if dygraph { Format::PaddleDygraph } else { Format::PaddleStatic };
+    let named = dictionaries::chosen(path, format, &pickle, bytes.len(), choose)?;
     if let Some((name, _)) = named.iter().find(|(_, id)| matches!(pickle.get(**id), pickle::Value::Tensor(_)))
     {
-        return Err(bad(path, name, "it is a view of a torch storage that is not in the file"));
+        return Err(bad(path, name, "it is a view of a torch storage that is not in the file").into());
     }
-    let dygraph = state_dict::has_structured_names(&pickle);
-    let format = if dygraph { Format::PaddleDygraph } else { Format::PaddleStatic };
     let mut budget = Budget::of_file(bytes.len());
     Ok((format, numpy::tensors(path, &pickle, &named, &mut budget)?))
 }

@@ -3,26 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::pickle::{Id, Pickle, Storage, Value};
+use super::pickle::{Id, Pickle, Storage, StridedTensor, Value};
 use super::{Budget, Result, bad, elements, numpy};
-use crate::{Tensor, Tensors};
+use crate::{Dtype, Tensor, Tensors};
 
 /// A view of a storage, in elements.
 pub(super) struct View<'a> {
     pub(super) offset: usize,
     pub(super) shape: &'a [usize],
     pub(super) strides: &'a [usize],
-}
-
-/// The storages that some tensors view.
-pub(super) fn storages<'p>(
-    pickle: &'p Pickle<'_>,
-    named: &'p BTreeMap<String, Id>,
-) -> impl Iterator<Item = &'p Storage> {
-    named.values().filter_map(|&id| match pickle.get(id) {
-        Value::Tensor(tensor) => Some(&tensor.storage),
-        _ => None,
-    })
 }
 
 /// All storages that a pickle names.
@@ -33,6 +22,13 @@ pub(super) fn all_storages<'p>(pickle: &'p Pickle<'_>) -> impl Iterator<Item = &
     })
 }
 
+/// How numbers lie in the storages of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ByteOrder {
+    Little,
+    Big,
+}
+
 /// Copies the tensors of a pickle out of their storages; `storage` gives the bytes of one.
 ///
 /// # Errors
@@ -41,25 +37,64 @@ pub(super) fn tensors<'s>(
     path: &Path,
     pickle: &Pickle<'_>,
     named: &BTreeMap<String, Id>,
-    file_bytes: usize,
+    (file_bytes, order): (usize, ByteOrder),
     mut storage: impl FnMut(&Storage) -> Result<&'s [u8]>,
 ) -> Result<Tensors> {
     let mut budget = Budget::of_file(file_bytes);
     let mut tensors = numpy::tensors(path, pickle, named, &mut budget)?;
     for (name, &id) in named {
         let Value::Tensor(tensor) = pickle.get(id) else { continue };
-        let size = tensor.storage.dtype.size();
+        let size = tensor.dtype.size();
         let needed = elements(&tensor.shape).and_then(|count| count.checked_mul(size));
         let needed =
             needed.ok_or_else(|| bad(path, name, format!("its shape {:?} is too large", tensor.shape)))?;
         budget.take(path, needed)?;
-        let view = View { offset: tensor.offset, shape: &tensor.shape, strides: &tensor.strides };
         let data =
-            gather(storage(&tensor.storage)?, size, &view).map_err(|reason| bad(path, name, reason))?;
-        tensors
-            .insert(name.clone(), Tensor { dtype: tensor.storage.dtype, shape: tensor.shape.clone(), data });
+            copied(tensor, storage(&tensor.storage)?, order).map_err(|reason| bad(path, name, reason))?;
+        tensors.insert(name.clone(), Tensor { dtype: tensor.dtype, shape: tensor.shape.clone(), data });
     }
     Ok(tensors)
+}
+
+/// The elements of one tensor, little-endian.
+fn copied(tensor: &StridedTensor, storage: &[u8], order: ByteOrder) -> Result<Vec<u8>, String> {
+    let size = tensor.dtype.size();
+    let storage = match tensor.storage.part {
+        None => storage,
+        Some([first, elements]) => part(storage, tensor.storage.size, first, elements)?,
+    };
+    let view = View { offset: tensor.offset, shape: &tensor.shape, strides: &tensor.strides };
+    let mut data = gather(storage, size, &view)?;
+    if order == ByteOrder::Big {
+        data.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+    }
+    if tensor.negated {
+        negate(tensor.dtype, &mut data)?;
+    }
+    Ok(data)
+}
+
+/// Some elements of a storage.
+fn part(storage: &[u8], size: usize, first: usize, elements: usize) -> Result<&[u8], String> {
+    let bytes =
+        first.checked_add(elements).and_then(|end| Some(first.checked_mul(size)?..end.checked_mul(size)?));
+    bytes.and_then(|bytes| storage.get(bytes)).ok_or_else(|| {
+        let have = storage.len() / size.max(1);
+        format!("it is the part from {first} on with {elements} elements of a storage of {have}")
+    })
+}
+
+/// Changes the sign of numbers: the highest bit of what is stored last.
+fn negate(dtype: Dtype, data: &mut [u8]) -> Result<(), String> {
+    if !matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+        return Err(format!("its numbers are {dtype} and marked as stored with the other sign"));
+    }
+    for number in data.chunks_exact_mut(dtype.size()) {
+        if let Some(last) = number.last_mut() {
+            *last ^= 0x80;
+        }
+    }
+    Ok(())
 }
 
 /// The elements of a view in C order, `size` bytes each. The caller has made sure that there is room for them.

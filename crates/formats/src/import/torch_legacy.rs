@@ -6,19 +6,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::choice::{Choice, Contents};
 use super::pickle::{Pickle, Storage, Value, unpickle};
-use super::{Result, bad, state_dict, torch};
-use crate::{Dtype, Tensors};
+use super::torch::{self, ByteOrder};
+use super::{Format, bad, dictionaries};
+use crate::{Error, Result, Tensors};
 
 /// Pickles before the one with the object.
 const PREAMBLE: usize = 3;
 
-/// Reads the tensors of a file.
+/// Reads the chosen tensors of a file.
 ///
 /// # Errors
-/// [`crate::Error::ForbiddenClass`], [`crate::Error::BadPickle`], [`crate::Error::BadWeights`],
-/// [`crate::Error::TooLarge`].
-pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Tensors> {
+/// What `choose` reports, [`Error::ForbiddenClass`], [`Error::BadPickle`], [`Error::BadWeights`], [`Error::TooLarge`].
+pub(super) fn read<E: From<Error>>(
+    path: &Path,
+    bytes: &[u8],
+    choose: impl FnOnce(&Contents<'_>) -> Result<Choice, E>,
+) -> Result<Tensors, E> {
     let mut at = 0;
     let mut next = || -> Result<Pickle<'_>> {
         let rest = bytes.get(at..).unwrap_or_default();
@@ -30,20 +35,24 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Tensors> {
         next()?;
     }
     let (object, keys) = (next()?, next()?);
-    let named = state_dict::named_tensors(path, &object)?;
-    let dtypes: BTreeMap<String, Dtype> =
-        torch::all_storages(&object).map(|storage| (storage.key.clone(), storage.dtype)).collect();
-    let storages = storages(path, &keys, &dtypes, bytes.get(at..).unwrap_or_default())?;
-    torch::tensors(path, &object, &named, bytes.len(), |storage: &Storage| {
-        Ok(storages.get(storage.key.as_str()).copied().unwrap_or_default())
-    })
+    let named = dictionaries::chosen(path, Format::TorchLegacy, &object, bytes.len(), choose)?;
+    let sizes: BTreeMap<&str, usize> =
+        torch::all_storages(&object).map(|storage| (storage.key.as_str(), storage.size)).collect();
+    let storages = storages(path, &keys, &sizes, bytes.get(at..).unwrap_or_default())?;
+    // The storages are little-endian on every machine.
+    let tensors =
+        torch::tensors(path, &object, &named, (bytes.len(), ByteOrder::Little), |storage: &Storage| {
+            let missing = || bad(path, "", format!("it has no storage {:.40}: it was cut", storage.key));
+            storages.get(storage.key.as_str()).copied().ok_or_else(missing)
+        })?;
+    Ok(tensors)
 }
 
 /// The bytes of every storage, by its key.
 fn storages<'k, 'a>(
     path: &Path,
     keys: &'k Pickle<'_>,
-    dtypes: &BTreeMap<String, Dtype>,
+    sizes: &BTreeMap<&str, usize>,
     mut rest: &'a [u8],
 ) -> Result<BTreeMap<&'k str, &'a [u8]>> {
     let Value::List(list) = keys.get(keys.root) else {
@@ -52,13 +61,12 @@ fn storages<'k, 'a>(
     let mut storages = BTreeMap::new();
     for &key in list {
         let key = keys.text(key).ok_or_else(|| bad(path, "", "the key of a storage is no text"))?;
-        let dtype =
-            dtypes.get(key).ok_or_else(|| bad(path, "", format!("no tensor uses storage {key:.40}")))?;
+        let size =
+            sizes.get(key).ok_or_else(|| bad(path, "", format!("no tensor uses storage {key:.40}")))?;
         let cut = || bad(path, "", format!("it ends in storage {key:.40}: it was cut; copy it again"));
         let (count, after) = rest.split_first_chunk().ok_or_else(cut)?;
-        let bytes = usize::try_from(i64::from_le_bytes(*count))
-            .ok()
-            .and_then(|count| count.checked_mul(dtype.size()));
+        let bytes =
+            usize::try_from(i64::from_le_bytes(*count)).ok().and_then(|count| count.checked_mul(*size));
         let (data, after) = after.split_at_checked(bytes.ok_or_else(cut)?).ok_or_else(cut)?;
         storages.insert(key, data);
         rest = after;

@@ -1,46 +1,81 @@
 //! What calling a class of the list makes, and what setting the state of a value does to it.
 
-use std::borrow::Cow;
+use super::classes::Class;
+use super::machine::{Machine, Step, Stop};
+use super::value::text;
+use super::{Fault, Id, Object, Storage, StridedTensor, Value};
 
-use super::classes::{Class, numpy_dtype};
-use super::machine::{Machine, Step};
-use super::value::{NumpyType, text};
-use super::{Array, Id, Storage, StridedTensor, Value};
-
-/// Most axes of an array.
-const MOST_AXES: usize = 32;
+/// Most axes of an array, and most arguments of a class of the list.
+pub(super) const MOST_AXES: usize = 64;
 /// Bytes in the longest key of a storage, which every tensor that views it repeats.
 const LONGEST_KEY: usize = 64;
 
+const UNKNOWN_CALL: &str = "it is made with arguments that are not known here";
+const UNKNOWN_STATE: &str = "it has a state that is not known here";
+const OTHER_DTYPE: &str = "it is stored in another element type than it has: save it from the CPU";
+const UNKNOWN_MARK: &str = "it is marked in a way that is not known here: clone() it and save it again";
+const CONJUGATED: &str = "it is marked as conjugated: resolve_conj() it and save it again";
+const SUBCLASS: &str = "it is of a class derived from torch.Tensor: save the plain tensor";
+const NO_STORAGE: &str = "a persistent id is no storage of torch";
+const PART: &str = "it is a part of a storage in a way that is not known here: clone() it and save it again";
+
 impl<'a> Machine<'a> {
-    /// `REDUCE` and `NEWOBJ`: what `callee(*arguments)` makes.
+    /// `REDUCE`, `NEWOBJ` and the like: what `callee(*arguments)` makes. A class that is not in the list is not called.
     pub(super) fn call(&mut self, callee: Id, arguments: Id) -> Step<Id> {
-        let Value::Class(class) = *self.value(callee) else {
-            return Err("something that is no class is called".into());
+        let class = match *self.value(callee) {
+            Value::Class(class) => class,
+            Value::Foreign(_) | Value::Object(_) => {
+                let nothing =
+                    Object { class: callee, arguments, state: None, entries: Vec::new(), items: Vec::new() };
+                return Ok(self.add(Value::Object(Box::new(nothing))));
+            }
+            Value::Refused(_) => return Ok(callee),
+            _ => return Err("something that is no class is called".into()),
         };
-        let arguments = self.items(arguments)?;
-        let first = arguments.first().copied();
-        let value = match (class, arguments.as_slice()) {
-            (Class::OrderedDict, []) => Value::Dict(Vec::new()),
-            (Class::OrderedDict, &[pairs]) => Value::Dict(self.pairs(pairs)?),
-            (Class::Counter | Class::Set | Class::TorchDevice | Class::NumpyScalar, _) => Value::Opaque,
+        let Ok(arguments) = self.items(arguments) else {
+            if class == Class::Eval {
+                return Err(eval());
+            }
+            return Ok(self.add(Value::Refused(UNKNOWN_CALL)));
+        };
+        self.made(class, &arguments)
+    }
+
+    fn made(&mut self, class: Class, arguments: &[Id]) -> Step<Id> {
+        let value = match (class, arguments) {
+            (Class::OrderedDict, []) | (Class::DefaultDict, [] | [_]) => Value::Dict(Vec::new()),
+            (Class::OrderedDict, &[pairs]) | (Class::DefaultDict, &[_, pairs]) => {
+                Value::Dict(self.pairs(pairs)?)
+            }
+            (Class::Opaque, _) | (Class::ByteArray, []) => Value::Opaque,
             (Class::Tuple, &[items]) => Value::Tuple(self.items(items)?),
+            (Class::Eval, arguments) => return self.looked_up(arguments),
             (Class::TorchSize, &[size]) => return Ok(size),
             (Class::RebuildParameter, &[data, ..]) => return Ok(data),
-            (Class::Encode, &[letters, encoding]) => self.encode(letters, encoding)?,
-            (Class::NumpyDtype, &[name, ..]) => Value::Dtype(self.dtype(name)?),
-            (Class::Reconstruct, _) => match first.map(|id| self.value(id)) {
-                Some(Value::Class(Class::Ndarray)) => Value::Array(None),
-                _ => return Err("an array is made of another class than numpy.ndarray".into()),
-            },
-            (Class::FromBuffer, &[data, element, shape, order]) => {
-                let fortran = text(&self.values, order) == Some("F");
-                self.array(element, shape, fortran, data)?
+            (Class::RebuildFromType, &[function, kind, ref arguments @ ..]) => {
+                return self.from_type(function, kind, arguments);
             }
-            (Class::RebuildTensor, &[storage, offset, shape, strides, ..]) => {
-                self.tensor(storage, offset, shape, strides)?
+            (Class::RebuildDeviceTensor, &[data, dtype, ..]) => {
+                if self.is_of(data, dtype) {
+                    return Ok(data);
+                }
+                Value::Refused(OTHER_DTYPE)
             }
-            _ => return Err(format!("{class:?} is called with {} arguments", arguments.len()).into()),
+            (Class::ByteArray, &[data]) if matches!(self.value(data), Value::Bytes(_)) => return Ok(data),
+            (Class::Encode | Class::ByteArray, &[letters, encoding]) => self.encode(letters, encoding)?,
+            (Class::NumpyDtype, &[name, ..]) => self.dtype(name),
+            (Class::Reconstruct, &[kind, ..]) => self.reconstruct(kind),
+            (Class::FromBuffer, &[data, element, shape, order, ref axes @ ..]) => {
+                self.from_buffer([data, element, shape, order], axes)?
+            }
+            (Class::RebuildTensor, &[storage, offset, shape, strides, ref more @ ..]) => {
+                self.tensor([storage, offset, shape, strides], None, more.get(2).copied())?
+            }
+            (Class::RebuildTensorV3, &[storage, offset, shape, strides, _, _, dtype, ref more @ ..]) => {
+                self.tensor([storage, offset, shape, strides], Some(dtype), more.first().copied())?
+            }
+            (Class::Unreadable(reason), _) => Value::Refused(reason),
+            _ => Value::Refused(UNKNOWN_CALL),
         };
         Ok(self.add(value))
     }
@@ -49,23 +84,16 @@ impl<'a> Machine<'a> {
     pub(super) fn set_state(&mut self, object: Id, state: Id) -> Step<()> {
         let new = match self.value(object) {
             // The attribute `_metadata` of a state dict, and what counters and the like remember.
-            Value::Dict(_) | Value::Opaque => return Ok(()),
-            Value::Array(None) => {
-                let &[_version, shape, element, fortran, data] = self.items(state)?.as_slice() else {
-                    return Err("the state of an array has not five parts".into());
-                };
-                let fortran = matches!(self.value(fortran), Value::Bool(true) | Value::Int(1));
-                self.array(element, shape, fortran, data)?
+            Value::Dict(_) | Value::Opaque | Value::Refused(_) => return Ok(()),
+            Value::Array(None) => self.array_of_state(state)?,
+            &Value::Dtype(element) => self.dtype_of_state(element, state),
+            Value::Object(_) => {
+                if let Some(Value::Object(object)) = self.values.get_mut(object as usize) {
+                    object.state = Some(state);
+                }
+                return Ok(());
             }
-            &Value::Dtype(element) => {
-                let order = self.items(state)?.get(1).and_then(|&order| text(&self.values, order));
-                let big_endian = match order {
-                    Some("<" | "|") => false,
-                    Some(">") => true,
-                    _ => return Err("an element type has no byte order".into()),
-                };
-                Value::Dtype(NumpyType { big_endian, ..element })
-            }
+            Value::Tensor(_) | Value::Array(_) => Value::Refused(UNKNOWN_STATE),
             _ => return Err("the state of something is set that has none".into()),
         };
         if let Some(slot) = self.values.get_mut(object as usize) {
@@ -74,78 +102,138 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// `BINPERSID`: the storage that `('storage', type, key, location, elements)` names.
-    pub(super) fn persistent(&self, name: Id) -> Step<Value<'a>> {
+    /// `BINPERSID`: the storage that `('storage', type, key, location, elements)` names, or the class that
+    /// `('module', class, file, source)` does.
+    pub(super) fn persistent(&mut self, name: Id) -> Step<Id> {
         let parts = self.items(name)?;
-        let &[kind, class, key, _location, elements, ref view @ ..] = parts.as_slice() else {
-            return Err("a persistent id has not five parts".into());
+        let text = |id: Option<&Id>| id.and_then(|&id| text(&self.values, id));
+        let value = match (text(parts.first()), parts.as_slice()) {
+            (Some("module"), &[_, class, _, _]) => return Ok(class),
+            (Some("storage"), &[_, class, key, _location, _elements, ref view @ ..]) => {
+                let Value::Class(class) = *self.value(class) else { return Err(NO_STORAGE.into()) };
+                let key = text(Some(&key)).ok_or(NO_STORAGE)?;
+                storage(class, key, self.part(view)?)?
+            }
+            _ => return Err(NO_STORAGE.into()),
         };
-        let whole = view.iter().all(|&view| matches!(self.value(view), Value::None));
-        match (text(&self.values, kind), self.value(class), text(&self.values, key)) {
-            (Some("storage"), &Value::Class(Class::Storage(dtype)), Some(key))
-                if whole && key.len() <= LONGEST_KEY =>
-            {
-                let (key, elements) = (key.to_owned(), self.whole(elements)?);
-                Ok(Value::Storage(Box::new(Storage { dtype, key, elements })))
-            }
-            (Some("storage"), _, Some(_)) if !whole => {
-                Err("a storage is a part of another one; save it again with PyTorch 1.6 or later".into())
-            }
-            _ => Err("a persistent id is no storage of torch".into()),
+        Ok(self.add(value))
+    }
+
+    /// `PERSID`: the same as the text that Python prints of it, as protocol 0 has it.
+    pub(super) fn persistent_text(line: &str) -> Step<Value<'a>> {
+        let rest = line.strip_prefix("('storage', <class '").ok_or(NO_STORAGE)?;
+        let (class, rest) = rest.split_once("'>, '").ok_or(NO_STORAGE)?;
+        let (key, rest) = rest.split_once("', '").ok_or(NO_STORAGE)?;
+        let (module, name) = class.rsplit_once('.').ok_or(NO_STORAGE)?;
+        let class = super::classes::find(module, name).ok_or(NO_STORAGE)?;
+        let part = if rest.contains('(') { Err(PART) } else { Ok(None) };
+        storage(class, key, part)
+    }
+
+    /// The part of a storage: none given, `None`, or `(key, first element, elements)`.
+    fn part(&self, view: &[Id]) -> Step<Result<Option<[usize; 2]>, &'static str>> {
+        match view {
+            [] => Ok(Ok(None)),
+            &[view] if matches!(self.value(view), Value::None) => Ok(Ok(None)),
+            &[view] => match self.items(view)?.as_slice() {
+                &[_, first, elements] => Ok(Ok(Some([self.whole(first)?, self.whole(elements)?]))),
+                _ => Ok(Err(PART)),
+            },
+            _ => Ok(Err(PART)),
         }
     }
 
-    fn array(&self, element: Id, shape: Id, fortran: bool, data: Id) -> Step<Value<'a>> {
-        let &Value::Dtype(element) = self.value(element) else {
-            return Err("an array has no element type of plain numbers".into());
-        };
-        if !matches!(self.value(data), Value::Bytes(_)) {
-            return Err("an array has no bytes (it holds objects)".into());
+    /// `_rebuild_from_type_v2(function, type, arguments, state)`: a tensor with attributes, if the type is torch's own.
+    fn from_type(&mut self, function: Id, kind: Id, arguments: &[Id]) -> Step<Id> {
+        let plain = matches!(self.value(kind), Value::Class(Class::TorchTensor));
+        match (self.value(function), arguments) {
+            // One in another would be followed without end.
+            (Value::Class(class), &[arguments, ..]) if plain && *class != Class::RebuildFromType => {
+                self.call(function, arguments)
+            }
+            _ => Ok(self.add(Value::Refused(SUBCLASS))),
         }
-        let shape = self.sizes(shape)?;
-        Ok(Value::Array(Some(Box::new(Array { element, shape, fortran, data }))))
     }
 
-    fn tensor(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Step<Value<'a>> {
-        let Value::Storage(storage) = self.value(storage) else {
-            return Err("a tensor has no storage".into());
+    /// `eval('data', {'data': array})`, which is the array. No other is looked at.
+    fn looked_up(&self, arguments: &[Id]) -> Step<Id> {
+        let named = |id: Id| text(&self.values, id) == Some("data");
+        match arguments {
+            &[code, names] if named(code) => match self.value(names) {
+                Value::Dict(entries) => match entries.as_slice() {
+                    &[(name, value)] if named(name) => Ok(value),
+                    _ => Err(eval()),
+                },
+                _ => Err(eval()),
+            },
+            _ => Err(eval()),
+        }
+    }
+
+    fn is_of(&self, data: Id, dtype: Id) -> bool {
+        let has = match self.value(data) {
+            Value::Array(Some(array)) => array.element.dtype,
+            Value::Tensor(tensor) => tensor.dtype,
+            _ => return false,
+        };
+        matches!(self.value(dtype), &Value::Class(Class::TorchDtype(dtype)) if dtype == has)
+    }
+
+    fn tensor(
+        &self,
+        [storage, offset, shape, strides]: [Id; 4],
+        dtype: Option<Id>,
+        marks: Option<Id>,
+    ) -> Step<Value<'a>> {
+        let storage = match self.value(storage) {
+            Value::Storage(storage) => (**storage).clone(),
+            &Value::Refused(reason) => return Ok(Value::Refused(reason)),
+            _ => return Ok(Value::Refused(UNKNOWN_CALL)),
+        };
+        let dtype = match (storage.dtype, dtype.map(|dtype| self.value(dtype))) {
+            (Err(reason), _) => return Ok(Value::Refused(reason)),
+            (Ok(dtype), None) => dtype,
+            (_, Some(&Value::Class(Class::TorchDtype(dtype)))) => dtype,
+            (_, Some(&Value::Class(Class::Unreadable(reason)))) => return Ok(Value::Refused(reason)),
+            (_, Some(_)) => return Ok(Value::Refused("it is of an element type that is not known here")),
         };
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
         if shape.len() != strides.len() {
             return Err("a tensor has not one stride per axis".into());
         }
-        let (storage, offset) = ((**storage).clone(), self.whole(offset)?);
-        Ok(Value::Tensor(Box::new(StridedTensor { storage, offset, shape, strides })))
-    }
-
-    /// Bytes from a text whose characters are bytes.
-    fn encode(&mut self, letters: Id, encoding: Id) -> Step<Value<'a>> {
-        if !matches!(text(&self.values, encoding), Some("latin1" | "latin-1")) {
-            return Err("a text is encoded in another way than latin1".into());
-        }
-        let length = text(&self.values, letters).map_or(0, str::len);
-        self.pay_bytes(length)?;
-        let letters = text(&self.values, letters).ok_or("something that is no text is encoded")?;
-        let bytes: Option<Vec<u8>> = letters.chars().map(|letter| u8::try_from(letter).ok()).collect();
-        Ok(Value::Bytes(Cow::Owned(bytes.ok_or("a text has characters that latin1 has not")?)))
-    }
-
-    fn dtype(&self, name: Id) -> Step<NumpyType> {
-        let name = text(&self.values, name).ok_or("an element type has no name")?;
-        let (big_endian, plain) = match name.strip_prefix('>') {
-            Some(plain) => (true, plain),
-            None => (false, name.trim_start_matches(['<', '|'])),
+        let negated = match self.is_negated(marks) {
+            Ok(negated) => negated,
+            Err(reason) => return Ok(Value::Refused(reason)),
         };
-        let dtype =
-            numpy_dtype(plain).ok_or_else(|| format!("`{name:.40}` is no element type of plain numbers"))?;
-        Ok(NumpyType { dtype, big_endian })
+        let offset = self.whole(offset)?;
+        Ok(Value::Tensor(Box::new(StridedTensor { storage, dtype, offset, shape, strides, negated })))
     }
 
-    fn value(&self, id: Id) -> &Value<'a> {
+    /// What the marks of a tensor say: `{'neg': True}` for numbers that are stored with the other sign.
+    fn is_negated(&self, marks: Option<Id>) -> Result<bool, &'static str> {
+        let marks = match marks.map(|marks| self.value(marks)) {
+            None | Some(Value::None) => return Ok(false),
+            Some(Value::Dict(marks)) => marks,
+            Some(_) => return Err(UNKNOWN_MARK),
+        };
+        let mut negated = false;
+        for &(name, set) in marks {
+            match (text(&self.values, name), self.value(set)) {
+                (Some("neg"), &Value::Bool(set)) => negated = set,
+                (Some("conj"), Value::Bool(true)) => return Err(CONJUGATED),
+                (Some("conj"), Value::Bool(false)) => {}
+                _ => return Err(UNKNOWN_MARK),
+            }
+        }
+        Ok(negated)
+    }
+
+    pub(super) fn value(&self, id: Id) -> &Value<'a> {
         self.values.get(id as usize).unwrap_or(&Value::None)
     }
 
-    fn items(&self, id: Id) -> Step<Vec<Id>> {
+    /// A few values.
+    pub(super) fn items(&self, id: Id) -> Step<Vec<Id>> {
         match self.value(id) {
             Value::Tuple(items) | Value::List(items) if items.len() <= MOST_AXES => Ok(items.clone()),
             Value::Tuple(_) | Value::List(_) => {
@@ -155,18 +243,26 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// `[[key, value], ...]`, as Python 2 writes an ordered dictionary.
-    fn pairs(&self, id: Id) -> Step<Vec<(Id, Id)>> {
-        let Value::List(items) = self.value(id) else {
-            return Err("an ordered dictionary is made of something that is no list".into());
+    /// The entries of `[[key, value], ...]`, as Python 2 writes an ordered dictionary, or of another dictionary.
+    fn pairs(&mut self, id: Id) -> Step<Vec<(Id, Id)>> {
+        let pairs = match self.value(id) {
+            Value::Dict(entries) => entries.clone(),
+            Value::List(items) | Value::Tuple(items) => {
+                let pair = |&item: &Id| match self.value(item) {
+                    Value::List(pair) | Value::Tuple(pair) => <[Id; 2]>::try_from(pair.as_slice()).ok(),
+                    _ => None,
+                };
+                let pairs: Option<Vec<_>> = items.iter().map(pair).collect();
+                let pairs = pairs.ok_or("a dictionary is made of something else than pairs")?;
+                pairs.into_iter().map(|[key, value]| (key, value)).collect()
+            }
+            _ => return Err("a dictionary is made of something that holds no pairs".into()),
         };
-        if !items.is_empty() {
-            return Err("an ordered dictionary is made of a list; save the file again with Python 3".into());
-        }
-        Ok(Vec::new())
+        self.pay_bytes(pairs.len().saturating_mul(size_of::<(Id, Id)>()))?;
+        Ok(pairs)
     }
 
-    fn sizes(&self, id: Id) -> Step<Vec<usize>> {
+    pub(super) fn sizes(&self, id: Id) -> Step<Vec<usize>> {
         self.items(id)?.into_iter().map(|item| self.whole(item)).collect()
     }
 
@@ -176,4 +272,26 @@ impl<'a> Machine<'a> {
             _ => Err("a size is no whole number".into()),
         }
     }
+}
+
+/// The storage of a class.
+fn storage<'a>(class: Class, key: &str, part: Result<Option<[usize; 2]>, &'static str>) -> Step<Value<'a>> {
+    let (dtype, size) = match class {
+        Class::Storage(dtype) => (Ok(dtype), dtype.size()),
+        Class::UnreadableStorage(reason, size) => (Err(reason), size),
+        _ => return Err(NO_STORAGE.into()),
+    };
+    if key.len() > LONGEST_KEY {
+        return Err(NO_STORAGE.into());
+    }
+    let (part, dtype) = match part {
+        Ok(part) => (part, dtype),
+        Err(reason) => (None, Err(reason)),
+    };
+    Ok(Value::Storage(Box::new(Storage { dtype, size, key: key.to_owned(), part })))
+}
+
+/// What is asked for that only a program can do.
+fn eval() -> Stop {
+    Stop::Fault(Fault::Class("builtins.eval".to_owned()))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::reader::{Reader, long, quoted, raw_unicode};
 use super::value::text;
-use super::{Fault, Id, MOST_DEPTH, MOST_STEPS, OWNED_PER_BYTE, Pickle, Value, classes};
+use super::{Fault, Id, MOST_DEPTH, MOST_FOREIGN, MOST_STEPS, OWNED_PER_BYTE, Pickle, Value, classes};
 
 /// Reads one pickle from the start of `bytes`.
 ///
@@ -18,6 +18,7 @@ pub(in super::super) fn unpickle(bytes: &[u8]) -> Result<Pickle<'_>, Fault> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        foreign: HashMap::new(),
         owned_left: bytes.len().saturating_mul(OWNED_PER_BYTE),
     };
     for _ in 0..MOST_STEPS {
@@ -62,6 +63,8 @@ pub(super) struct Machine<'a> {
     /// Heights of the stack at the open marks.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Classes and functions that are not in the list, by module and name.
+    foreign: HashMap<[Cow<'a, str>; 2], Id>,
     /// Bytes that may still be made.
     pub(super) owned_left: usize,
 }
@@ -96,8 +99,8 @@ impl<'a> Machine<'a> {
             b']' | b')' | b'}' | 0x8f | b't' | b'l' | b'd' | 0x91 | 0x85..=0x87 => self.container(opcode)?,
             b'a' | b'e' | b's' | b'u' | 0x90 => self.extend(opcode)?,
             b'c' | 0x93 => self.class(opcode)?,
-            b'R' | 0x81 => {
-                let (arguments, callee) = (self.pop()?, self.pop()?);
+            b'R' | 0x81 | 0x92 | b'i' | b'o' => {
+                let (callee, arguments) = self.call_of(opcode)?;
                 let result = self.call(callee, arguments)?;
                 self.stack.push(result);
             }
@@ -107,7 +110,12 @@ impl<'a> Machine<'a> {
             }
             b'Q' => {
                 let name = self.pop()?;
-                let storage = self.persistent(name)?;
+                let named = self.persistent(name)?;
+                self.stack.push(named);
+            }
+            b'P' => {
+                let line = self.reader.text_line()?;
+                let storage = Self::persistent_text(line)?;
                 self.push(storage);
             }
             _ => {
@@ -244,26 +252,74 @@ impl<'a> Machine<'a> {
         match (opcode, self.values.get_mut(container)) {
             (b'a' | b'e', Some(Value::List(list))) => list.extend(items),
             (b's' | b'u', Some(Value::Dict(dict))) => dict.extend(pairs(&items)?),
+            (b's' | b'u', Some(Value::Object(object))) => object.entries.extend(pairs(&items)?),
+            (_, Some(Value::Object(object))) => object.items.extend(items),
             // A set or a counter, of which no tensor is made.
-            (0x90 | b's' | b'u', Some(Value::Opaque)) => {}
+            (_, Some(Value::Opaque | Value::Refused(_))) => {}
             _ => return Err("items are put into something that holds none".into()),
         }
         Ok(())
     }
 
+    /// A class and its arguments, from the places where an opcode has them.
+    fn call_of(&mut self, opcode: u8) -> Step<(Id, Id)> {
+        if opcode == 0x92 {
+            // The named arguments: no class of the list takes any.
+            self.pop()?;
+        }
+        if matches!(opcode, b'i' | b'o') {
+            if opcode == b'i' {
+                self.class(b'c')?;
+            }
+            let class = if opcode == b'i' { Some(self.pop()?) } else { None };
+            let mut arguments = self.pop_to_mark()?.into_iter();
+            let class = class.or_else(|| arguments.next()).ok_or("an object has no class")?;
+            let arguments = self.add(Value::Tuple(arguments.collect()));
+            return Ok((class, arguments));
+        }
+        let (arguments, callee) = (self.pop()?, self.pop()?);
+        Ok((callee, arguments))
+    }
+
+    /// `GLOBAL` and `STACK_GLOBAL`: a class or function by its module and name.
     fn class(&mut self, opcode: u8) -> Step<()> {
-        let (module, name) = if opcode == b'c' {
-            (self.reader.text_line()?.to_owned(), self.reader.text_line()?.to_owned())
+        let name = if opcode == b'c' {
+            [self.reader.text_line()?.into(), self.reader.text_line()?.into()]
         } else {
             let (name, module) = (self.pop()?, self.pop()?);
-            let text = |id| text(&self.values, id).map(str::to_owned).ok_or("a class has no name");
-            (text(module)?, text(name)?)
+            [self.name(module)?, self.name(name)?]
         };
-        let Some(class) = classes::find(&module, &name) else {
-            return Err(Stop::Fault(Fault::Class(shortened(&format!("{module}.{name}")))));
+        if classes::is_attack(&name[0], &name[1]) {
+            return Err(Stop::Fault(Fault::Class(shortened(&name.join(".")))));
+        }
+        if let Some(class) = classes::find(&name[0], &name[1]) {
+            self.push(Value::Class(class));
+            return Ok(());
+        }
+        let id = match self.foreign.get(&name) {
+            Some(&id) => id,
+            None if self.foreign.len() == MOST_FOREIGN => {
+                return Err(Stop::Fault(Fault::Limit { what: "number of classes", limit: MOST_FOREIGN }));
+            }
+            None => {
+                let id = self.add(Value::Foreign(Box::new(name.clone())));
+                self.foreign.insert(name, id);
+                id
+            }
         };
-        self.push(Value::Class(class));
+        self.stack.push(id);
         Ok(())
+    }
+
+    /// A text that names a module or a class.
+    fn name(&mut self, id: Id) -> Step<Cow<'a, str>> {
+        if let Value::Text(Cow::Borrowed(name)) = *self.value(id) {
+            return Ok(Cow::Borrowed(name));
+        }
+        let length = text(&self.values, id).map_or(0, str::len);
+        self.pay_bytes(length)?;
+        let name = text(&self.values, id).ok_or("a class has no name")?;
+        Ok(Cow::Owned(name.to_owned()))
     }
 
     pub(super) fn push(&mut self, value: Value<'a>) {
@@ -271,7 +327,7 @@ impl<'a> Machine<'a> {
         self.stack.push(id);
     }
 
-    /// Takes a value into the list; at most one per opcode, so that its index fits.
+    /// Takes a value into the list; at most three per opcode, so that its index fits.
     pub(super) fn add(&mut self, value: Value<'a>) -> Id {
         let id = self.values.len() as Id;
         self.values.push(value);
@@ -335,10 +391,7 @@ fn decimal(line: &[u8]) -> Step<Value<'static>> {
 /// What an opcode that the machine does not do would do.
 fn refused(opcode: u8) -> String {
     let name = match opcode {
-        b'i' | b'o' => "makes an object of a class",
-        0x92 => "makes an object of a class with named arguments",
         0x82..=0x84 => "uses a table of extensions",
-        b'P' => "names an object outside of the file",
         0x97 | 0x98 => "uses a buffer outside of the file",
         _ => "is unknown",
     };
