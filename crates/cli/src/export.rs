@@ -18,12 +18,12 @@ pub(crate) fn export(arguments: &ExportArgs) -> anyhow::Result<()> {
 
 fn packed(arguments: &ExportArgs) -> anyhow::Result<()> {
     let values = arguments.values.unwrap_or_default().into();
-    let packed = sparse_trainer::export_packed(&arguments.weights, &arguments.output, values)?;
+    let packed = sparse_trainer::export_packed(arguments.from(), &arguments.output, values)?;
     run::print(&packed, arguments.json, tables::packed)
 }
 
 fn onnx(arguments: &ExportArgs) -> anyhow::Result<()> {
-    let exported = sparse_trainer::export_onnx(&arguments.weights, &arguments.output, arguments.onnx())?;
+    let exported = sparse_trainer::export_onnx(arguments.from(), &arguments.output, arguments.onnx())?;
     if arguments.sparse_initializer {
         tracing::info!(
             "most engines fill the zeros in again: --sparse_initializer makes the file smaller, not faster"

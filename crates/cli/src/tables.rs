@@ -72,24 +72,26 @@ pub(crate) fn converted(converted: &Converted) -> String {
     let spelled = |value: serde_json::Result<serde_json::Value>| {
         value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
     };
-    table(
-        &["converted", ""],
-        [
-            row("from", converted.from.clone()),
-            row("format", converted.format.clone()),
-            row("names of", converted.family.to_owned()),
-            row("to", converted.to.clone()),
-            row("model.scale", converted.scale.to_string()),
-            row("input channels", converted.channels.to_string()),
-            row("classes", format!("{}{background}", converted.classes)),
-            row("model.activation", spelled(serde_json::to_value(converted.activation))),
-            row("model.padding", spelled(serde_json::to_value(converted.padding))),
-            row("model.bn_epsilon", converted.bn_epsilon.to_string()),
-            row("parameters", converted.parameters.to_string()),
-            row("tensors of training left out", converted.left_out.to_string()),
-            row("input", input),
-        ],
-    )
+    let masked = if converted.masked > 0 { converted.masked.to_string() } else { String::new() };
+    let rows = [
+        row("from", converted.from.clone()),
+        row("network under", converted.key.clone()),
+        row("format", converted.format.clone()),
+        row("names of", converted.family.to_owned()),
+        row("to", converted.to.clone()),
+        row("model.scale", converted.scale.to_string()),
+        row("input channels", converted.channels.to_string()),
+        row("classes", format!("{}{background}", converted.classes)),
+        row("model.activation", spelled(serde_json::to_value(converted.activation))),
+        row("model.padding", spelled(serde_json::to_value(converted.padding))),
+        row("model.bn_epsilon", converted.bn_epsilon.to_string()),
+        row("parameters", converted.parameters.to_string()),
+        row("tensors with a mask, which was applied", masked),
+        row("tensors of training left out", converted.left_out.to_string()),
+        row("input", input),
+    ];
+    // What most files do not have is shown only where there is some.
+    table(&["converted", ""], rows.into_iter().filter(|row| row.iter().all(|cell| !cell.is_empty())))
 }
 
 /// `export --to packed`.

@@ -5,7 +5,7 @@ use crate::graph::Graph;
 use crate::mobilenet::mobilenet;
 use crate::onnx::{self, ReadOptions};
 use serde_json::Value;
-use sparse_formats::{MappedFile, open_regular};
+use sparse_formats::{MappedFile, foreign_weights, open_regular};
 use sparse_network::{Architecture, HEAD_WEIGHT, MobileNetConfig};
 use std::io::Read;
 use std::path::Path;
@@ -52,6 +52,9 @@ pub fn load_with(path: &Path, options: &ReadOptions) -> Result<Loaded> {
         return weights(&file, options.size);
     }
     let bytes = onnx::read_bytes(path)?;
+    if let Some(what) = foreign_weights(&bytes) {
+        return Err(sparse_formats::Error::UnknownContent { path: path.to_owned(), what }.into());
+    }
     let graph = onnx::read_beside(path, &bytes, options)?;
     let properties = onnx::metadata(&bytes)?;
     let metadata = properties.into_iter().map(|(key, value)| (key, Value::String(value))).collect();

@@ -42,3 +42,11 @@ fn scores_are_those_of_onnx_runtime() {
     }
     assert!(files >= 9, "only {files} files in {}", folder.display());
 }
+
+#[test]
+fn weights_of_another_program_are_told_by_what_they_are() {
+    let error = load(Path::new("../../tests/torch/timm.pth"), None).unwrap_err().to_string();
+    assert!(error.contains("PyTorch") && error.contains("sparse-train convert"), "{error}");
+    let error = load(Path::new("/dev/null"), None);
+    assert!(error.is_err_and(|error| !cfg!(unix) || error.to_string().contains("a device")));
+}

@@ -76,6 +76,28 @@ pub enum Error {
         /// The programs whose names are known.
         families: String,
     },
+    /// A file without tensors.
+    #[error(
+        "there are no tensors under names in it; save the state dict of the model, or the weights as safetensors"
+    )]
+    NoTensors,
+    /// More than one dictionary of a file holds a network.
+    #[error(
+        "it holds several networks ({keys}): choose one with --key NAME; for a training run or a test, \
+         `sparse-train convert IN OUT --key NAME` makes a file of that one"
+    )]
+    SeveralNetworks {
+        /// Where they are.
+        keys: String,
+    },
+    /// There is no network where one was asked for.
+    #[error("it holds no network under {key} (--key); there is something under: {keys}")]
+    NoSuchKey {
+        /// What was asked for.
+        key: String,
+        /// What there is.
+        keys: String,
+    },
     /// The state of an optimizer where weights belong.
     #[error("it is the state of an optimizer (.pdopt: {names}); give the .pdparams file beside it")]
     OptimizerState {

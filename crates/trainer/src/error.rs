@@ -213,6 +213,41 @@ pub enum Error {
         got: String,
     },
 
+    /// Weights are whole numbers.
+    #[error(
+        "tensor {name} in {} holds whole numbers ({dtype}) and weights are f32, f64, f16 or bf16: save a quantised network \
+         again after it was dequantised", .path.display()
+    )]
+    WholeNumbers {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its element type.
+        dtype: String,
+    },
+
+    /// A mask holds something else than zeros and ones.
+    #[error(
+        "{name} in {} is a mask by its name and holds {value}, where 0 and 1 are expected: multiply it into the weights and \
+         save them without it", .path.display()
+    )]
+    BadMask {
+        /// The file.
+        path: PathBuf,
+        /// The mask.
+        name: String,
+        /// The first other number in it.
+        value: f32,
+    },
+
+    /// The network of a file cannot be chosen.
+    #[error("{} is an ONNX file, which holds one network: leave --key out", .path.display())]
+    KeyOfOnnx {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// The tensors of a file are not those of a MobileNetV1.
     #[error("{}: {source}", .path.display())]
     ForeignWeights {
@@ -431,6 +466,7 @@ impl Error {
                 | Error::NoImages { .. }
                 | Error::OtherWidth { .. }
                 | Error::OntoInput { .. }
+                | Error::KeyOfOnnx { .. }
                 | Error::ImageInput { .. }
         )
     }

@@ -1,11 +1,12 @@
 //! What is in a weights file: zeros per layer, and which threshold gives which sparsity.
 
 use crate::error::{Error, Result};
-use crate::weights::weights_file;
+use crate::pretrained::{Pretrained, WeightsAt};
+use crate::weights::weights_path;
 use serde::Serialize;
-use sparse_formats::{Dtype, Tensor};
+use sparse_formats::{Dtype, Tensor, Tensors};
 use sparse_sparsity::report::{Count, Magnitudes, ThresholdRow, magnitudes};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Shares of the prunable weights for which a threshold is given.
 const SHARES: [f64; 12] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95];
@@ -50,16 +51,16 @@ pub struct Inspection {
     pub sparsity_for_threshold: Vec<ThresholdRow>,
 }
 
-/// Measures a weights file or the weights of a run folder.
+/// Measures a weights file or the weights of a run folder: the tensors of a safetensors file as they are, those of other
+/// formats, or under a key, by our names.
 ///
 /// # Errors
-/// If the file cannot be read, or holds a tensor that is not f32 or f64 or has a NaN in it.
-pub fn inspect(path: &Path) -> Result<Inspection> {
-    let file = weights_file(path)?;
-    let (tensors, _) = sparse_formats::read(&file)?;
+/// If the file cannot be read, if it holds nothing but whole numbers, or a tensor has a NaN in it.
+pub fn inspect<'a>(weights: impl Into<WeightsAt<'a>>) -> Result<Inspection> {
+    let (file, tensors) = tensors_at(weights.into())?;
     let (mut layers, mut prunable, mut counts) = (Vec::new(), Vec::new(), [Count::default(); 3]);
     for (name, tensor) in &tensors {
-        let values = values_of(&file, name, tensor)?;
+        let values = values_of(tensor)?;
         let measured = measure(&file, name, &values, &[])?;
         let is_prunable = tensor.shape.len() >= 2;
         let is_pointwise = matches!(tensor.shape[..], [_, _, 1, 1]);
@@ -86,18 +87,56 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     })
 }
 
-fn values_of(file: &Path, name: &str, tensor: &Tensor) -> Result<Vec<f64>> {
+/// The tensors to be measured, and the file they are in.
+fn tensors_at(weights: WeightsAt<'_>) -> Result<(PathBuf, Tensors)> {
+    let path = weights_path(weights.path)?;
+    let own = if path.is_dir() || weights.key.is_some() { None } else { own_tensors(&path)? };
+    if let Some(tensors) = own {
+        return Ok((path, tensors));
+    }
+    let pretrained = Pretrained::read(weights)?;
+    pretrained.warn();
+    let tensors = pretrained.to_tensors();
+    Ok((pretrained.path, tensors))
+}
+
+/// The floating-point tensors of a safetensors file; `None` for another format.
+fn own_tensors(path: &Path) -> Result<Option<Tensors>> {
+    let mut tensors = match sparse_formats::read(path) {
+        Ok((tensors, _)) => tensors,
+        Err(sparse_formats::Error::UnknownContent { .. }) => return Ok(None),
+        Err(other) => return Err(other.into()),
+    };
+    let whole: Vec<(String, Dtype)> = tensors
+        .iter()
+        .filter(|(_, tensor)| !is_float(tensor.dtype))
+        .map(|(name, tensor)| (name.clone(), tensor.dtype))
+        .collect();
+    tensors.retain(|_, tensor| is_float(tensor.dtype));
+    match whole.first() {
+        Some((name, dtype)) if tensors.is_empty() => {
+            let (name, dtype) = (name.clone(), dtype.to_string());
+            Err(Error::WholeNumbers { path: path.to_owned(), name, dtype })
+        }
+        Some((name, dtype)) => {
+            let (count, path) = (whole.len(), path.display());
+            tracing::warn!(
+                "{count} tensors of {path} hold whole numbers and are left out, the first is {name} ({dtype})"
+            );
+            Ok(Some(tensors))
+        }
+        None => Ok(Some(tensors)),
+    }
+}
+
+fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64)
+}
+
+fn values_of(tensor: &Tensor) -> Result<Vec<f64>> {
     Ok(match tensor.dtype {
         Dtype::F64 => tensor.to_f64()?,
-        Dtype::F32 => tensor.to_f32()?.into_iter().map(f64::from).collect(),
-        other => {
-            return Err(Error::TensorShape {
-                path: file.to_path_buf(),
-                name: name.to_owned(),
-                expected: format!("{} or {}", Dtype::F32, Dtype::F64),
-                got: other.to_string(),
-            });
-        }
+        _ => tensor.view().as_f32()?.into_iter().map(f64::from).collect(),
     })
 }
 
@@ -130,7 +169,6 @@ fn share_below(parts: &[&[f64]], threshold: f64) -> ThresholdRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sparse_formats::Tensors;
 
     #[test]
     fn counts_quantiles_and_thresholds() {

@@ -64,8 +64,8 @@ pub use outcome::{Outcome, Summary, TestReport};
 pub use predict::{Guess, ImageGuesses, PredictOptions, Predictions, Predictor, UnusableImage};
 pub use predictions::{PREDICTIONS_FILE, Prediction, read_predictions};
 pub use pretrained::{
-    Converted, ExportedOnnx, Head, InputHint, OnnxOptions, Packed, Pretrained, convert, export_onnx,
-    export_packed,
+    Converted, ExportedOnnx, Head, InputHint, OnnxOptions, Packed, Pretrained, WeightsAt, convert,
+    export_onnx, export_packed,
 };
 pub use recipe::Recipe;
 pub use run_folder::RunFolder;

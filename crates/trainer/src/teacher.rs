@@ -29,6 +29,7 @@ impl Teacher {
     pub(crate) fn of_plan(plan: &TrainPlan) -> Result<Option<Self>> {
         let Some(path) = teacher_path(&plan.config)? else { return Ok(None) };
         let pretrained = Pretrained::read(path)?;
+        pretrained.warn();
         // Its width, activation and padding are its own.
         let (channels, classes) = (plan.data.image_shape[0], plan.config.model.num_classes);
         let network = MobileNetConfig { channels, classes, ..pretrained.network };

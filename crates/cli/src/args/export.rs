@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use sparse_trainer::{OnnxOptions, PackedValues};
+use sparse_trainer::{OnnxOptions, PackedValues, WeightsAt};
 
 use super::UsageError;
 use super::bench::whole;
@@ -14,6 +14,9 @@ use super::bench::whole;
 pub(crate) struct ExportArgs {
     /// Weights to read, as for convert: a file of any known program, or a run folder
     pub(crate) weights: PathBuf,
+    /// The network of a checkpoint with several, such as model_ema.module; . is the top
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// What to write
     #[arg(long, value_name = "FORMAT")]
     pub(crate) to: Target,
@@ -66,6 +69,11 @@ impl ExportArgs {
                 Err(UsageError::Conflict { flag: flag.to_owned(), other: other.to_owned(), advice })
             }
         }
+    }
+
+    /// What to read.
+    pub(crate) fn from(&self) -> WeightsAt<'_> {
+        WeightsAt::from(&self.weights).under(self.key.as_deref())
     }
 
     /// How an ONNX file is written.

@@ -86,8 +86,11 @@ impl CommandLine {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub(crate) struct InspectArgs {
-    /// Weights file, or a run folder with weights.safetensors
+    /// Weights of any known program as for convert, or a run folder
     pub(crate) weights: PathBuf,
+    /// The network of a checkpoint with several, such as model_ema.module; . is the top
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
     /// Print one JSON object instead of tables
     #[arg(long)]
     pub(crate) json: bool,
@@ -103,6 +106,9 @@ pub(crate) struct ConvertArgs {
     /// File to write, safetensors; replaced if it exists
     #[arg(value_name = "OUT")]
     pub(crate) to: PathBuf,
+    /// The network of a checkpoint with several, such as model_ema.module; . is the top
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,

@@ -20,6 +20,9 @@ pub(crate) struct PredictArgs {
     /// Name of the output with the scores, for an ONNX file with several
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
+    /// The network of a checkpoint with several, such as model_ema.module; . is the top
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Classes to name for each image
     #[arg(long, value_name = "N", default_value = "5", value_parser = whole, allow_negative_numbers = true)]
     top: usize,
@@ -52,6 +55,7 @@ impl PredictArgs {
     pub(crate) fn options(&self) -> PredictOptions {
         let defaults = PredictOptions::default();
         PredictOptions {
+            key: self.key.clone(),
             top: self.top,
             classes: self.classes.clone(),
             size: self.size,
@@ -95,8 +99,9 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_library_and_every_flag_reaches_its_setting() {
         assert_eq!(options("").unwrap(), PredictOptions::default());
-        let flags = "--top 2 --classes c --size 32 --resize_short 0 --mean 0.5 --std 0.1,0.2,0.3 --threads 3 --output o";
+        let flags = "--key ema --top 2 --classes c --size 32 --resize_short 0 --mean 0.5 --std 0.1,0.2,0.3 --threads 3 --output o";
         let expected = PredictOptions {
+            key: Some("ema".into()),
             top: 2,
             classes: Some("c".into()),
             size: Some(32),

@@ -73,7 +73,7 @@ const fn input([mean, std]: [[f64; 3]; 2], interpolation: &'static str) -> Optio
 const TORCH_NORM: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
 const PADDLE_NORM: [&str; 4] = ["weight", "bias", "_mean", "_variance"];
 const TORCH_IGNORED: &[&str] = &["num_batches_tracked"];
-/// Masks and momentum of PaddleSlim, which its masks have been applied to already.
+/// Momentum and other state of Paddle's training, and masks of what is no part of the network.
 const PADDLE_IGNORED: &[&str] = &["_mask", "_velocity_0", "@LR_DECAY_COUNTER@", "learning_rate_0"];
 
 /// A network of PaddlePaddle; the others differ from it in the fields they name.
@@ -216,6 +216,11 @@ pub const FAMILIES: [Family; 9] = [
 ];
 
 impl Family {
+    /// Whether the program is PaddlePaddle, which stores bf16 as whole numbers of 16 bits.
+    pub fn is_paddle(&self) -> bool {
+        self.norm == PADDLE_NORM || self.is_canonical()
+    }
+
     /// The names of the canonical parameters, which our own files have.
     pub fn is_canonical(&self) -> bool {
         self.name == FAMILIES[0].name

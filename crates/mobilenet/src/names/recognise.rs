@@ -1,20 +1,49 @@
-//! Which family a file is of, and which of its tensors makes each of our parameters.
+//! Which of the tensors of a dictionary makes each of our parameters, and which network they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::template::{Named, Role};
-use super::{Background, FAMILIES, Family};
+use super::{Background, Family};
 use crate::{ConvKind, Error, MobileNetConfig, Result, layers, parameters};
 
 /// Features of a network of scale 1.
-const FEATURES: usize = 1024;
+pub(super) const FEATURES: usize = 1024;
 /// Largest width that is believed.
 const WIDEST: usize = 16 * FEATURES;
-/// Tensors in an optimizer state of PaddlePaddle.
-const OPTIMIZER: [&str; 3] = ["_velocity_0", "_moment1_0", "LR_Scheduler"];
+/// What torch's pruning puts behind the name of a weight that it masks, and what it and PaddleSlim put behind that of the
+/// mask.
+pub(super) const UNMASKED: &str = "_orig";
+const MASK: &str = "_mask";
+/// Parts of the names of weights that are made anew in each forward pass, and what to do about them.
+const REMADE: [(&str, &str); 3] = [
+    (
+        ".parametrizations.",
+        "weights under `parametrizations` are made anew in each pass: call \
+         torch.nn.utils.parametrize.remove_parametrizations and save again",
+    ),
+    (
+        ".weight_g",
+        "weights are in two parts by weight_norm: call torch.nn.utils.remove_weight_norm and save again",
+    ),
+    (
+        ".weight_u",
+        "weights are scaled by spectral_norm: call torch.nn.utils.remove_spectral_norm and save again",
+    ),
+];
 
-/// The tensors of a file: name and shape.
-pub type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;
+/// What is known of a tensor before it is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    /// Lengths of its axes.
+    pub shape: &'a [usize],
+    /// The same for two tensors that are the same numbers of the file.
+    pub identity: u64,
+    /// Why it cannot be read, if it cannot.
+    pub refused: Option<&'a str>,
+}
+
+/// The tensors of a dictionary by their names.
+pub type Shapes<'a> = BTreeMap<&'a str, Facts<'a>>;
 
 /// Where a parameter comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,11 +54,13 @@ pub struct Source {
     pub shape: Vec<usize>,
     /// The tensor in the file; `None` for a bias that the file leaves out, which is zero.
     pub name: Option<String>,
+    /// The tensor in the file that it is to be multiplied with: zeros and ones of the same shape.
+    pub mask: Option<String>,
     /// For each of our axes the one in the file, see [`super::arranged`].
     pub axes: Vec<usize>,
 }
 
-/// A file whose names and shapes are those of a MobileNetV1.
+/// A dictionary whose names and shapes are those of a MobileNetV1.
 #[derive(Clone, Debug)]
 pub struct Recognised {
     /// Whose names they are.
@@ -44,13 +75,11 @@ pub struct Recognised {
     pub ignored: Vec<String>,
 }
 
-/// Tells the family and the network from names and shapes.
+/// Tells the network from the shapes of tensors under the names of a family.
 ///
 /// # Errors
-/// [`Error::ForeignNames`] if no family has such names, [`Error::OptimizerState`] for a `.pdopt`, and
-/// [`Error::ForeignTensors`] naming everything that is missing, left over or of another shape.
-pub fn recognise(shapes: &Shapes<'_>) -> Result<Recognised> {
-    let family = best_family(shapes)?;
+/// [`Error::ForeignTensors`] naming everything that is missing, left over, of another shape or not to be read.
+pub(super) fn recognise(family: &'static Family, shapes: &Shapes<'_>) -> Result<Recognised> {
     let full = family.names(&layers(&MobileNetConfig::new(1.0, 3, FEATURES))?);
     let last_norm =
         full.iter().rev().find(|named| named.role == Role::Norm).map_or("", |named| &named.foreign);
@@ -63,7 +92,7 @@ pub fn recognise(shapes: &Shapes<'_>) -> Result<Recognised> {
     };
     recognised.background = family.background == Background::In(recognised.network.classes);
     let names = family.names(&layers(&recognised.network)?);
-    let (mut missing, mut misshaped) = (Vec::new(), Vec::new());
+    let (mut missing, mut misshaped, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     let wanted: BTreeMap<String, Vec<usize>> =
         parameters(&recognised.network)?.into_iter().map(|p| (p.name, p.shape)).collect();
     for named in &names {
@@ -72,60 +101,49 @@ pub fn recognise(shapes: &Shapes<'_>) -> Result<Recognised> {
             Found::Source(source) => recognised.sources.push(source),
             Found::Missing => missing.push(named.foreign.clone()),
             Found::OtherShape(text) => misshaped.push(text),
+            Found::Refused(text) => refused.push(text),
         }
     }
-    let known: BTreeSet<&str> = names.iter().map(|named| named.foreign.as_str()).collect();
+    let known = names.iter().map(|named| named.foreign.as_str());
+    let used = recognised.sources.iter().flat_map(|source| [&source.name, &source.mask]).flatten();
+    let known: BTreeSet<&str> = known.chain(used.map(String::as_str)).collect();
     let strangers = shapes.keys().filter(|name| !known.contains(*name)).map(|&name| name.to_owned());
     let (ignored, left_over): (Vec<String>, Vec<String>) =
         strangers.partition(|name| family.ignored.iter().any(|end| name.ends_with(end)));
     recognised.ignored = ignored;
-    if missing.is_empty() && misshaped.is_empty() && left_over.is_empty() {
+    if missing.is_empty() && misshaped.is_empty() && left_over.is_empty() && refused.is_empty() {
         return Ok(recognised);
     }
+    let advice = advice(&left_over);
+    let faults = [
+        ("missing", missing),
+        ("left over", left_over),
+        ("of another shape", misshaped),
+        ("not to be read", refused),
+    ];
+    let faults = faults.into_iter().filter(|(_, names)| !names.is_empty());
+    let faults = faults.map(|(fault, names)| format!("{fault}: {}", shortened(&names)));
     Err(Error::ForeignTensors {
         family: family.name,
         scale: recognised.network.scale,
-        faults: [("missing", missing), ("left over", left_over), ("of another shape", misshaped)]
-            .into_iter()
-            .filter(|(_, names)| !names.is_empty())
-            .map(|(fault, names)| format!("{fault}: {}", shortened(&names)))
-            .collect::<Vec<_>>()
-            .join("; "),
+        faults: faults.chain(advice.map(str::to_owned)).collect::<Vec<_>>().join("; "),
     })
 }
 
-/// The family that most of the names belong to.
-fn best_family(shapes: &Shapes<'_>) -> Result<&'static Family> {
-    let layers = layers(&MobileNetConfig::new(1.0, 3, FEATURES))?;
-    let hits = |family: &Family| {
-        family.names(&layers).iter().filter(|named| shapes.contains_key(named.foreign.as_str())).count()
-    };
-    let mut best: (usize, Option<&'static Family>) = (0, None);
-    for family in &FAMILIES {
-        let hits = hits(family);
-        if hits > best.0 {
-            best = (hits, Some(family));
-        }
-    }
-    if let (_, Some(family)) = best {
-        return Ok(family);
-    }
-    let names: Vec<String> = shapes.keys().map(|&name| name.to_owned()).collect();
-    if names.iter().any(|name| OPTIMIZER.iter().any(|mark| name.ends_with(mark))) {
-        return Err(Error::OptimizerState { names: shortened(&names) });
-    }
-    let families = FAMILIES.iter().map(|family| family.name).collect::<Vec<_>>().join(", ");
-    Err(Error::ForeignNames { names: shortened(&names), families })
+/// What to do about weights that are in the file in another form.
+fn advice(left_over: &[String]) -> Option<&'static str> {
+    let stands = |mark: &str| left_over.iter().any(|name| name.contains(mark));
+    REMADE.iter().find(|(mark, _)| stands(mark)).map(|(_, advice)| *advice)
 }
 
 /// The network that the shapes of stem and head suggest; what does not fit it is found afterwards.
 fn network(family: &'static Family, last_norm: &str, shapes: &Shapes<'_>) -> MobileNetConfig {
-    let head = shapes.get(family.head[0]).and_then(|shape| family.head_layout.axes(shape));
-    let stem = shapes.get(family.stem[0]).filter(|shape| shape.len() == 4);
+    let head = shape_of(shapes, family.head[0]).and_then(|shape| family.head_layout.axes(shape));
+    let stem = shape_of(shapes, family.stem[0]).filter(|shape| shape.len() == 4);
     let channels = stem.map_or(3, |shape| shape[family.layout.axes(ConvKind::Stem)[1]]);
     let [features, outputs] = head.map_or([FEATURES, 1000], |(sizes, _)| sizes);
-    let length = |name: &str| match shapes.get(name) {
-        Some(&&[length]) => Some(length),
+    let length = |name: &str| match shape_of(shapes, name) {
+        Some(&[length]) => Some(length),
         _ => None,
     };
     // The vectors leave no doubt about the order of axes.
@@ -142,20 +160,43 @@ fn network(family: &'static Family, last_norm: &str, shapes: &Shapes<'_>) -> Mob
     }
 }
 
+/// The shape of a tensor, whether a mask belongs to it or not.
+fn shape_of<'a>(shapes: &Shapes<'a>, name: &str) -> Option<&'a [usize]> {
+    let unmasked = || shapes.get(format!("{name}{UNMASKED}").as_str());
+    shapes.get(name).or_else(unmasked).map(|facts| facts.shape)
+}
+
 enum Found {
     Source(Source),
     Missing,
     OtherShape(String),
+    Refused(String),
 }
 
 fn source(family: &Family, named: &Named, expected: Vec<usize>, shapes: &Shapes<'_>) -> Found {
     let canonical = named.canonical.clone();
-    let Some(&shape) = shapes.get(named.foreign.as_str()) else {
+    let (unmasked, mask) = (format!("{}{UNMASKED}", named.foreign), format!("{}{MASK}", named.foreign));
+    let has = |name: &str| shapes.contains_key(name);
+    let mask = has(&mask).then_some(mask);
+    let name = match &mask {
+        Some(_) if !has(&named.foreign) && has(&unmasked) => unmasked,
+        _ => named.foreign.clone(),
+    };
+    let Some(&Facts { shape, refused, .. }) = shapes.get(name.as_str()) else {
         if named.role == Role::HeadBias && family.bias_optional {
-            return Found::Source(Source { canonical, shape: expected, name: None, axes: Vec::new() });
+            let (name, mask) = (None, None);
+            return Found::Source(Source { canonical, shape: expected, name, mask, axes: Vec::new() });
         }
         return Found::Missing;
     };
+    if let Some(reason) = refused {
+        return Found::Refused(format!("{name}: {reason}"));
+    }
+    if let Some((mask, facts)) = mask.as_ref().and_then(|mask| Some((mask, shapes.get(mask.as_str())?)))
+        && (facts.shape != shape || facts.refused.is_some())
+    {
+        return Found::OtherShape(format!("{mask} {:?}, the mask of {name} {shape:?}", facts.shape));
+    }
     let axes = match named.role {
         Role::Convolution(kind) if shape.len() == 4 => Some(family.layout.axes(kind).to_vec()),
         Role::HeadWeight => family.head_layout.axes(shape).map(|(_, axes)| axes),
@@ -169,14 +210,14 @@ fn source(family: &Family, named: &Named, expected: Vec<usize>, shapes: &Shapes<
     });
     match axes {
         Some(axes) if fits => {
-            Found::Source(Source { canonical, shape: expected, name: Some(named.foreign.clone()), axes })
+            Found::Source(Source { canonical, shape: expected, name: Some(name), mask, axes })
         }
-        _ => Found::OtherShape(format!("{} {shape:?}, which is to make {expected:?}", named.foreign)),
+        _ => Found::OtherShape(format!("{name} {shape:?}, which is to make {expected:?}")),
     }
 }
 
 /// Names for a message: the first few, and how many more.
-fn shortened(names: &[String]) -> String {
+pub(super) fn shortened(names: &[String]) -> String {
     const MOST: usize = 5;
     let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("{name:.80}")).collect();
     match names.len().saturating_sub(MOST) {
@@ -187,34 +228,9 @@ fn shortened(names: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FAMILIES;
+    use super::super::tests::{recognise, shapes, tensors};
     use super::*;
-
-    /// The tensors of a network under the names and in the layouts of a family.
-    fn tensors(family: &Family, network: &MobileNetConfig) -> BTreeMap<String, Vec<usize>> {
-        let shapes: BTreeMap<String, Vec<usize>> =
-            parameters(network).unwrap().into_iter().map(|p| (p.name, p.shape)).collect();
-        let place = |named: Named| {
-            let ours = &shapes[&named.canonical];
-            let mut theirs = ours.clone();
-            if let Role::Convolution(kind) = named.role {
-                for (axis, &place) in family.layout.axes(kind).iter().enumerate() {
-                    theirs[place] = ours[axis];
-                }
-            }
-            if named.role == Role::HeadWeight {
-                theirs = match family.head_layout {
-                    super::super::layout::HeadLayout::InOut => ours.clone(),
-                    super::super::layout::HeadLayout::OutIn => vec![ours[1], ours[0]],
-                };
-            }
-            (named.foreign, theirs)
-        };
-        family.names(&layers(network).unwrap()).into_iter().map(place).collect()
-    }
-
-    fn shapes(tensors: &BTreeMap<String, Vec<usize>>) -> Shapes<'_> {
-        tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect()
-    }
 
     #[test]
     fn every_family_is_told_from_its_names_at_any_width() {

@@ -22,6 +22,8 @@ const MEASURE_FROM: usize = 100;
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PredictOptions {
+    /// The network to take of a file of weights that holds several, see [`crate::WeightsAt`].
+    pub key: Option<String>,
     /// Classes to name for each image, the most probable first.
     pub top: usize,
     /// A file with a name for each class, one a line; `None`: ImageNet's, if these are its classes.
@@ -44,7 +46,17 @@ impl Default for PredictOptions {
     /// Five classes, everything else as the file says, as many threads as there are processors.
     fn default() -> Self {
         let threads = sparse_engine::Options::default().threads;
-        Self { top: 5, classes: None, size: None, resize: None, mean: None, std: None, threads, output: None }
+        Self {
+            key: None,
+            top: 5,
+            classes: None,
+            size: None,
+            resize: None,
+            mean: None,
+            std: None,
+            threads,
+            output: None,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::PredictOptions;
 use crate::error::{Error, Result};
 use crate::image_input::ImageInput;
-use crate::pretrained::{INPUT, InputFacts, LABELS, Pretrained};
+use crate::pretrained::{INPUT, InputFacts, LABELS, Pretrained, WeightsAt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sparse_data::Transform;
@@ -21,10 +21,11 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn open(path: &Path, options: &PredictOptions) -> Result<Self> {
-        let (graph, channels, mut facts) = match (is_onnx(path), &options.output) {
-            (true, output) => from_onnx(path, options.size, output.clone())?,
-            (false, None) => from_weights(path, options.size)?,
-            (false, Some(_)) => {
+        let (graph, channels, mut facts) = match (is_onnx(path), &options.output, &options.key) {
+            (true, _, Some(_)) => return Err(Error::KeyOfOnnx { path: path.to_owned() }),
+            (true, output, None) => from_onnx(path, options.size, output.clone())?,
+            (false, None, key) => from_weights(WeightsAt::from(path).under(key.as_deref()), options.size)?,
+            (false, Some(_), _) => {
                 return Err(sparse_engine::Error::NoOutputs { path: path.to_owned() }.into());
             }
         };
@@ -66,13 +67,14 @@ impl Network {
     }
 }
 
-fn from_weights(path: &Path, size: Option<usize>) -> Result<(Graph, usize, InputFacts)> {
-    let pretrained = Pretrained::read(path)?;
+fn from_weights(weights: WeightsAt<'_>, size: Option<usize>) -> Result<(Graph, usize, InputFacts)> {
+    let pretrained = Pretrained::read(weights)?;
+    pretrained.warn();
     let mut facts = pretrained.input_facts();
     let channels = pretrained.network.channels;
     let side = size.unwrap_or(facts.input.size);
     facts.input = facts.input.resized(side);
-    square(path, [channels, side, side])?;
+    square(weights.path, [channels, side, side])?;
     Ok((pretrained.graph([side; 2])?, channels, facts))
 }
 

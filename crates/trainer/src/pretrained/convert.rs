@@ -1,7 +1,7 @@
 //! `sparse-train convert`: weights of any known program as a file of ours.
 
-use super::InputHint;
 use super::ours::Ours;
+use super::{InputHint, WeightsAt};
 use crate::config::{Activation, Padding};
 use crate::error::Result;
 use serde::Serialize;
@@ -12,6 +12,8 @@ use std::path::Path;
 pub struct Converted {
     /// The file or folder that was read.
     pub from: String,
+    /// The keys that lead to the network in it; empty for the top.
+    pub key: String,
     /// Its format.
     pub format: String,
     /// The program whose names it has.
@@ -34,6 +36,8 @@ pub struct Converted {
     pub parameters: u64,
     /// Whether a background class was taken out of the head.
     pub background_dropped: bool,
+    /// Tensors that had a mask beside them, which was applied.
+    pub masked: usize,
     /// Tensors that belong to training and were left out.
     pub left_out: usize,
     /// What the network takes as input, as far as that is known.
@@ -46,12 +50,13 @@ pub struct Converted {
 /// # Errors
 /// As [`super::Pretrained::read`], [`crate::Error::OntoInput`] if `to` is what is read, and [`crate::Error::Formats`] if it
 /// cannot be written.
-pub fn convert(from: &Path, to: &Path) -> Result<Converted> {
-    let Ours { pretrained, background_dropped, tensors, metadata } = Ours::read(from, to)?;
+pub fn convert<'a>(from: impl Into<WeightsAt<'a>>, to: &Path) -> Result<Converted> {
+    let Ours { pretrained, background_dropped, tensors, metadata } = Ours::read(from.into(), to)?;
     sparse_formats::write(to, &tensors, Some(&metadata))?;
     let network = pretrained.network;
     Ok(Converted {
         from: pretrained.path.display().to_string(),
+        key: pretrained.key.clone(),
         format: pretrained.format.to_string(),
         family: pretrained.family.name,
         to: to.display().to_string(),
@@ -63,6 +68,7 @@ pub fn convert(from: &Path, to: &Path) -> Result<Converted> {
         bn_epsilon: network.bn_epsilon,
         parameters: tensors.values().map(|tensor| tensor.shape.iter().product::<usize>() as u64).sum(),
         background_dropped,
+        masked: pretrained.masked,
         left_out: pretrained.ignored.len(),
         input: pretrained.input,
     })

@@ -1,5 +1,6 @@
 //! `sparse-train export`: weights for where they are used, small.
 
+use super::WeightsAt;
 use super::ours::Ours;
 use crate::error::Result;
 use serde::Serialize;
@@ -42,8 +43,8 @@ pub struct Packed {
 /// # Errors
 /// As [`super::Pretrained::read`], [`crate::Error::OntoInput`] if `to` is what is read, and [`crate::Error::Formats`] if
 /// a weight is too large for `values` or the file cannot be written.
-pub fn export_packed(from: &Path, to: &Path, values: Values) -> Result<Packed> {
-    let Ours { pretrained, tensors, metadata, .. } = Ours::read(from, to)?;
+pub fn export_packed<'a>(from: impl Into<WeightsAt<'a>>, to: &Path, values: Values) -> Result<Packed> {
+    let Ours { pretrained, tensors, metadata, .. } = Ours::read(from.into(), to)?;
     let report = packed::write(to, &tensors, Some(&metadata), values)?;
     Ok(Packed {
         from: pretrained.path.display().to_string(),

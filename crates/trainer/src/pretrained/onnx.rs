@@ -1,7 +1,7 @@
 //! `sparse-train export --to onnx`: a network for other engines.
 
-use super::Pretrained;
 use super::ours::Ours;
+use super::{Pretrained, WeightsAt};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -57,8 +57,12 @@ pub struct ExportedOnnx {
 /// # Errors
 /// As [`Pretrained::read`], [`crate::Error::OntoInput`] if `to` is what is read, [`crate::Error::Engine`] if there is no
 /// such network, and [`crate::Error::Formats`] if the file cannot be written.
-pub fn export_onnx(from: &Path, to: &Path, options: OnnxOptions) -> Result<ExportedOnnx> {
-    let pretrained = Ours::read(from, to)?.pretrained;
+pub fn export_onnx<'a>(
+    from: impl Into<WeightsAt<'a>>,
+    to: &Path,
+    options: OnnxOptions,
+) -> Result<ExportedOnnx> {
+    let pretrained = Ours::read(from.into(), to)?.pretrained;
     let side = options.size.unwrap_or_else(|| pretrained.input_side());
     let graph = fold(pretrained.graph([side; 2])?);
     let count = Count::of(&graph);

@@ -1,6 +1,6 @@
 //! Weights of any known program as this one has them, ready to be written to another file.
 
-use super::Pretrained;
+use super::{Pretrained, WeightsAt};
 use crate::error::{Error, Result};
 use sparse_formats::Tensors;
 use std::path::Path;
@@ -22,9 +22,10 @@ impl Ours {
     ///
     /// # Errors
     /// As [`Pretrained::read`], and [`Error::OntoInput`] if `to` is what is read.
-    pub(super) fn read(from: &Path, to: &Path) -> Result<Self> {
+    pub(super) fn read(from: WeightsAt<'_>, to: &Path) -> Result<Self> {
         let mut pretrained = Pretrained::read(from)?;
         refuse_input(&pretrained.path, to)?;
+        pretrained.warn();
         let background_dropped = pretrained.background;
         pretrained.drop_background();
         let tensors = pretrained.to_tensors();

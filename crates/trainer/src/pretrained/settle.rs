@@ -9,7 +9,7 @@ use toml::{Table, Value};
 impl Pretrained {
     /// Resolves a config in which the file says what `layers` leave open: width, outputs, activation, padding and ε.
     ///
-    /// Warns where an explicit setting differs from the file.
+    /// Warns where an explicit setting differs from the file, and as [`Self::warn`].
     ///
     /// # Errors
     /// As [`Layers::resolve`], and [`Error::OtherWidth`] if another width is set.
@@ -21,6 +21,7 @@ impl Pretrained {
             let path = self.path.clone();
             return Err(Error::OtherWidth { path, scale: self.network.scale, given: scale });
         }
+        self.warn();
         for difference in self.differences(&config) {
             tracing::warn!("{}", difference);
         }

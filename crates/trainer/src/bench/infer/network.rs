@@ -59,6 +59,7 @@ impl Network {
             return Err(sparse_engine::Error::NoOutputs { path: path.to_owned() }.into());
         }
         let pretrained = Pretrained::read(path)?;
+        pretrained.warn();
         let side = config.size.unwrap_or_else(|| pretrained.input_side());
         let model = MobileNet::new(pretrained.network, SEED, DType::F32, &Device::Cpu)?;
         pretrained.load(&model, None)?;
