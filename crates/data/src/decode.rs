@@ -5,7 +5,7 @@ use crate::geometry::Rectangle;
 use crate::jpeg;
 use crate::lines::Lines;
 use crate::worker::panic_message;
-use crate::{ImageFault, Mode, Picture, png_file};
+use crate::{ImageFault, Mode, Picture, magic, png_file};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Most pixels of an image, 2^26 (8192 × 8192). The decoders take at most 16 bytes a pixel, so 1 GiB at a time.
@@ -33,7 +33,10 @@ impl<'data> Source<'data> {
                 Ok(Self::Jpeg(Box::new(header)))
             }
             [0x89, b'P', b'N', b'G', ..] => guarded(|| png_file::decode(bytes)).map(Self::Picture),
-            _ => Err(ImageFault::Format),
+            _ => Err(magic::format(bytes).map_or(ImageFault::Format, |format| ImageFault::Unsupported {
+                what: format.to_owned(),
+                remedy: "convert it to JPEG or PNG, the formats that are read",
+            })),
         }
     }
 

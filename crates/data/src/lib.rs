@@ -44,6 +44,7 @@ mod image_set;
 mod jpeg;
 mod lines;
 mod loader;
+mod magic;
 mod memory;
 mod mnist;
 mod normalise;

@@ -10,6 +10,8 @@ pub enum Mode {
     Bit,
     /// Grey (`L`).
     Grey,
+    /// Grey of 16 bits (`I;16`), the lower byte first. It is resized as such; then what is brighter than 255 is white.
+    Grey16,
     /// Grey and opacity (`LA`). It is resized with the opacity multiplied in, which is dropped in the end.
     GreyAlpha,
     /// A number of a colour (`P`). It is resized to the nearest pixel.
@@ -27,7 +29,7 @@ impl Mode {
     pub fn channels(self) -> usize {
         match self {
             Self::Bit | Self::Grey | Self::Palette => 1,
-            Self::GreyAlpha => 2,
+            Self::GreyAlpha | Self::Grey16 => 2,
             Self::Rgb => 3,
             Self::Rgba | Self::Cmyk => 4,
         }
@@ -44,14 +46,18 @@ impl Mode {
         }
     }
 
-    /// After a resize: takes the opacity out again and makes the lines red, green and blue.
-    pub(crate) fn into_rgb(self, palette: &[[u8; 3]], lines: &mut Lines, rgb: &mut Lines) {
+    /// After a resize: takes the opacity out again.
+    pub(crate) fn after(self, lines: &mut Lines) {
         if self.alpha() {
             with_alpha(lines, |value, alpha| match alpha {
                 0 | 255 => value,
                 _ => (255 * u32::from(value) / u32::from(alpha)).min(255) as u8,
             });
         }
+    }
+
+    /// Makes the lines red, green and blue; an opacity is dropped.
+    pub(crate) fn rgb(self, palette: &[[u8; 3]], lines: &Lines, rgb: &mut Lines) {
         rgb.reshape(3, lines.count(), lines.length());
         let size = lines.count() * lines.stride();
         let (source, target) = (lines.data(), rgb.data_mut());
@@ -59,6 +65,11 @@ impl Mode {
             match self {
                 Self::Rgb | Self::Rgba => target.copy_from_slice(&source[channel * size..][..size]),
                 Self::Bit | Self::Grey | Self::GreyAlpha => target.copy_from_slice(&source[..size]),
+                Self::Grey16 => {
+                    for (value, (&low, &high)) in target.iter_mut().zip(source.iter().zip(&source[size..])) {
+                        *value = if high == 0 { low } else { 255 };
+                    }
+                }
                 Self::Palette => {
                     for (value, &number) in target.iter_mut().zip(source) {
                         // Numbers past the palette are grey, as in Pillow.

@@ -10,8 +10,7 @@ const WORKSPACE: usize = 1 << 26;
 
 /// Decodes a file; of an animation the first picture.
 ///
-/// Of 16 bits the upper 8 are kept; grey of 16 bits is cut at 255, as Pillow's conversion to RGB does, which makes
-/// what is brighter white.
+/// Of 16 bits the upper 8 are kept, but for grey without opacity, which keeps all.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Picture, ImageFault> {
     let fault = |error: png::DecodingError| ImageFault::Decoder(error.to_string());
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: WORKSPACE });
@@ -37,6 +36,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Picture, ImageFault> {
     let palette = reader.info().palette.as_deref().unwrap_or_default().as_chunks().0.to_vec();
     let mode = match (colour, depth) {
         (ColorType::Grayscale, BitDepth::One) => Mode::Bit,
+        (ColorType::Grayscale, BitDepth::Sixteen) => Mode::Grey16,
         (ColorType::Grayscale, _) => Mode::Grey,
         (ColorType::GrayscaleAlpha, _) => Mode::GreyAlpha,
         (ColorType::Indexed, _) => Mode::Palette,
@@ -44,9 +44,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Picture, ImageFault> {
         (ColorType::Rgba, _) => Mode::Rgba,
     };
     let pixels = match (depth, mode) {
-        (BitDepth::Sixteen, Mode::Grey) => {
-            let words = pixels.as_chunks().0.iter();
-            words.map(|&word| u16::from_be_bytes(word).min(255) as u8).collect()
+        (_, Mode::Grey16) => {
+            pixels.as_chunks_mut::<2>().0.iter_mut().for_each(|word| word.reverse());
+            pixels
         }
         (BitDepth::Eight | BitDepth::Sixteen, _) => pixels,
         (_, Mode::Palette) => unpack(&pixels, width, depth as usize, 1),

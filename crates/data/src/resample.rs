@@ -51,6 +51,8 @@ pub(crate) struct Taps {
     /// By line: first source line, first weight, number of weights.
     lines: Vec<(usize, usize, usize)>,
     weights: Vec<i32>,
+    /// The weights before they were rounded.
+    reals: Vec<f64>,
     /// The source lines that are needed.
     needed: Range<usize>,
 }
@@ -60,6 +62,7 @@ impl Taps {
     pub(crate) fn set(&mut self, filter: Interpolation, source: usize, target: usize, wanted: Range<usize>) {
         self.lines.clear();
         self.weights.clear();
+        self.reals.clear();
         self.needed = source..0;
         let scale = source as f64 / target as f64;
         let widening = scale.max(1.0);
@@ -73,7 +76,9 @@ impl Taps {
             reals.extend((first..end).map(|at| filter.weight((at as f64 - centre + 0.5) * (1.0 / widening))));
             let sum: f64 = reals.iter().sum();
             self.lines.push((first, self.weights.len(), end - first));
-            self.weights.extend(reals.iter().map(|&real| fixed(if sum == 0.0 { real } else { real / sum })));
+            reals.iter_mut().for_each(|real| *real = if sum == 0.0 { *real } else { *real / sum });
+            self.weights.extend(reals.iter().map(|&real| fixed(real)));
+            self.reals.extend_from_slice(&reals);
             self.needed = self.needed.start.min(first)..self.needed.end.max(end);
         }
     }
@@ -146,6 +151,41 @@ fn pass(source: &Lines, taps: &Taps, target: &mut Lines) {
                 *value = (sum >> FRACTION).clamp(0, 255) as u8;
             }
         }
+    }
+}
+
+/// Resizes `columns` of 16-bit grey, the lower bytes in the first channel, to rows, in real numbers as Pillow does
+/// (`ImagingResampleHorizontal_16bpc`).
+pub(crate) fn resize_words(columns: &Lines, across: &Taps, down: &Taps, rows: &mut Lines) {
+    let (height, stride) = (columns.length(), columns.stride());
+    let (low, high) = columns.data().split_at(columns.count() * stride);
+    let word =
+        |column: usize, y: usize| u16::from_le_bytes([low[column * stride + y], high[column * stride + y]]);
+    // Columns of the result, as high as the source.
+    let mut wide = Vec::with_capacity(across.lines.len() * height);
+    for &line in &across.lines {
+        wide.extend((0..height).map(|y| across.word(line, |column| word(column, y))));
+    }
+    rows.reshape(2, down.lines.len(), across.lines.len());
+    let stride = rows.stride();
+    let (low, high) = rows.data_mut().split_at_mut(down.lines.len() * stride);
+    for (y, &line) in down.lines.iter().enumerate() {
+        for x in 0..across.lines.len() {
+            let value = down.word(line, |row| wide[x * height + row]);
+            [low[y * stride + x], high[y * stride + x]] = value.to_le_bytes();
+        }
+    }
+}
+
+impl Taps {
+    /// A word of a line of the result.
+    fn word(&self, (first, weight, count): (usize, usize, usize), source: impl Fn(usize) -> u16) -> u16 {
+        let weights = &self.reals[weight..weight + count];
+        let start = first - self.needed.start;
+        let terms = weights.iter().zip(start..).map(|(&weight, at)| f64::from(source(at)) * weight);
+        let sum = terms.fold(0.0, |sum, term| sum + term);
+        // Below 0 a number becomes 0, and past the end the greatest.
+        (sum + 0.5) as u16
     }
 }
 

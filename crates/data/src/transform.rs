@@ -327,6 +327,7 @@ impl Transform {
         let Scratch { jpeg, resample, columns, rows, rgb, across, down } = scratch;
         let Rectangle { left, top, width, height } = plan.area;
         let filter = self.config.interpolation;
+        let resized = plan.resized != (width as usize, height as usize);
         across.set(filter, width as usize, plan.resized.0, plan.columns.clone());
         down.set(filter, height as usize, plan.resized.1, plan.rows.clone());
         let (x, y) = (across.needed(), down.needed());
@@ -343,11 +344,19 @@ impl Transform {
             let x = resample::nearest(width as usize, plan.resized.0, plan.columns.clone());
             let y = resample::nearest(height as usize, plan.resized.1, plan.rows.clone());
             resample::pick(columns, &x, &y, rows);
+        } else if mode == Mode::Grey16 {
+            resample::resize_words(columns, across, down, rows);
         } else {
-            mode.before(columns);
+            // Pillow multiplies the opacity in for a resize alone: without one, colours below it stay.
+            if resized {
+                mode.before(columns);
+            }
             resample::resize(columns, across, down, resample, rows);
+            if resized {
+                mode.after(rows);
+            }
         }
-        mode.into_rgb(source.palette(), rows, rgb);
+        mode.rgb(source.palette(), rows, rgb);
         Ok(())
     }
 

@@ -126,14 +126,13 @@ fn wrapping(coefficients: &[i16; 64], quantisation: &[i16; 64]) -> [[u8; 8]; 8] 
     let scaled = |at: usize| wrap(i32::from(coefficients[at]) * i32::from(quantisation[at]));
     // A single row is shifted without a look at its size.
     let single = coefficients[8..].iter().all(|&value| value == 0);
-    let mut between = [[0; 8]; 8];
-    for x in 0..8 {
-        let column = wrapping_line(std::array::from_fn(|y| scaled(8 * y + x)), FRACTION - BETWEEN);
-        for y in 0..8 {
-            between[y][x] = if single { wrap(scaled(x) << BETWEEN) } else { column[y] };
-        }
-    }
-    let rows = between.map(|row| wrapping_line(row, FRACTION + BETWEEN + 3));
+    let columns: [[i32; 8]; 8] = std::array::from_fn(|x| {
+        wrapping_line(std::array::from_fn(|y| scaled(8 * y + x)), FRACTION - BETWEEN)
+    });
+    let between = |x: usize, y: usize| if single { wrap(scaled(x) << BETWEEN) } else { columns[x][y] };
+    let rows: [[i32; 8]; 8] = std::array::from_fn(|y| {
+        wrapping_line(std::array::from_fn(|x| between(x, y)), FRACTION + BETWEEN + 3)
+    });
     std::array::from_fn(|x| std::array::from_fn(|y| (rows[y][x].clamp(-128, 127) + 128) as u8))
 }
 
