@@ -1,13 +1,19 @@
-//! Small twins of networks of torchvision from both exporters of PyTorch (made by `tests/onnx/networks.py`), against the
-//! scores of ONNX Runtime.
+//! Networks of torchvision from both exporters of PyTorch (made by `tests/onnx/networks.py`), against the scores of ONNX
+//! Runtime.
+//!
+//! Small twins of them are in the project. The networks themselves are made where `$SPARSE_PYTHON` names a Python with torch,
+//! torchvision, onnx, onnxscript, onnxruntime and safetensors; elsewhere that test says that it is left out.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 mod common;
 
 use sparse_engine::graph::Graph;
-use sparse_engine::onnx::{ReadOptions, read_file};
+use sparse_engine::onnx::{ReadOptions, WriteOptions, read, read_file, write};
+use sparse_engine::{Engine, Options, Products};
+use sparse_testing::{Need, python};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A folder that the script wrote.
 struct Made {
@@ -37,6 +43,14 @@ impl Made {
     }
 }
 
+/// The scores of the images on the engine.
+fn scores(graph: &Graph, images: &[f32], products: Products) -> Vec<f32> {
+    let engine = Engine::new(graph.clone(), Options { threads: 2, products, size: None }).unwrap();
+    let mut outputs = vec![0.0; 2 * engine.outputs()];
+    engine.session().unwrap().run(images, &mut outputs).unwrap();
+    outputs
+}
+
 fn twins() -> Made {
     Made::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/onnx/networks"))
 }
@@ -52,5 +66,38 @@ fn graphs_of_small_twins_give_the_scores_of_onnx_runtime() {
             images.flat_map(|image| common::evaluate(&graph, image)).map(|score| score as f32).collect();
         let error = common::relative_error(&scores, &expected);
         assert!(error < 1e-5, "{name}: relative error {error}");
+    }
+}
+
+#[test]
+fn small_twins_run_as_in_onnx_runtime_and_are_written_as_they_are_read() {
+    let made = twins();
+    for (name, graph, expected) in made.models() {
+        for products in [Products::Dense, Products::Sparse] {
+            let outputs = scores(&graph, &made.images, products);
+            let error = common::relative_error(&outputs, &expected);
+            assert!(error < 1e-5, "{name}: relative error {error}");
+            let again = read(&write(&graph, &WriteOptions::default()).unwrap()).unwrap();
+            assert_eq!(scores(&again, &made.images, products), outputs, "{name}: written and read again");
+        }
+    }
+}
+
+#[test]
+fn networks_of_torchvision_run_as_in_onnx_runtime() {
+    let Some(python) = python() else {
+        return Need::Python.left_out("the networks of torchvision against ONNX Runtime");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/onnx/networks.py");
+    let output = Command::new(&python).arg(script).arg("whole").arg(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{python}: {}", String::from_utf8_lossy(&output.stderr));
+    let made = Made::of(folder.path());
+    let models = made.models();
+    assert_eq!(models.len(), 20);
+    for (name, graph, expected) in models {
+        let outputs = scores(&graph, &made.images, Products::Dense);
+        let error = common::relative_error(&outputs, &expected);
+        assert!(error < 1e-4, "{name}: relative error {error}");
     }
 }

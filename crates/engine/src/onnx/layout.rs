@@ -50,6 +50,9 @@ pub(super) fn split<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
         if call.opset < 13 { call.ints("split").map(<[i64]>::to_vec) } else { scope.integers(call, 1)? };
     let parts = match said {
         Some(parts) => parts,
+        None if call.opset >= 18 && call.attribute("num_outputs").is_none() => {
+            return Err(call.error("needs the sizes of its parts or num_outputs; export the model again"));
+        }
         None => {
             let named = call.attribute("num_outputs").map(|_| call.int("num_outputs", 0));
             if named.is_some_and(|named| usize::try_from(named).ok() != Some(count)) {

@@ -54,8 +54,11 @@ fn rounded_up(call: &Call<'_>, mut window: Window, size: [usize; 2]) -> Window {
         let (stride, reach) = (window.stride[axis], reach(&window, axis));
         let inner = lines.saturating_add(window.padding[axis]);
         let padded = inner.saturating_add(window.padding[axis + 2]);
-        let Some(rest) = padded.checked_sub(reach).filter(|_| stride > 0) else { continue };
-        let mut steps = rest.div_ceil(stride);
+        // One window is there even if it is larger than all lines, but by less than a stride.
+        if stride == 0 || reach.saturating_sub(padded) >= stride {
+            continue;
+        }
+        let mut steps = padded.saturating_sub(reach).div_ceil(stride);
         if steps.saturating_mul(stride) >= inner {
             steps = steps.saturating_sub(1);
         }

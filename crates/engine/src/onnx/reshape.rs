@@ -7,7 +7,6 @@ use super::call::Call;
 use super::constant::{Constant, Size, Walk, count, strides};
 use super::scope::{Padded, Scope, Value};
 use super::settle::text;
-use super::view::View;
 use crate::graph::{Op, Window};
 use crate::shape::Shape;
 
@@ -100,10 +99,7 @@ pub(super) fn transpose<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> 
         }
     };
     match scope.input(call, 0)? {
-        Value::View(view) => {
-            let view = view.transposed(&order);
-            scope.settled(call.name(), view)
-        }
+        Value::View(view) => Ok(Value::View(view.transposed(&order))),
         Value::Padded(padded) => Ok(Value::Padded(Padded { view: padded.view.transposed(&order), ..padded })),
         _ => {
             let constant = scope.constant(call, 0)?;
@@ -128,29 +124,29 @@ pub(super) fn reduce<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
     };
     let axes: Option<Vec<usize>> = axes.iter().map(|&axis| place(axis, dims.len())).collect();
     let axes = axes.filter(|axes| !axes.is_empty()).ok_or_else(wrong)?;
-    // As an image of which the axes are known; a vector has but one.
-    let view = match view.order(shape) {
-        Some(_) => view,
-        None => View::of(scope.image(call, &view)?, shape),
-    };
-    let order = view.order(shape).ok_or_else(wrong)?;
-    let Shape::Image([_, height, width]) = shape else { return Err(wrong()) };
-    let mut over = [height == 1, width == 1];
+    let mut over = [false; 2];
     for &axis in &axes {
-        match order[axis] {
-            2 | 3 => over[order[axis] - 2] = true,
+        match view.origin(axis, shape) {
+            Some(origin @ (2 | 3)) => over[origin - 2] = true,
+            None if dims[axis] == Size::Known(1) => {}
             _ => return Err(wrong()),
         }
     }
-    let op = match over {
-        [true, true] => Op::GlobalAveragePool,
-        _ => {
-            let kernel = [if over[0] { height } else { 1 }, if over[1] { width } else { 1 }];
-            Op::AveragePool { window: Window { kernel, ..Window::square(1, 1, 0) }, counted: [0; 4] }
+    let mean = match (shape, over) {
+        // Over axes of length one.
+        (_, [false, false]) => view,
+        (Shape::Image([_, height, width]), [rows, columns]) => {
+            let kernel = [if rows { height } else { 1 }, if columns { width } else { 1 }];
+            let window = Window { kernel, ..Window::square(1, 1, 0) };
+            let op = match kernel == [height, width] {
+                true => Op::GlobalAveragePool,
+                false => Op::AveragePool { window, counted: [0; 4] },
+            };
+            let node = scope.push(call.name(), op, vec![view.node])?;
+            view.shrunk(node, shape, scope.shape(node)).ok_or_else(wrong)?
         }
+        _ => return Err(wrong()),
     };
-    let node = scope.push(call.name(), op, vec![view.node])?;
-    let mean = view.over(node, shape, scope.shape(node)).ok_or_else(wrong)?;
     if call.int("keepdims", 1) != 0 {
         return Ok(Value::View(mean));
     }

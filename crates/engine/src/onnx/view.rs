@@ -85,17 +85,22 @@ impl View {
         }
         let mut order = vec![None; own.len()];
         let mut is_free = vec![true; own.len()];
-        // Axes of length one may be any: they keep their own places where they can, and get what others leave.
-        let is_one = |axis: &Axis| axis.size == Size::Known(1);
-        type Rule = fn(bool, bool) -> bool;
-        let rules: [Rule; 3] = [|is_one, _| !is_one, |is_one, is_own| is_one && is_own, |is_one, _| is_one];
-        for rule in rules {
+        // Axes of length one may be any: they go where their neighbours lie, or keep their places, or get what others leave.
+        for rule in 0..4 {
             for (place, axis) in self.axes.iter().enumerate() {
                 if order[place].is_some() {
                     continue;
                 }
-                let fits =
-                    |&at: &usize| is_free[at] && own[at].is_like(*axis) && rule(is_one(axis), at == place);
+                let fits = |&at: &usize| {
+                    let (is_near, is_own) = (own[at].stride == axis.stride, at == place);
+                    let is_chosen = match rule {
+                        0 => axis.size != Size::Known(1),
+                        1 => is_near && is_own,
+                        2 => is_near,
+                        _ => is_own || !is_free[place],
+                    };
+                    is_free[at] && own[at].is_like(*axis) && is_chosen
+                };
                 if let Some(at) = (0..own.len()).find(fits) {
                     (order[place], is_free[at]) = (Some(at), false);
                 }
@@ -159,6 +164,22 @@ impl View {
         let (order, plain) = (self.order(old)?, plain(new));
         (plain.len() == order.len())
             .then(|| Self { node, axes: order.into_iter().map(|at| plain[at]).collect() })
+    }
+
+    /// The same axes over another node, of which some are shorter; other than [`View::over`] without those that are left out.
+    pub(super) fn shrunk(&self, node: usize, old: Shape, new: Shape) -> Option<Self> {
+        let (old, new) = (plain(old), plain(new));
+        let shrunk = |axis: &Axis| match axis.size {
+            Size::Known(1) => Some(*axis),
+            _ => new.get(old.iter().position(|old| axis.is_like(*old))?).copied(),
+        };
+        Some(Self { node, axes: self.axes.iter().map(shrunk).collect::<Option<_>>()? })
+    }
+
+    /// Which axis of its node, `[N, C, H, W]` or `[N, C]`, an axis is; none if it is no such axis, or one of length one.
+    pub(super) fn origin(&self, axis: usize, shape: Shape) -> Option<usize> {
+        let axis = self.axes[axis];
+        plain(shape).iter().position(|own| axis.is_like(*own)).filter(|_| axis.size != Size::Known(1))
     }
 
     /// The numbers of one image in the order in which the view has them, as whole planes of `plane` numbers; none if it is not

@@ -155,6 +155,7 @@ fn channels_are_joined_cut_and_picked() {
     assert!(
         refused(18, split(vec![("axis", Int(1)), ("num_outputs", Int(3))]), vec![]).contains("num_outputs")
     );
+    assert!(refused(18, split(vec![("axis", Int(1))]), vec![]).contains("num_outputs"));
     assert!(refused(9, split(vec![("axis", Int(1)), ("split", Ints(vec![2, 1]))]), vec![]).contains("parts"));
     assert!(refused(9, split(vec![("axis", Int(2))]), vec![]).contains("only the axis of the channels"));
 }
