@@ -227,6 +227,34 @@ fn files_that_say_nothing_of_their_input_get_imagenets_and_a_word() {
 }
 
 #[test]
+fn one_of_several_outputs_is_named() {
+    let bench = Bench::new();
+    write_image_folder(&bench.path("images"));
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/onnx");
+    let one = std::fs::read(folder.join("mobilenet_13.onnx")).unwrap();
+    // A further field of the graph (7): an output (12) with a name (1). Fields of a message may come in parts.
+    let name = FEATURES.as_bytes();
+    let (name_size, output_size) = (name.len() as u8, name.len() as u8 + 2);
+    let more = [&[0x3a, output_size + 2, 0x62, output_size, 0x0a, name_size], name].concat();
+    std::fs::write(bench.path("one.onnx"), &one).unwrap();
+    std::fs::write(bench.path("two.onnx"), [one, more].concat()).unwrap();
+    let predict = "predict images/val/1.png --size 32 --top 5 --weights";
+    let named = |output: &str| succeed(bench.bare(&format!("{predict} two.onnx --output {output}"))).stdout;
+    let both = format!("scores [batch, 5], {FEATURES} [N, 6]");
+    fail(bench.bare(&format!("{predict} two.onnx")), 1, &[&both, "--output NAME"]);
+    fail(bench.bare(&format!("{predict} two.onnx --output none")), 1, &["no output `none`", &both]);
+    assert_eq!(named("scores"), succeed(bench.bare(&format!("{predict} one.onnx"))).stdout);
+    assert_ne!(named(FEATURES), named("scores"));
+    fail(bench.bare(&format!("{predict} {} --output scores", timm())), 1, &["which have one output"]);
+    let infer = "bench infer --size 32 --batch 1 --runs 1 --threads 1 --weights two.onnx";
+    fail(bench.bare(infer), 1, &[&both]);
+    succeed(bench.bare(&format!("{infer} --output {FEATURES}")));
+}
+
+/// A tensor of `mobilenet_13.onnx` with the features of an image.
+const FEATURES: &str = "/ReduceMean_output_0";
+
+#[test]
 fn an_image_may_come_through_the_standard_input() {
     let bench = Bench::new();
     write_image_folder(&bench.path("images"));

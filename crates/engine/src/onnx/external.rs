@@ -36,6 +36,11 @@ impl Files {
         Self { folder: Some(folder.to_owned()), opened: HashMap::new() }
     }
 
+    /// The same folder, of which nothing was opened.
+    pub(super) fn again(&self) -> Self {
+        Self { folder: self.folder.clone(), opened: HashMap::new() }
+    }
+
     /// Bytes of the files that were opened so far.
     pub(super) fn bytes(&self) -> u64 {
         self.opened.values().fold(0, |sum, file| sum.saturating_add(file.length))

@@ -71,13 +71,17 @@ pub(super) fn image(graph: &GraphProto) -> Result<&ValueInfoProto, OnnxError> {
         graph.input.iter().filter(|input| !constants.contains(label(input))).collect();
     match inputs[..] {
         [input] => Ok(input),
-        _ => Err(OnnxError::Inputs { names: described(inputs.into_iter()) }),
+        _ => Err(OnnxError::Inputs { names: described(inputs.into_iter(), |_| None) }),
     }
 }
 
-/// The output that the options name, or the only one.
-pub(super) fn output<'a>(graph: &'a GraphProto, options: &'a ReadOptions) -> Result<&'a str, OnnxError> {
-    let outputs = || described(graph.output.iter());
+/// The output that the options name, or the only one. `shape_of` gives the shape of one for which the file does not.
+pub(super) fn output<'a>(
+    graph: &'a GraphProto,
+    options: &'a ReadOptions,
+    shape_of: impl Fn(&str) -> Option<String>,
+) -> Result<&'a str, OnnxError> {
+    let outputs = || described(graph.output.iter(), &shape_of);
     let name = match (&options.output, graph.output.as_slice()) {
         (Some(name), all) if all.iter().any(|output| label(output) == name) => name,
         (Some(name), _) => return Err(OnnxError::NoSuchOutput { name: name.clone(), outputs: outputs() }),
@@ -89,10 +93,15 @@ pub(super) fn output<'a>(graph: &'a GraphProto, options: &'a ReadOptions) -> Res
 }
 
 /// Names and shapes for a message: `scores [N, 1000]`.
-fn described<'a>(values: impl Iterator<Item = &'a ValueInfoProto>) -> String {
+fn described<'a>(
+    values: impl Iterator<Item = &'a ValueInfoProto>,
+    shape_of: impl Fn(&str) -> Option<String>,
+) -> String {
     let shape = |info| match tensor(info).and_then(|tensor: &TensorTypeProto| tensor.shape.as_ref()) {
-        Some(shape) => format!(" [{}]", shape.dim.iter().map(dimension).collect::<Vec<_>>().join(", ")),
-        None => String::new(),
+        Some(shape) if !shape.dim.is_empty() => {
+            format!(" [{}]", shape.dim.iter().map(dimension).collect::<Vec<_>>().join(", "))
+        }
+        _ => shape_of(label(info)).map(|shape| format!(" {shape}")).unwrap_or_default(),
     };
     values.map(|info| format!("{}{}", label(info), shape(info))).collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,6 @@
 //! From the bytes of a file to a graph.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use super::operators::operator;
 use super::order::Makers;
 use super::proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto};
 use super::scope::{Scope, Value};
+use super::settle::text;
 use super::view::View;
 use super::{OnnxError, kind};
 use crate::graph::{Graph, Op};
@@ -26,6 +28,8 @@ const LEAST_OPSET: i64 = 7;
 const MOST_OPSET: i64 = 26;
 /// Newest version of the format that is read.
 const MOST_VERSION: i64 = 13;
+/// Outputs whose shapes are found out for a message.
+const TRIED_OUTPUTS: usize = 8;
 /// Longest file that programs with protobuf write, in bytes.
 const MOST_BYTES: u64 = 1 << 31;
 
@@ -114,10 +118,28 @@ pub fn read_with(bytes: &[u8], options: &ReadOptions) -> Result<Graph, OnnxError
 
 fn model_graph(bytes: &[u8], options: &ReadOptions, files: Files) -> Result<Graph, OnnxError> {
     let model = decode(bytes)?;
+    graph_of(&model, bytes.len(), options, files)
+}
+
+/// The graph of a model of so many bytes.
+fn graph_of(
+    model: &ModelProto,
+    bytes: usize,
+    options: &ReadOptions,
+    files: Files,
+) -> Result<Graph, OnnxError> {
     let Some(proto) = &model.graph else { return Err(OnnxError::NoOutput) };
-    let opset = opset(&model)?;
+    let opset = opset(model)?;
     let makers = Makers::of(proto)?;
-    let output = output(proto, options)?;
+    let tried = Cell::new(0);
+    let shape_of = |name: &str| {
+        let is_one_more = tried.replace(tried.get() + 1) < TRIED_OUTPUTS;
+        let named = ReadOptions { output: Some(name.to_owned()), ..options.clone() };
+        let graph = is_one_more.then(|| graph_of(model, bytes, &named, files.again()).ok())??;
+        let shape = shapes(&graph).ok()?.get(graph.output).copied()?;
+        Some(text(&View::of(graph.output, shape).dims()))
+    };
+    let output = output(proto, options, shape_of)?;
     let end = NodeProto {
         name: Some(output.to_owned()),
         op_type: Some("output".to_owned()),
@@ -125,7 +147,7 @@ fn model_graph(bytes: &[u8], options: &ReadOptions, files: Files) -> Result<Grap
     };
     let needed = makers.needed(output);
     let mut findings = Findings::default();
-    let is_sound = check(&model, proto, opset, &needed, &mut findings);
+    let is_sound = check(model, proto, opset, &needed, &mut findings);
     let readers = needed.iter().map(|&position| &proto.node[position]);
     let input = match image(proto).and_then(|info| Input::of(info, readers, options)) {
         Ok(input) => input,
@@ -135,7 +157,7 @@ fn model_graph(bytes: &[u8], options: &ReadOptions, files: Files) -> Result<Grap
         Ok(sorted) => sorted,
         Err(error) => return Err(findings.with(error)),
     };
-    let mut scope = Scope::new(input.batch, bytes.len(), files, findings);
+    let mut scope = Scope::new(input.batch, bytes, files, findings);
     let calls = sorted.iter().map(|&position| Call { node: &proto.node[position], opset });
     let sound = sorted.iter().map(|&position| is_sound[position]);
     let read = define(&mut scope, proto, input).and_then(|()| compute_all(&mut scope, calls.zip(sound)));
