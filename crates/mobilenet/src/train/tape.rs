@@ -11,7 +11,7 @@ use candle_core::{Tensor, Var};
 use rayon::prelude::*;
 use sparse_kernels::Real;
 use sparse_kernels::host::activation::Input;
-use sparse_kernels::host::pointwise::{self, Gradients};
+use sparse_kernels::host::pointwise::{self, Gradients, WallClock};
 use sparse_kernels::host::vector::Stored;
 use sparse_kernels::host::{conv3x3, cross_entropy, depthwise, distillation, linear, pool, transpose};
 use sparse_ops::{Element, with_values};
@@ -63,11 +63,12 @@ impl<E: Stored<Real: Element>> Tape<E> {
             layers.filter(|(convolution, _)| convolution.layer.kind == ConvKind::Pointwise).collect();
         pointwise.par_iter_mut().for_each(|(convolution, sparse)| {
             let words = masks.words.get(convolution.weight_name().as_str()).copied();
-            sparse.take(words, [convolution.layer.outputs, convolution.layer.inputs]);
+            let sizes = [convolution.layer.outputs, convolution.layer.inputs];
+            sparse.take(words, sizes, |kept| pointwise::fixed::<E>(kept, sizes));
         });
         for (convolution, sparse) in pointwise {
             let sizes = [convolution.layer.outputs, convolution.layer.inputs];
-            sparse.choose(|pattern| pointwise::choose::<E>(pattern, sizes));
+            sparse.choose(|pattern| pointwise::choose::<E>(pattern, sizes, &mut WallClock));
         }
         self.times.masks += start.elapsed();
     }

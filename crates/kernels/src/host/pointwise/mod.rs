@@ -11,7 +11,7 @@ mod tests;
 
 pub use super::product::Pattern;
 pub use backward::{Gradients, Kept, backward};
-pub use choice::{Choice, choose};
+pub use choice::{Choice, Stopwatch, Trial, WallClock, choose, fixed};
 pub use forward::forward;
 
 /// Sizes of one pointwise convolution.

@@ -211,8 +211,9 @@ fn leaving_zeros_out_changes_no_bit_of_outputs_and_input_gradients() {
             for &level in Level::ALL {
                 let [dense, sparse] =
                     [false, true].map(|sparse| level.run(2, || case.found::<f32>(true, sparse)));
-                assert_eq!((dense.y, dense.mean), (sparse.y, sparse.mean), "{size:?} {level:?}");
-                assert_eq!((dense.dx, dense.sum), (sparse.dx, sparse.sum), "{size:?} {level:?}");
+                // All but the gradient to the weight, which adds in another order.
+                let sparse = Found { dw: dense.dw.clone(), ..sparse };
+                assert_eq!(dense, sparse, "{size:?} {level:?}");
             }
         }
     }
