@@ -9,8 +9,13 @@ const SIDE: usize = 28;
 
 /// Writes both splits, without compression.
 pub(crate) fn write_data(folder: &Path) {
+    write_some_data(folder, TRAIN_IMAGES, TEST_IMAGES);
+}
+
+/// [`write_data`] with so many images to train on and to test on.
+pub(crate) fn write_some_data(folder: &Path, train: usize, test: usize) {
     std::fs::create_dir_all(folder).unwrap();
-    for (prefix, count, seed) in [("train", TRAIN_IMAGES, 1), ("t10k", TEST_IMAGES, 2)] {
+    for (prefix, count, seed) in [("train", train, 1), ("t10k", test, 2)] {
         let write = |name: String, bytes: Vec<u8>| std::fs::write(folder.join(name), bytes).unwrap();
         write(format!("{prefix}-images-idx3-ubyte"), idx_images(count, seed));
         write(format!("{prefix}-labels-idx1-ubyte"), idx_labels(&labels(count)));
