@@ -7,7 +7,7 @@ mod common;
 use common::{Bench, fail, names, number, succeed};
 use serde_json::Value;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A sweep of short runs into `sweep/`; later flags win.
 fn sweep(bench: &Bench, flags: &str) -> Command {
@@ -59,6 +59,17 @@ fn a_sweep_trains_a_dense_net_and_bisects() {
     fail(sweep(&bench, "--lr 0.01"), 1, &["a sweep with another train.lr", "--model_path"]);
 }
 
+/// Steps that the newest checkpoints of all runs of a sweep have behind them together.
+fn checkpoints(bench: &Bench) -> usize {
+    let Ok(runs) = std::fs::read_dir(bench.path("sweep")) else { return 0 };
+    let step = |name: &String| name.strip_prefix("step-")?.parse::<usize>().ok();
+    let newest = |run: std::io::Result<std::fs::DirEntry>| {
+        let folder = run.ok()?.path().join("checkpoints");
+        folder.is_dir().then(|| names(&folder).iter().filter_map(step).max())?
+    };
+    runs.filter_map(newest).sum()
+}
+
 #[test]
 fn kills_do_not_change_what_a_sweep_finds() {
     let bench = Bench::new();
@@ -66,22 +77,22 @@ fn kills_do_not_change_what_a_sweep_finds() {
     let whole = succeed(sweep(&bench, &format!("{flags} --model_path whole")));
     let whole: Value = serde_json::from_str(&whole.stdout).unwrap();
     let mut kills = 0;
+    let mut seen = 0;
     let report: Value = loop {
         let mut command = sweep(&bench, flags);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let begin = Instant::now();
-        // Ever longer, so that it comes to an end.
-        let patience = Duration::from_millis(150 + 60 * kills);
-        while begin.elapsed() < patience && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(5));
+        // Each attempt gets further by a checkpoint at least, so that it comes to an end.
+        while checkpoints(&bench) < seen + 6 && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
         }
-        if child.try_wait().unwrap().is_some() {
-            let output = child.wait_with_output().unwrap();
-            assert!(output.status.success());
+        std::thread::sleep(Duration::from_millis(7 * (kills % 8)));
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        if let Some(code) = output.status.code() {
+            assert_eq!(code, 0);
             break serde_json::from_slice(&output.stdout).unwrap();
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        seen = checkpoints(&bench);
         kills += 1;
     };
     assert!(kills > 1, "{kills} kills");

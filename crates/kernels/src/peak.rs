@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn rates_are_positive_and_finite() {
         for rate in [flops_per_second(threads()), flops_per_second(1), bytes_per_second()] {
-            assert!(rate.is_finite() && rate > 1e6, "{rate}");
+            assert!(rate.is_finite() && rate > 0.0, "{rate}");
         }
     }
 }
