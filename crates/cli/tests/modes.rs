@@ -228,3 +228,27 @@ fn normalisation_can_be_set() {
     assert!(bench.bytes("run/weights.safetensors") != bench.bytes("plain/weights.safetensors"));
     assert!(String::from_utf8(bench.bytes("run/config.toml")).unwrap().contains("mean = [33.3]"));
 }
+
+#[test]
+fn a_run_in_bf16_learns_prunes_and_is_tested() {
+    let flags = "--num_epochs 4 --ratio 0.75";
+    let (bench, weights) = trained(&format!("{flags} --precision bf16"));
+    has_ratio(&weights, 0.75, prunable);
+    let losses = of_each(&logs(&bench), "/loss");
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let (first, last) = (mean(&losses[..5]), mean(&losses[losses.len() - 5..]));
+    assert!(last < 0.5 * first, "{losses:?}");
+    let summary = bench.json("run/summary.json");
+    assert!(number(&summary, "/top1") > 0.5, "{summary}");
+    // The file is tested as the run tested itself, and says how it came to be.
+    succeed(bench.small("--phase test"));
+    let test = bench.json("run/test.json");
+    for field in ["top1", "top5", "loss", "sparsity"] {
+        assert_eq!(test[field], summary[field], "{field}");
+    }
+    assert!(weights.metadata["sparse_train"].contains("\"train.precision\":\"bf16\""));
+    bench.train(&format!("{flags} --model_path full"));
+    let full = bench.json("full/summary.json");
+    assert!((number(&full, "/top1") - number(&summary, "/top1")).abs() < 0.2, "{full} {summary}");
+    assert!(bench.bytes("full/weights.safetensors") != bench.bytes("run/weights.safetensors"));
+}
