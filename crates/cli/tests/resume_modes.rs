@@ -13,7 +13,7 @@
 mod common;
 
 use common::data::{write_image_folder, write_some_data};
-use common::{Bench, Ended, names, succeed};
+use common::{Bench, Ended, names};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
