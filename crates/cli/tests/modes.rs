@@ -231,15 +231,13 @@ fn normalisation_can_be_set() {
 
 #[test]
 fn a_run_in_bf16_learns_prunes_and_is_tested() {
-    let flags = "--num_epochs 4 --ratio 0.75";
+    let flags = "--num_epochs 4 --batch_size 16 --lr 0.02 --ratio 0.75 --prune_params_type conv1x1_only --log_period 20";
     let (bench, weights) = trained(&format!("{flags} --precision bf16"));
-    has_ratio(&weights, 0.75, prunable);
+    has_ratio(&weights, 0.75, pointwise);
     let losses = of_each(&logs(&bench), "/loss");
-    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-    let (first, last) = (mean(&losses[..5]), mean(&losses[losses.len() - 5..]));
-    assert!(last < 0.5 * first, "{losses:?}");
+    assert!(losses[losses.len() - 1] < 0.5 * losses[0], "{losses:?}");
     let summary = bench.json("run/summary.json");
-    assert!(number(&summary, "/top1") > 0.5, "{summary}");
+    assert!(number(&summary, "/top1") > 0.8, "{summary}");
     // The file is tested as the run tested itself, and says how it came to be.
     succeed(bench.small("--phase test"));
     let test = bench.json("run/test.json");

@@ -29,6 +29,8 @@ const TEACHER: &str = "--distill --teacher teacher";
 /// Small photos with a cache of decoded ones, in as many steps.
 const PHOTOS: &str = "--data imagenet --set data.path=images --set data.image_size=32 --set model.num_classes=16 \
                       --set data.cache=images.cache --batch_size 4 --num_epochs 10 --test_period 5";
+/// A stem and a head that are whole keep a network alive that is this thin.
+const INNER: &str = "--prune_params_type conv1x1_only";
 const GMP: &str = "--pruning_strategy gmp --stable_epochs 0 --pruning_epochs 2 --tunning_epochs 0";
 
 /// A test for each mode, and the list of all.
@@ -49,7 +51,8 @@ modes! {
     a_ratio_of_0_2: "--ratio 0.2";
     a_ratio_of_0_3: "--ratio 0.3 --lr_strategy cosine_decay --set train.warmup_epochs=0.5";
     a_ratio_of_0_55: "--ratio 0.55";
-    a_ratio_of_0_95: "--ratio 0.95 --set train.clip_norm=0.5";
+    a_ratio_of_0_75: "--ratio 0.75 --set train.clip_norm=5", INNER;
+    gradual_pruning_to_0_95: "--ratio 0.95 --pruning_steps 40 --initial_ratio 0.2", INNER, GMP;
     a_ratio_layer_by_layer: "--ratio 0.55 --local_sparsity True";
     a_threshold: "--pruning_mode threshold --threshold 0.15";
     gradual_pruning: "--ratio 0.75 --pruning_steps 40 --initial_ratio 0.3", GMP;
@@ -60,12 +63,13 @@ modes! {
     without_regrowth: "--ratio 0.55 --set prune.regrow=false";
     without_regrowth_in_gradual_pruning: "--ratio 0.65 --pruning_steps 40 --set prune.regrow=false", GMP;
     dense_gradients: "--ratio 0.55 --set prune.gradient=\"dense\"";
-    dense_gradients_in_bf16: "--ratio 0.75 --set prune.gradient=\"dense\" --precision bf16";
+    dense_gradients_in_bf16: "--ratio 0.75 --set prune.gradient=\"dense\" --precision bf16", INNER;
     soft_targets: "--ratio 0.55", TEACHER;
     batch_norm_estimated_anew: "--pruning_mode threshold --threshold 0.2 --bn_recal 7";
-    bf16: "--ratio 0.75 --precision bf16";
-    bf16_with_a_threshold: "--pruning_mode threshold --threshold 0.25 --precision bf16";
-    all_at_once: "--ratio 0.9 --pruning_steps 40 --initial_ratio 0.3 --precision bf16 --bn_recal 3", GMP, TEACHER;
+    bf16: "--ratio 0.75 --precision bf16", INNER;
+    bf16_layer_by_layer: "--ratio 0.75 --precision bf16 --local_sparsity True", INNER;
+    bf16_with_a_threshold: "--pruning_mode threshold --threshold 0.2 --precision bf16", INNER;
+    all_at_once: "--ratio 0.9 --pruning_steps 40 --initial_ratio 0.3 --precision bf16 --bn_recal 3", INNER, GMP, TEACHER;
     photos_from_a_cache: "--ratio 0.55", PHOTOS;
 }
 
@@ -97,14 +101,25 @@ impl Mode {
         if flags.contains(PHOTOS) {
             write_image_folder(&bench.path("images"));
         }
-        let flags = format!("--batch_size 8 --test_period 1 {flags}");
+        let flags = format!("--batch_size 8 --lr 0.02 --test_period 1 {flags}");
         let mode = Self { bench, flags };
         if mode.flags.contains(TEACHER) {
             mode.bench.train("--batch_size 8 --num_epochs 1 --pruning_mode none --model_path teacher");
         }
         mode.bench.train(&mode.with("whole", "--set checkpoint.every_steps=1 --set checkpoint.keep=1000"));
         assert_eq!(mode.bench.json("whole/summary.json")["steps"], STEPS);
+        mode.is_alive();
         mode
+    }
+
+    /// Checks that the unbroken run learned: a network that is dead keeps its masks, and nothing would be tried.
+    fn is_alive(&self) {
+        let at =
+            |step: usize, name: &str| self.bench.bytes(&format!("whole/checkpoints/step-{step:08}/{name}"));
+        let changes = |name: &str| at(STEPS / 2, name) != at(STEPS, name);
+        let masks_move = changes("masks.safetensors")
+            || ["regrow=false", "none", "gmp"].iter().any(|held| self.flags.contains(held));
+        assert!(changes("weights.safetensors") && masks_move, "{} stands still", self.flags);
     }
 
     fn with(&self, run: &str, flags: &str) -> String {
