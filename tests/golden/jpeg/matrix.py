@@ -1,11 +1,12 @@
 """JPEG files of every kind and what Pillow 13.0.0 on libjpeg-turbo 3.2.0 makes of them.
 
     matrix.py ARCHIVE                 the selection that is committed as matrix.tar.gz
-    matrix.py ARCHIVE all             every combination
+    matrix.py ARCHIVE all             every combination, at every side from 1 to 33 a third of the codings
     matrix.py ARCHIVE damage N SEED   N damaged files
 
 ARCHIVE is a .tar.gz with files and `expected.tsv`: name, rule, mode, width, height, CRC-32 of the pixels. Rules: `equal`
-to Pillow; `damaged`: equal or refused as damaged; `refused`: refused by both. Needs Pillow, and jpegtran of
+to Pillow; `damaged` and `damage`: equal or refused; `refused`: refused by both; `ours`: refused by name; `unopened`: Pillow
+refuses the header, libjpeg perhaps not. Needs Pillow, and jpegtran of
 libjpeg-turbo for all but sequential files in one scan.
 """
 import gzip
@@ -177,26 +178,37 @@ def partial(count):
     }
 
 
+def opens(data):
+    try:
+        with Image.open(io.BytesIO(data)):
+            return True
+    except Exception:
+        return False
+
+
 def forms(plain, count):
-    """Name, file of each coding of the coefficients of a file."""
-    yield "baseline", plain
-    yield "optimised", jpegtran(plain, "-optimize")
-    yield "arithmetic", jpegtran(plain, "-arithmetic")
-    yield "progressive", jpegtran(plain, "-progressive")
-    yield "progressive-arithmetic", jpegtran(plain, "-progressive", "-arithmetic")
+    """Name, and what makes the file, of each coding of the coefficients of a file."""
+    def later(*options, **scans):
+        return lambda: jpegtran(plain, *options, **scans)
+
+    yield "baseline", lambda: plain
+    yield "optimised", later("-optimize")
+    yield "arithmetic", later("-arithmetic")
+    yield "progressive", later("-progressive")
+    yield "progressive-arithmetic", later("-progressive", "-arithmetic")
     for blocks in (1, 3):
-        yield f"restart{blocks}", jpegtran(plain, "-restart", f"{blocks}B")
-    yield "arithmetic-restart", jpegtran(plain, "-arithmetic", "-restart", "2B")
-    yield "progressive-restart", jpegtran(plain, "-progressive", "-restart", "3B")
-    yield "progressive-arithmetic-restart", jpegtran(plain, "-progressive", "-arithmetic", "-restart", "1")
+        yield f"restart{blocks}", later("-restart", f"{blocks}B")
+    yield "arithmetic-restart", later("-arithmetic", "-restart", "2B")
+    yield "progressive-restart", later("-progressive", "-restart", "3B")
+    yield "progressive-arithmetic-restart", later("-progressive", "-arithmetic", "-restart", "1")
     if count > 1:
         for name, script in scripts(count).items():
-            yield f"scans-{name}", jpegtran(plain, scans=script)
-            yield f"scans-{name}-arithmetic-restart", jpegtran(plain, "-arithmetic", "-restart", "1", scans=script)
-            yield f"scans-{name}-restart", jpegtran(plain, "-restart", "3B", scans=script)
+            yield f"scans-{name}", later(scans=script)
+            yield f"scans-{name}-arithmetic-restart", later("-arithmetic", "-restart", "1", scans=script)
+            yield f"scans-{name}-restart", later("-restart", "3B", scans=script)
     for name, script in partial(count).items():
-        yield f"partial-{name}", jpegtran(plain, scans=script)
-        yield f"partial-{name}-arithmetic", jpegtran(plain, "-arithmetic", scans=script)
+        yield f"partial-{name}", later(scans=script)
+        yield f"partial-{name}-arithmetic", later("-arithmetic", scans=script)
 
 
 def colours(sampling):
@@ -297,7 +309,10 @@ def matrix(everything):
             seeds = sizes(everything, rng) if not colour else [(rng.randint(1, 33), rng.randint(1, 33))]
             for width, height in seeds:
                 plain = encode(width, height, sampling, rng.random(), **options)
-                for form, data in forms(plain, len(sampling)):
+                for number, (form, make) in enumerate(forms(plain, len(sampling))):
+                    if everything and not colour and (number + width) % 3:
+                        continue
+                    data = make()
                     if data is None or not everything and colour and rng.random() < 0.85:
                         continue
                     rule = "equal" if kind != "fraction" else "refused"
@@ -333,8 +348,9 @@ def damaged(count, seed):
         sampling = SAMPLINGS[kind]
         colour = rng.choice(list(colours(sampling).values()))
         plain = encode(rng.randint(1, 60), rng.randint(1, 60), sampling, rng.random(), **colour)
-        form, data = rng.choice([case for case in forms(plain, len(sampling)) if case[1]]) \
-            if number % 8 == 0 else (form, data)
+        if number % 8 == 0:
+            made = [(form, make()) for form, make in forms(plain, len(sampling))]
+            form, data = rng.choice([case for case in made if case[1]])
         yield f"{number}-{form}", "damage", damage(data, rng)
 
 
@@ -350,7 +366,9 @@ def main():
             if data is None:
                 continue
             seen = pillow(data)
-            if rule != "damage" and rule != "ours" and (seen is None) != (rule == "refused"):
+            if rule == "damage" and not opens(data):
+                rule = "unopened"
+            if rule not in ("damage", "unopened") and rule != "ours" and (seen is None) != (rule == "refused"):
                 print(f"{name}: Pillow says {seen}, expected {rule}", file=sys.stderr)
             lines.append("\t".join(map(str, [name, rule, *(seen or ["-"] * 4)])))
             member = tarfile.TarInfo(name)
