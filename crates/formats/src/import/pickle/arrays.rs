@@ -68,7 +68,11 @@ impl<'a> Machine<'a> {
     }
 
     /// `_frombuffer(bytes, type, shape, order, axes)`.
-    pub(super) fn from_buffer(&self, [data, element, shape, order]: [Id; 4], axes: &[Id]) -> Step<Value<'a>> {
+    pub(super) fn array_of_buffer(
+        &self,
+        [data, element, shape, order]: [Id; 4],
+        axes: &[Id],
+    ) -> Step<Value<'a>> {
         let shape = self.sizes(shape)?;
         let axes = match axes {
             &[axes] if !matches!(self.value(axes), Value::None) => Some(self.sizes(axes)?),

@@ -53,7 +53,7 @@ impl<'a> Machine<'a> {
             (Class::TorchSize, &[size]) => return Ok(size),
             (Class::RebuildParameter, &[data, ..]) => return Ok(data),
             (Class::RebuildFromType, &[function, kind, ref arguments @ ..]) => {
-                return self.from_type(function, kind, arguments);
+                return self.tensor_of_type(function, kind, arguments);
             }
             (Class::RebuildDeviceTensor, &[data, dtype, ..]) => {
                 if self.is_of(data, dtype) {
@@ -66,7 +66,7 @@ impl<'a> Machine<'a> {
             (Class::NumpyDtype, &[name, ..]) => self.dtype(name),
             (Class::Reconstruct, &[kind, ..]) => self.reconstruct(kind),
             (Class::FromBuffer, &[data, element, shape, order, ref axes @ ..]) => {
-                self.from_buffer([data, element, shape, order], axes)?
+                self.array_of_buffer([data, element, shape, order], axes)?
             }
             (Class::RebuildTensor, &[storage, offset, shape, strides, ref more @ ..]) => {
                 self.tensor([storage, offset, shape, strides], None, more.get(2).copied())?
@@ -144,7 +144,7 @@ impl<'a> Machine<'a> {
     }
 
     /// `_rebuild_from_type_v2(function, type, arguments, state)`: a tensor with attributes, if the type is torch's own.
-    fn from_type(&mut self, function: Id, kind: Id, arguments: &[Id]) -> Step<Id> {
+    fn tensor_of_type(&mut self, function: Id, kind: Id, arguments: &[Id]) -> Step<Id> {
         let plain = matches!(self.value(kind), Value::Class(Class::TorchTensor));
         match (self.value(function), arguments) {
             // One in another would be followed without end.
