@@ -1,5 +1,5 @@
 //! Project chores: `cargo xtask ci` is everything that a change must pass, `cargo xtask tidy` the house rules alone,
-//! `cargo xtask results` makes a recorded table, `cargo xtask build-kernels` compiles the CUDA kernels,
+//! `cargo xtask fuzz` looks for bytes that a reader does not survive, `cargo xtask results` makes a recorded table, `cargo xtask build-kernels` compiles the CUDA kernels,
 //! `cargo xtask gpu-check` checks and measures them on a GPU.
 //!
 //! Exit code 0: all well; 1: something failed, and it was printed what; 2: usage; 3: the CUDA kernels could not be assembled, as there is
@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what these commands are for")]
 
 mod ci;
+mod fuzz;
 mod gpu_check;
 mod kernels;
 mod results;
@@ -37,6 +38,14 @@ enum Command {
     Ci,
     /// Check the house rules: crate arrows, sizes, unsafe code, forbidden words, README commands
     Tidy,
+    /// Change the files of tests/fuzz/corpus at random, for whatever a reader does not survive
+    Fuzz {
+        /// Targets, such as jpeg; all if none is given
+        targets: Vec<String>,
+        /// How long each is fuzzed
+        #[arg(long, value_name = "N", default_value_t = 120)]
+        seconds: u64,
+    },
     /// Train the rows of a table and record them under docs/results; goes on where it was stopped
     Results {
         /// The table, such as configs/results/fashion.toml
@@ -92,6 +101,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let metadata = workspace_metadata()?;
     let passed = match &cli.command {
         Command::Ci => ci::run(&metadata)?,
+        Command::Fuzz { targets, seconds } => fuzz::run(&metadata, targets, *seconds)?,
         Command::Tidy => tidy::run(&metadata)?,
         Command::Results { table, set } => results::run(&metadata, table, set).map(|()| true)?,
         Command::BuildKernels { check, fetch } => match kernels::run(&metadata, *check, *fetch)? {
