@@ -1,6 +1,6 @@
 //! From a plan to a learner at the step where the run begins.
 
-use crate::checkpoint::{Checkpoint, Store};
+use crate::checkpoint::{Checkpoint, CheckpointError, Store};
 use crate::config::{self, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig};
 use crate::error::Result;
 use crate::learner::{Learner, LearnerConfig};
@@ -93,7 +93,10 @@ fn find_checkpoint(plan: &TrainPlan, start: &Start) -> Result<Option<(PathBuf, C
     };
     match start.resume {
         Resume::Fresh => Ok(None),
-        Resume::Auto => store.newest(),
+        Resume::Auto => match (store.newest()?, &start.checkpoint) {
+            (None, Some(named)) => Err(CheckpointError::NoneThere { folder: named.clone() }.into()),
+            (found, _) => Ok(found),
+        },
         Resume::Epoch(epoch) => {
             let found = store.at(epoch * plan.steps_per_epoch)?;
             let from_weights = plan.config.model.pretrained_model.is_some() && start.checkpoint.is_none();

@@ -29,6 +29,15 @@ pub enum CheckpointError {
         /// Steps of the checkpoints that are there, and the epochs they end, if they end one.
         available: Vec<(usize, Option<usize>)>,
     },
+    /// A place that was named has no checkpoint that reads well.
+    #[error(
+        "{} holds no checkpoint to go on from: name the folder of a run, or leave --checkpoint out to go on from the one \
+         of --model_path or to start afresh", .folder.display()
+    )]
+    NoneThere {
+        /// What was named.
+        folder: PathBuf,
+    },
     /// The run would not be the one that was saved.
     #[error(
         "{} was saved with {key} = {saved}, this run has {given}: give the same value, or start afresh \
