@@ -1,11 +1,11 @@
 //! The main job: train and prune, or test.
 
-use crate::args::{Flags, Resolved};
+use crate::args::{self, Flags, Print, Resolved};
 use crate::progress::Progress;
 use crate::talk::Talk;
 use crate::{signals, tables};
 use serde::Serialize;
-use sparse_trainer::config::Phase;
+use sparse_trainer::config::{Phase, schema};
 use sparse_trainer::plan::{DeviceChoice, TrainPlan, data_path_check};
 use sparse_trainer::{Datasets, Error, Outcome, Start, StopFlag};
 use std::io::Write;
@@ -16,7 +16,18 @@ use std::process::ExitCode;
 /// # Errors
 /// What the flags, the config, the data or the run report.
 pub(crate) fn run(flags: Flags, talk: Talk) -> anyhow::Result<ExitCode> {
+    let wanted = flags.print();
+    match wanted {
+        Some(Print::Schema) => return print_text(&serde_json::to_string_pretty(&schema())?),
+        Some(Print::Keys) => return print_text(args::keys_and_flags().trim_end()),
+        Some(Print::Config) | None => {}
+    }
     let mut resolved = flags.into_config()?;
+    resolved.check()?;
+    if wanted.is_some() {
+        resolved.settle()?;
+        return print_text(resolved.described()?.trim_end());
+    }
     let threads = DeviceChoice::for_config(&resolved.config.train)?.threads();
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     data_path_check(&resolved.config.data, resolved.phase)?;
@@ -26,6 +37,11 @@ pub(crate) fn run(flags: Flags, talk: Talk) -> anyhow::Result<ExitCode> {
         Phase::Train => train(resolved, &stop, talk),
         Phase::Test => test(&resolved, &stop, talk),
     }
+}
+
+fn print_text(text: &str) -> anyhow::Result<ExitCode> {
+    print(&(), false, |()| text.to_owned())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn train(resolved: Resolved, stop: &StopFlag, talk: Talk) -> anyhow::Result<ExitCode> {

@@ -1,7 +1,7 @@
 //! What of a config decides the weights: the part that goes into files and must agree on resume.
 
 use crate::checkpoint::CheckpointError;
-use crate::config::TrainConfig;
+use crate::config::{Role, TrainConfig, known_key, known_keys};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -12,54 +12,24 @@ use std::path::Path;
 #[serde(transparent)]
 pub struct Recipe(BTreeMap<String, Value>);
 
-/// Settings that do not change the weights.
-const NOT_IN_RECIPE: [&str; 16] = [
-    "data.path",
-    "data.format",
-    "data.train_files",
-    "data.val_files",
-    "data.num_workers",
-    "model.pretrained_model",
-    "train.batch_size_for_validation",
-    "train.log_period",
-    "train.test_period",
-    "train.model_path",
-    "train.model_period",
-    "train.teacher",
-    "train.use_gpu",
-    "train.device",
-    "train.threads",
-    "checkpoint",
-];
-
-/// Settings without which a saved state makes no sense.
-const MUST_AGREE: [&str; 11] = [
-    "data.data",
-    "data.classes",
-    "model.model",
-    "model.scale",
-    "model.num_classes",
-    "model.activation",
-    "model.padding",
-    "model.bn_epsilon",
-    "train.batch_size",
-    "train.seed",
-    TEACHER,
-];
 /// The checksum of the weights that the run learns from; not there without a teacher.
 const TEACHER: &str = "train.teacher";
 
 impl Recipe {
-    /// The recipe of a config.
+    /// The recipe of a config: each key as its declaration says (see [`Role`]).
     pub fn of(config: &TrainConfig) -> Self {
         let mut settings = BTreeMap::new();
-        if let Ok(Value::Object(sections)) = serde_json::to_value(config) {
-            for (section, keys) in sections {
-                let Value::Object(keys) = keys else { continue };
-                settings.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)));
+        let sections = serde_json::to_value(config).unwrap_or_default();
+        for key in known_keys().filter(|key| key.role != Role::Free) {
+            let Some(value) = sections[key.section].get(key.name).filter(|value| !value.is_null()) else {
+                continue;
+            };
+            let default =
+                || key.default(config.data.data).and_then(|default| serde_json::to_value(default).ok());
+            if !key.added_later || default().as_ref() != Some(value) {
+                settings.insert(key.path(), value.clone());
             }
         }
-        settings.retain(|key, _| !NOT_IN_RECIPE.iter().any(|&left_out| key.starts_with(left_out)));
         // Decoded images are seen a little otherwise, wherever they lie.
         settings.entry("data.cache".to_owned()).and_modify(|value| *value = Value::Bool(true));
         Self(settings)
@@ -97,7 +67,7 @@ impl Recipe {
             if saved == now {
                 continue;
             }
-            if MUST_AGREE.contains(&key.as_str()) {
+            if must_agree(key) {
                 let folder = folder.to_path_buf();
                 return Err(CheckpointError::OtherRun {
                     folder,
@@ -112,10 +82,15 @@ impl Recipe {
     }
 }
 
+/// Whether a saved state makes no sense under another value.
+fn must_agree(path: &str) -> bool {
+    path == TEACHER || known_key(path).is_some_and(|key| key.role == Role::MustAgree)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::DataKind;
+    use crate::config::{CacheSetting, DataKind};
 
     #[test]
     fn what_cannot_change_the_weights_is_left_out() {
@@ -129,11 +104,45 @@ mod tests {
         assert_eq!(Recipe::of(&config), Recipe::of(&elsewhere));
         elsewhere.train.lr = 0.5;
         assert_ne!(Recipe::of(&config), Recipe::of(&elsewhere));
+    }
+
+    /// Weights files and checkpoints hold these names: a key that leaves or enters them does it by its declaration.
+    #[test]
+    fn the_recipe_of_the_defaults_has_these_settings() {
         let mut config = TrainConfig::defaults(DataKind::Imagenet);
+        let names = |config: &TrainConfig, section: &str| {
+            let recipe = Recipe::of(config);
+            let of_section =
+                recipe.settings().keys().filter_map(|key| key.strip_prefix(section)?.strip_prefix('.'));
+            of_section.map(str::to_owned).collect::<Vec<_>>().join(" ")
+        };
+        let data = "augment bad_images bad_images_limit data image_size mean std";
+        assert_eq!(names(&config, "data"), data);
+        assert_eq!(names(&config, "model"), "activation bn_epsilon model num_classes padding scale");
+        assert_eq!(
+            names(&config, "train"),
+            "batch_size bn_recal ce_test distill distill_temperature distill_weight gpu_sparse_from l2_decay \
+             label_smoothing lr lr_strategy momentum_rate num_epochs precision seed step_epochs warmup_epochs"
+        );
+        assert_eq!(
+            names(&config, "prune"),
+            "exclude gradient include initial_ratio local_sparsity paddle_compat prune_params_type pruning_epochs \
+             pruning_mode pruning_steps pruning_strategy ratio regrow sparse_block stable_epochs threshold \
+             tunning_epochs"
+        );
+        assert_eq!(names(&config, "checkpoint"), "");
+        (config.data.rotate, config.data.cache, config.data.crop) =
+            (true, CacheSetting::File("a".into()), Some(192));
         config.data.classes = Some(vec![3, 5]);
-        for key in MUST_AGREE.into_iter().filter(|&key| key != TEACHER) {
-            assert!(Recipe::of(&config).settings().contains_key(key), "{key}");
-        }
+        let data = "augment bad_images bad_images_limit cache classes crop data image_size mean rotate std";
+        assert_eq!(names(&config, "data"), data);
+        assert_eq!(Recipe::of(&config).settings()["data.cache"], Value::Bool(true));
+        let agree: Vec<String> = Recipe::of(&config).0.into_keys().filter(|key| must_agree(key)).collect();
+        assert_eq!(
+            agree.join(" "),
+            "data.classes data.data model.activation model.bn_epsilon model.model model.num_classes model.padding \
+             model.scale train.batch_size train.seed"
+        );
     }
 
     #[test]

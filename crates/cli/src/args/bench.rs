@@ -5,6 +5,8 @@ use sparse_trainer::bench::{BenchConfig, DataBenchConfig, InferConfig};
 use sparse_trainer::config::{Gpu, Precision};
 use std::path::PathBuf;
 
+use super::values::{threads, warn_if_crowded, whole};
+
 /// `sparse-train bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -35,7 +37,7 @@ pub(crate) struct BenchDataArgs {
     #[arg(long, value_name = "PIXELS", default_value = "224", value_parser = whole, allow_negative_numbers = true)]
     size: usize,
     /// Threads that read images
-    #[arg(long, value_name = "N", default_value = "1", value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = threads, allow_negative_numbers = true)]
     threads: usize,
     /// Files to read at most, spread over the folder
     #[arg(long, value_name = "N", default_value = "600", value_parser = whole, allow_negative_numbers = true)]
@@ -49,6 +51,7 @@ impl BenchDataArgs {
     /// What to measure.
     pub(crate) fn config(&self) -> DataBenchConfig {
         let Self { path, size, threads, limit, .. } = self;
+        warn_if_crowded(Some(*threads));
         DataBenchConfig { path: path.clone(), size: *size, threads: *threads, limit: *limit }
     }
 }
@@ -103,7 +106,7 @@ pub(crate) struct BenchInferArgs {
     #[arg(long, value_name = "PIXELS", value_parser = whole, allow_negative_numbers = true)]
     size: Option<usize>,
     /// Threads [default: cores]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
     threads: Option<usize>,
     /// Timed runs, dense and sparse in turn
     #[arg(long, value_name = "N", default_value = "60", value_parser = whole, allow_negative_numbers = true)]
@@ -120,6 +123,7 @@ impl BenchInferArgs {
     /// What to measure.
     pub(crate) fn config(&self) -> InferConfig {
         let default = InferConfig::default();
+        warn_if_crowded(self.threads);
         InferConfig {
             weights: self.weights.clone(),
             output: self.output.clone(),
@@ -147,7 +151,7 @@ pub(crate) struct BenchTrainArgs {
     #[command(flatten)]
     network: RandomNetwork,
     /// Compute threads [default: cores]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
     pub(crate) threads: Option<usize>,
     /// Steps to time
     #[arg(long, value_name = "N", default_value = "8", value_parser = whole, allow_negative_numbers = true)]
@@ -158,9 +162,9 @@ pub(crate) struct BenchTrainArgs {
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, value_name = "NAME", default_value = "cpu", value_parser = device)]
     pub(crate) device: Gpu,
-    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU; 1 = never
-    #[arg(long, value_name = "FRACTION", default_value = "1", allow_negative_numbers = true)]
-    gpu_sparse_from: f64,
+    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU [default: 1, never]
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    gpu_sparse_from: Option<f64>,
     /// Show every layer in a table as well
     #[arg(long)]
     pub(crate) layers: bool,
@@ -179,6 +183,10 @@ enum PrecisionFlag {
 impl BenchTrainArgs {
     /// What to measure.
     pub(crate) fn config(&self) -> BenchConfig {
+        warn_if_crowded(self.threads);
+        if self.device == Gpu::None && self.gpu_sparse_from.is_some() {
+            tracing::warn!("--gpu_sparse_from has no effect on the CPU: it counts only with --device cuda");
+        }
         BenchConfig {
             batch: self.batch,
             size: self.size,
@@ -194,17 +202,13 @@ impl BenchTrainArgs {
                 Gpu::None => None,
                 Gpu::Cuda(ordinal) => Some(ordinal),
             },
-            gpu_sparse_from: self.gpu_sparse_from,
+            gpu_sparse_from: self.gpu_sparse_from.unwrap_or(1.0),
         }
     }
 }
 
 fn device(name: &str) -> Result<Gpu, &'static str> {
     Gpu::parse(name).ok_or("it must be cpu, cuda or cuda:N")
-}
-
-pub(super) fn whole(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|&number| number > 0).ok_or("it must be a whole number, 1 or more")
 }
 
 fn fraction(text: &str) -> Result<f64, &'static str> {

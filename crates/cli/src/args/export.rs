@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use sparse_trainer::{OnnxOptions, PackedValues, WeightsAt};
 
 use super::UsageError;
-use super::bench::whole;
+use super::values::whole;
 
 /// `sparse-train export`.
 #[derive(Debug, Args)]

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::bench::BenchArgs;
 use super::compare::CompareArgs;
 use super::export::ExportArgs;
+use super::keys::KeyFlags;
 use super::predict::PredictArgs;
-use super::sections::{DataFlags, ModelFlags, PruneFlags, TrainFlags};
 use super::sweep::SweepArgs;
 use sparse_trainer::config::{ConfigError, Layers};
 
@@ -125,9 +125,27 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
+    pub(super) print: PrintFlags,
+    #[command(flatten)]
     pub(super) resume: ResumeFlags,
     #[command(flatten)]
     pub(super) config: ConfigFlags,
+}
+
+/// What to print instead of running.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(rename_all = "snake_case")]
+#[group(multiple = false)]
+pub(super) struct PrintFlags {
+    /// Print the config that file, --set and flags make, with the source of each value, and do nothing
+    #[arg(long)]
+    pub(super) print_config: bool,
+    /// Print the JSON schema of config files, and do nothing
+    #[arg(long)]
+    pub(super) print_schema: bool,
+    /// Print a table of all keys and flags, and do nothing
+    #[arg(long)]
+    pub(super) print_keys: bool,
 }
 
 /// The flags that make up a config.
@@ -141,13 +159,7 @@ pub(super) struct ConfigFlags {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
-    data: DataFlags,
-    #[command(flatten)]
-    model: ModelFlags,
-    #[command(flatten)]
-    train: TrainFlags,
-    #[command(flatten)]
-    prune: PruneFlags,
+    keys: KeyFlags,
 }
 
 impl ConfigFlags {
@@ -163,10 +175,7 @@ impl ConfigFlags {
         for assignment in &self.set {
             layers.set(assignment)?;
         }
-        self.data.add_to(&mut layers);
-        self.model.add_to(&mut layers);
-        self.train.add_to(&mut layers);
-        self.prune.add_to(&mut layers);
+        self.keys.add_to(&mut layers);
         Ok(layers)
     }
 }

@@ -8,11 +8,12 @@ mod compare;
 mod error;
 mod export;
 mod flags;
+mod keys;
 mod normalise;
 mod predict;
 mod resolve;
-mod sections;
 mod sweep;
+mod tables;
 mod values;
 
 pub(crate) use bench::{BenchArgs, BenchTrainArgs, BenchWhat};
@@ -21,7 +22,7 @@ pub(crate) use error::UsageError;
 pub(crate) use export::{ExportArgs, Target};
 pub(crate) use flags::{Action, ConvertArgs, Flags, InspectArgs};
 pub(crate) use predict::PredictArgs;
-pub(crate) use resolve::Resolved;
+pub(crate) use resolve::{Print, Resolved};
 pub(crate) use sweep::SweepArgs;
 
 use std::ffi::OsString;
@@ -46,6 +47,11 @@ pub(crate) fn read(arguments: impl ExactSizeIterator<Item = OsString>) -> Result
     Err(command.error(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, help))
 }
 
+/// The text of `docs/keys.md`.
+pub(crate) fn keys_and_flags() -> String {
+    tables::keys_and_flags(&flags::CommandLine::command())
+}
+
 /// Reads an argument list, the program's name first.
 ///
 /// # Errors
@@ -61,8 +67,33 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
     flags::CommandLine::try_parse_from(arguments).map(flags::CommandLine::into_action).map_err(hint)
 }
 
-/// Names `--set` for an unknown flag that is a config key without a flag, such as `--scale`.
+/// What other programs call our flags.
+const OTHER_NAMES: [(&str, &str); 10] = [
+    ("learning_rate", "lr"),
+    ("weight_decay", "l2_decay"),
+    ("wd", "l2_decay"),
+    ("momentum", "momentum_rate"),
+    ("epochs", "num_epochs"),
+    ("sparsity", "ratio"),
+    ("dataset", "data"),
+    ("workers", "num_workers"),
+    ("output", "model_path"),
+    ("output_dir", "model_path"),
+];
+
+/// Names `--set` for an unknown flag that is a config key without a flag, such as `--scale`, and our name of a flag that
+/// other programs have; a stray word is named as such, and not taken for a subcommand.
 fn with_key_hint(mut error: clap::Error) -> clap::Error {
+    if let (ErrorKind::ArgumentConflict, Some(ContextValue::String(word))) =
+        (error.kind(), error.get(ContextKind::InvalidSubcommand))
+        && flags::CommandLine::command().find_subcommand(word).is_none()
+    {
+        let message = format!(
+            "`{word}` belongs to no flag: a value stands behind its flag, as in --config FILE, and a subcommand before all \
+             flags"
+        );
+        return flags::CommandLine::command().error(ErrorKind::UnknownArgument, message);
+    }
     if error.kind() != ErrorKind::UnknownArgument {
         return error;
     }
@@ -70,8 +101,13 @@ fn with_key_hint(mut error: clap::Error) -> clap::Error {
     let name = flag.trim_start_matches('-');
     let has_flag =
         flags::CommandLine::command().get_arguments().any(|option| option.get_long() == Some(name));
+    if let Some((_, ours)) = OTHER_NAMES.iter().find(|(theirs, _)| *theirs == name) {
+        error.insert(ContextKind::SuggestedArg, ContextValue::String(format!("--{ours}")));
+        error.remove(ContextKind::Usage);
+        return error;
+    }
     if let Some(key) = known_keys().find(|key| key.name == name && !has_flag) {
-        let hint = format!("it is a config key: use --set {}.{}=VALUE", key.section, key.name);
+        let hint = format!("it is a config key: use --set {}=VALUE", key.path());
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::Usage);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
@@ -92,6 +128,14 @@ mod tests {
         assert!(error("--scale").contains("it is a config key: use --set model.scale=VALUE"));
         assert!(error("--every-steps").contains("--set checkpoint.every_steps=VALUE"));
         assert!(error("--treshold").contains("'--threshold'"));
+        assert!(
+            error("--learning-rate").contains("'--lr'") && error("--weight_decay").contains("'--l2_decay'")
+        );
+        for (_, ours) in OTHER_NAMES {
+            assert!(known_keys().any(|key| key.flag.is_some() && key.name == ours), "{ours}");
+        }
+        let stray = ["sparse-train", "--config", "a.toml", "b.toml"].map(OsString::from);
+        assert!(parse(stray).unwrap_err().to_string().contains("`b.toml` belongs to no flag"));
         assert!(!error("--no-such-flag").contains("--set"));
         let words = ["sparse-train", "inspect", "weights", "--lr", "1"].map(OsString::from);
         assert!(!parse(words).unwrap_err().to_string().contains("--set"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use sparse_trainer::PredictOptions;
 
-use super::bench::whole;
+use super::values::{threads, warn_if_crowded, whole};
 
 /// `sparse-train predict`.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "STD,..", value_parser = deviation, value_delimiter = ',', action = clap::ArgAction::Set, allow_negative_numbers = true)]
     std: Option<Vec<f64>>,
     /// Threads [default: cores]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
     threads: Option<usize>,
     /// Print a JSON list with an object per image instead of a table
     #[arg(long)]
@@ -54,6 +54,7 @@ impl PredictArgs {
     /// What is asked for.
     pub(crate) fn options(&self) -> PredictOptions {
         let defaults = PredictOptions::default();
+        warn_if_crowded(self.threads);
         PredictOptions {
             key: self.key.clone(),
             top: self.top,

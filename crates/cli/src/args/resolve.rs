@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use sparse_trainer::Pretrained;
-use sparse_trainer::config::{Layers, Phase, Resume, TrainConfig};
+use sparse_trainer::config::{Layers, Origin, Phase, Resume, TrainConfig};
 
 use super::{
     UsageError,
-    flags::{Flags, PhaseFlag, ResumeFlags},
+    flags::{Flags, PhaseFlag, PrintFlags, ResumeFlags},
 };
 
 /// A command line, resolved.
@@ -29,6 +29,17 @@ pub(crate) struct Resolved {
     pub(crate) json: bool,
 }
 
+/// What is printed in place of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Print {
+    /// The resolved config.
+    Config,
+    /// The JSON schema of configs.
+    Schema,
+    /// All keys and flags.
+    Keys,
+}
+
 impl Resolved {
     /// The weights to test, or to start from if there are any.
     pub(crate) fn weights(&self) -> Option<&Path> {
@@ -39,6 +50,35 @@ impl Resolved {
                 Some(self.pruned_model.as_deref().or(pretrained).unwrap_or(&self.config.train.model_path))
             }
         }
+    }
+
+    /// The config as TOML, with the source of each value.
+    ///
+    /// # Errors
+    /// When a value has no TOML form.
+    pub(crate) fn described(&self) -> Result<String, UsageError> {
+        Ok(self.layers.describe(&self.config)?)
+    }
+
+    /// Refuses more threads than this machine has any use for, and tells of settings without effect.
+    ///
+    /// # Errors
+    /// [`UsageError`], for which the program exits with 2.
+    pub(crate) fn check(&self) -> Result<(), UsageError> {
+        check(&self.layers, &self.config, self.phase)?;
+        let origin = self.layers.origin("model.pretrained_model");
+        if self.pruned_model.is_some() && matches!(origin, Origin::Flag(_) | Origin::Set(_)) {
+            tracing::warn!(
+                "model.pretrained_model{origin} has no effect beside --pruned_model, which names the weights to test"
+            );
+        }
+        if self.phase == Phase::Test && self.resume != Resume::Fresh {
+            tracing::warn!(
+                "a test goes on from no checkpoint: --resume, --resume_epoch, --last_epoch and --checkpoint have no effect \
+                 with --phase test; name the weights with --pruned_model, or their run with --model_path"
+            );
+        }
+        Ok(())
     }
 
     /// Lets the config take from the file of the weights what it leaves open.
@@ -56,7 +96,27 @@ impl Resolved {
     }
 }
 
+/// Refuses more threads than this machine has any use for, and tells of settings without effect.
+///
+/// # Errors
+/// [`UsageError`], for which the program exits with 2.
+pub(super) fn check(layers: &Layers, config: &TrainConfig, phase: Phase) -> Result<(), UsageError> {
+    let threads = layers.check_threads(config)?;
+    for warning in threads.into_iter().chain(layers.without_effect(config, phase)) {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
 impl Flags {
+    /// What to print in place of a run.
+    pub(crate) fn print(&self) -> Option<Print> {
+        let PrintFlags { print_config, print_schema, print_keys } = self.print;
+        let wanted =
+            [(print_config, Print::Config), (print_schema, Print::Schema), (print_keys, Print::Keys)];
+        wanted.into_iter().find_map(|(wanted, what)| wanted.then_some(what))
+    }
+
     /// Stacks flag over `--set` over config file over default.
     ///
     /// # Errors

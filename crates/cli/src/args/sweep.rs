@@ -2,9 +2,10 @@
 
 use super::UsageError;
 use super::flags::ConfigFlags;
+use super::resolve::check;
 use clap::{Args, ValueEnum};
 use sparse_trainer::Pretrained;
-use sparse_trainer::config::{Layers, TrainConfig};
+use sparse_trainer::config::{Layers, Phase, TrainConfig};
 use sparse_trainer::sweep::{From, Search, SweepConfig};
 
 /// `sparse-train sweep`.
@@ -26,6 +27,7 @@ pub(crate) struct SweepArgs {
     /// Try these ratios upwards instead, with commas between, up to the first that loses too much
     #[arg(
         long,
+        conflicts_with_all = ["low", "high", "steps"],
         value_name = "FRACTION,..",
         value_parser = fraction,
         value_delimiter = ',',
@@ -64,14 +66,19 @@ impl SweepArgs {
             return Err(conflict.into());
         }
         let mut layers = self.config.layers().map_err(UsageError::from)?;
-        layers.flag("prune.pruning_mode", Some("ratio"));
         let (low, high, steps) = (self.low, self.high, self.steps);
+        // The recipe must do for the highest ratio that may be tried; one of all weights is none.
+        let ladder = self.ladder.iter().flatten().copied().reduce(f64::max);
+        layers.fix("the sweep", "prune.pruning_mode", "ratio");
+        layers.fix("the sweep", "prune.ratio", ladder.unwrap_or(high).min(0.999));
         let search = self.ladder.map_or(Search::Bisection { low, high, steps }, Search::Ladder);
         let from = match self.from {
             FromFlag::Dense => From::Dense,
             FromFlag::LastGood => From::LastGood,
         };
-        Ok(SweepConfig { base: settled(&layers)?, loss: self.loss, search, from })
+        let base = settled(&layers)?;
+        check(&layers, &base, Phase::Train)?;
+        Ok(SweepConfig { base, loss: self.loss, search, from })
     }
 }
 

@@ -79,6 +79,19 @@ pub enum ConfigError {
         source: io::Error,
     },
 
+    /// A config file that holds something else than text, or more of it than any config.
+    #[error("{} is no config file: {reason}", .path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
+    /// Values that fit their declarations and yet make no config.
+    #[error("the settings make no config")]
+    NotAConfig(#[source] toml::de::Error),
+
     /// A config file that is not TOML.
     #[error("{} is not valid TOML: correct the line shown", .path.display())]
     Syntax {

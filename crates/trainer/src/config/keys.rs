@@ -2,23 +2,9 @@
 
 use toml::Table;
 
-use super::{ConfigError, Origin, checkpoint, data, model, prune, train};
+use super::{ConfigError, Key, Origin, checkpoint, data, model, prune, train};
 
-/// One key of the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    /// The section, such as `prune`.
-    pub section: &'static str,
-    /// The name within the section, such as `ratio`.
-    pub name: &'static str,
-    /// What the value must be, in words.
-    pub expects: &'static str,
-}
-
-/// The keys of one section: name and what the value must be.
-pub(super) type SectionKeys = &'static [(&'static str, &'static str)];
-
-const SECTIONS: [(&str, SectionKeys); 5] = [
+const SECTIONS: [(&str, &[Key]); 5] = [
     ("data", data::KEYS),
     ("model", model::KEYS),
     ("train", train::KEYS),
@@ -27,17 +13,20 @@ const SECTIONS: [(&str, SectionKeys); 5] = [
 ];
 
 /// All keys, section by section.
-pub fn known_keys() -> impl Iterator<Item = Key> {
-    SECTIONS
-        .iter()
-        .flat_map(|&(section, keys)| keys.iter().map(move |&(name, expects)| Key { section, name, expects }))
+pub fn known_keys() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().flat_map(|(_, keys)| keys.iter())
+}
+
+/// The key of a path, `section.name`.
+#[must_use]
+pub fn known_key(path: &str) -> Option<&'static Key> {
+    let (section, name) = path.split_once('.')?;
+    known_keys().find(|key| key.section == section && key.name == name)
 }
 
 /// What the value of `section.name` must be, in words.
-pub(super) fn expectation(path: &str) -> &'static str {
-    path.split_once('.')
-        .and_then(|(section, name)| known_keys().find(|key| key.section == section && key.name == name))
-        .map_or("a known key", |key| key.expects)
+pub(super) fn expectation(path: &str) -> String {
+    known_key(path).map_or_else(|| "a known key".to_owned(), Key::expects)
 }
 
 /// Refuses a key that no section has, and a section that is not a table.
@@ -46,7 +35,7 @@ pub(super) fn check_known(table: &Table, origin: &Origin) -> Result<(), ConfigEr
         let known = SECTIONS.iter().find(|(name, _)| name == section);
         match (known, value.as_table()) {
             (Some((_, keys)), Some(entries)) => {
-                let stray = entries.keys().find(|name| !keys.iter().any(|(known, _)| known == name));
+                let stray = entries.keys().find(|name| !keys.iter().any(|known| known.name == *name));
                 if let Some(name) = stray {
                     return Err(unknown(format!("{section}.{name}"), origin));
                 }
@@ -79,51 +68,16 @@ fn nearest_key(path: &str) -> String {
     const SAME_SECTION: f64 = 0.05;
     let (section, name) = path.split_once('.').unwrap_or(("", path));
     let name = name.replace('-', "_").to_lowercase();
-    let score = |key: &Key| {
+    let score = |key: &&Key| {
         let bonus = if key.section == section { SAME_SECTION } else { 0.0 };
         strsim::normalized_damerau_levenshtein(key.name, &name) + bonus
     };
-    known_keys()
-        .max_by(|a, b| score(a).total_cmp(&score(b)))
-        .map_or_else(String::new, |key| format!("{}.{}", key.section, key.name))
+    known_keys().max_by(|a, b| score(a).total_cmp(&score(b))).map_or_else(String::new, Key::path)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-    use crate::config::{CacheSetting, DataKind, InterpolationKind, TrainConfig};
-
-    #[test]
-    fn the_key_table_lists_exactly_the_fields_of_the_config() {
-        let mut config = TrainConfig::defaults(DataKind::Mnist);
-        config.data.num_workers = Some(1);
-        config.data.train_files = Some("train-{00..99}.tar".to_owned());
-        config.data.val_files = Some("*val*.tar".to_owned());
-        config.data.classes = Some(vec![1]);
-        (config.data.resize, config.data.crop) = (Some(1), Some(1));
-        config.data.interpolation = InterpolationKind::Bicubic;
-        (config.data.color_jitter, config.data.rotate, config.data.rand_augment) = (true, true, 1);
-        (config.data.crop_area, config.data.cache) = (0.5, CacheSetting::On(true));
-        config.model.pretrained_model = Some("weights".into());
-        config.train.clip_norm = Some(1.0);
-        config.train.use_gpu = Some(false);
-        config.train.device = Some("cpu".to_owned());
-        config.train.threads = Some(1);
-        config.train.teacher = Some("teacher".into());
-        config.checkpoint.every_steps = Some(1);
-        let fields: BTreeSet<String> = Table::try_from(&config)
-            .unwrap()
-            .iter()
-            .flat_map(|(section, entries)| {
-                entries.as_table().unwrap().keys().map(move |name| format!("{section}.{name}"))
-            })
-            .collect();
-        let keys: BTreeSet<String> =
-            known_keys().map(|key| format!("{}.{}", key.section, key.name)).collect();
-        assert_eq!(fields, keys);
-    }
 
     #[test]
     fn a_mistyped_key_names_the_nearest_one_of_its_section() {

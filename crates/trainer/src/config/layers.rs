@@ -6,9 +6,12 @@ use toml::{Table, Value};
 
 use super::{
     ConfigError, DataKind, Origin, TrainConfig,
-    keys::{check_known, expectation},
+    file::read_text,
+    keys::{check_known, expectation, known_key},
     mode::resolve_mode,
     set::{nested, parse_assignment},
+    validate::{Problem, check_values},
+    when::value_at,
 };
 
 /// The sources of a config, stacked; [`Layers::resolve`] turns them into one [`TrainConfig`].
@@ -31,6 +34,8 @@ pub struct Layers {
     file: Option<(PathBuf, Table)>,
     sets: Vec<(String, Table)>,
     flags: Table,
+    fixed: Table,
+    command: String,
 }
 
 impl Layers {
@@ -43,10 +48,9 @@ impl Layers {
     /// Reads the config file; a second call replaces the first.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`] and [`ConfigError::Syntax`].
+    /// [`ConfigError::Unreadable`], [`ConfigError::NotAConfig`] and [`ConfigError::Syntax`].
     pub fn file(&mut self, path: &Path) -> Result<&mut Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let text = read_text(path)?;
         self.text(path, &text)
     }
 
@@ -55,7 +59,7 @@ impl Layers {
     /// # Errors
     /// [`ConfigError::Syntax`].
     pub fn text(&mut self, name: &Path, text: &str) -> Result<&mut Self, ConfigError> {
-        let table = toml::from_str(text)
+        let table = toml::from_str(text.trim_start_matches('\u{feff}'))
             .map_err(|source| ConfigError::Syntax { path: name.to_owned(), source: Box::new(source) })?;
         self.file = Some((name.to_owned(), table));
         Ok(self)
@@ -76,6 +80,13 @@ impl Layers {
         if let Some(value) = value {
             merge(&mut self.flags, &nested(key, value.into()));
         }
+        self
+    }
+
+    /// Gives `key` a value that no source may change, since `command` (such as "the sweep") decides it.
+    pub fn fix(&mut self, command: &str, key: &str, value: impl Into<Value>) -> &mut Self {
+        command.clone_into(&mut self.command);
+        merge(&mut self.fixed, &nested(key, value.into()));
         self
     }
 
@@ -104,6 +115,7 @@ impl Layers {
             None => (Origin::Default, &empty),
         };
         let layers = [
+            (&self.fixed, Origin::Default),
             (&self.flags, Origin::Flag("ratio and --threshold".to_owned())),
             (&sets, Origin::Set("prune.ratio and prune.threshold".to_owned())),
             (file, file_origin),
@@ -136,51 +148,34 @@ impl Layers {
 
     fn data_kind(&self, given: Option<&Value>) -> Result<DataKind, ConfigError> {
         let Some(value) = given else { return Ok(DataKind::Mnist) };
-        value.clone().try_into().map_err(|_| self.mistyped("data", "data", value))
+        let kind = || value.clone().try_into();
+        kind().map_err(|_| self.wrong(Problem::new("data.data", must_be("data.data")), Some(value)))
     }
 
-    /// Deserialises the merged table and checks the result; an error names the one key at fault and its source.
+    /// Checks the merged table and makes a config of it; an error names the one key at fault and its source.
     fn typed(&self, merged: &Table) -> Result<TrainConfig, ConfigError> {
-        let config: TrainConfig = match merged.clone().try_into() {
-            Ok(config) => config,
-            Err(error) => return Err(self.misfit(merged, &error)),
-        };
+        check_values(merged).map_err(|problem| {
+            let value = value_at(merged, &problem.key);
+            self.wrong(problem, value)
+        })?;
+        let config: TrainConfig = merged.clone().try_into().map_err(ConfigError::NotAConfig)?;
         config.validate().map_err(|error| self.with_origin(error))?;
         Ok(config)
     }
 
-    /// Finds the key whose value has the wrong type: the one that fails alone over the defaults.
-    fn misfit(&self, merged: &Table, error: &toml::de::Error) -> ConfigError {
-        let defaults = to_table(&TrainConfig::defaults(DataKind::Mnist)).unwrap_or_default();
-        for (section, entries) in merged {
-            for (name, value) in entries.as_table().into_iter().flatten() {
-                let mut alone = defaults.clone();
-                merge(&mut alone, &nested(&format!("{section}.{name}"), value.clone()));
-                if alone.try_into::<TrainConfig>().is_err() {
-                    return self.mistyped(section, name, value);
-                }
-            }
-        }
-        ConfigError::BadValue {
-            key: "config".to_owned(),
-            value: "...".to_owned(),
-            rule: error.message().to_owned(),
-            origin: Origin::Default,
-        }
-    }
-
-    fn mistyped(&self, section: &str, name: &str, value: &Value) -> ConfigError {
-        let key = format!("{section}.{name}");
-        let rule = format!("must be {}", expectation(&key));
-        let origin = self.origin(section, name);
-        ConfigError::BadValue { key, value: value.to_string(), rule, origin }
+    fn wrong(&self, problem: Problem, value: Option<&Value>) -> ConfigError {
+        let Problem { key, mut rule } = problem;
+        let meant = value.and_then(|value| known_key(&key)?.values.meant(value));
+        rule.extend(meant.map(|meant| format!("; {meant}")));
+        let value = value.map_or_else(String::new, Value::to_string);
+        let origin = self.origin(&key);
+        ConfigError::BadValue { key, value, rule, origin }
     }
 
     fn with_origin(&self, error: ConfigError) -> ConfigError {
         match error {
             ConfigError::BadValue { key, value, rule, .. } => {
-                let (section, name) = key.split_once('.').unwrap_or((&key, ""));
-                let origin = self.origin(section, name);
+                let origin = self.origin(&key);
                 ConfigError::BadValue { key, value, rule, origin }
             }
             other => other,
@@ -188,19 +183,39 @@ impl Layers {
     }
 
     /// The highest source that gives `section.name`.
-    fn origin(&self, section: &str, name: &str) -> Origin {
-        let gives = |table: &Table| table.get(section).is_some_and(|entries| entries.get(name).is_some());
-        if gives(&self.flags) {
-            return Origin::Flag(name.to_owned());
-        }
-        if let Some((assignment, _)) = self.sets.iter().rev().find(|(_, table)| gives(table)) {
-            return Origin::Set(assignment.clone());
-        }
-        match &self.file {
-            Some((path, table)) if gives(table) => Origin::File(path.clone()),
-            _ => Origin::Default,
-        }
+    #[must_use]
+    pub fn origin(&self, path: &str) -> Origin {
+        self.given(path).map_or(Origin::Default, |(_, origin)| origin)
     }
+
+    /// What the highest source gives for `section.name`, and which one that is.
+    pub(super) fn given(&self, path: &str) -> Option<(Value, Origin)> {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        let flag = value_at(&self.flags, path).map(|value| (value, Origin::Flag(name.to_owned())));
+        let set = || {
+            let given = |(assignment, table)| Some((value_at(table, path)?, Origin::Set(assignment)));
+            self.sets.iter().rev().map(|(text, table)| (text.clone(), table)).find_map(given)
+        };
+        let file = || {
+            let (name, table) = self.file.as_ref()?;
+            Some((value_at(table, path)?, Origin::File(name.clone())))
+        };
+        flag.or_else(set).or_else(file).map(|(value, origin)| (value.clone(), origin))
+    }
+
+    /// The command that decides `section.name`, whatever the sources say.
+    pub(super) fn fixed_by(&self, path: &str) -> Option<&str> {
+        value_at(&self.fixed, path).map(|_| self.command.as_str())
+    }
+
+    /// The file, without any other source.
+    pub(super) fn only_file(&self) -> Self {
+        Self { file: self.file.clone(), ..Self::default() }
+    }
+}
+
+fn must_be(key: &str) -> String {
+    format!("must be {}", expectation(key))
 }
 
 /// An output per class of `data.classes`, where no layer gives `model.num_classes`.
@@ -315,7 +330,7 @@ mod tests {
         for (assignment, expected) in [
             (
                 "train.batch_size=-1",
-                "train.batch_size = -1 (--set train.batch_size=-1): must be a whole number, 1 or more",
+                "train.batch_size = -1 (--set train.batch_size=-1): must be a whole number of images, 1 or more",
             ),
             ("train.lr=fast", "train.lr = \"fast\" (--set train.lr=fast): must be a number above 0"),
             ("prune.regrow=1", "prune.regrow = 1 (--set prune.regrow=1): must be true or false"),
@@ -339,7 +354,7 @@ mod tests {
     #[test]
     fn a_value_out_of_range_names_the_highest_source() {
         let mut stack = layers("[train]\nlr = -1", &[]);
-        assert_eq!(message(&stack), "train.lr = -1.0 (in x.toml): must be a number above 0");
+        assert_eq!(message(&stack), "train.lr = -1 (in x.toml): must be a number above 0");
         stack.set("train.lr=-3").unwrap().set("train.lr=-4").unwrap();
         assert!(message(&stack).contains("(--set train.lr=-4)"));
         stack.flag("train.lr", Some(-2.0));

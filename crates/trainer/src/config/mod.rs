@@ -4,30 +4,54 @@
 //! PaddleSlim's flags. [`Layers`] stacks the sources of values: flag over `--set` over config file over default. A
 //! `TrainConfig` that `Layers` returns has passed [`TrainConfig::validate`], and every default in it is written
 //! out, so that [`TrainConfig::to_toml`] reads back as the same config.
+//!
+//! A key is declared once, in the file of its section: a doc comment, `name: Type = default,` and a [`Key`] that says
+//! which values it takes. The check of its values, its flag with `--help`, the warning where it has no effect, the
+//! JSON schema, `docs/keys.md` and its place in the recipe follow from that. To add one:
+//!
+//! 1. Declare it: `.flag("VALUE")` for a flag, `.only(..)` where it counts only under a condition, `.in_tests()` if
+//!    it counts in a test of weights, `.free()` if it does not change the weights, else `.added_later()`.
+//! 2. Use its field; a rule that ties it to other keys goes into the section's `check`.
+//! 3. Write the tables anew: `cargo run --release -p sparse-train -- --print_keys > docs/keys.md`, and
+//!    `--print_schema > docs/config.schema.json`.
 
 mod checkpoint;
 mod data;
+mod declare;
 mod error;
+mod file;
+mod key;
 mod keys;
 mod layers;
 mod mode;
 mod model;
 mod prune;
 mod run;
+mod schema;
 mod set;
+mod show;
+mod threads;
 mod train;
 mod validate;
+mod values;
+mod when;
+mod without_effect;
 
 pub use checkpoint::CheckpointSection;
 pub use data::{BadImagePolicy, CacheSetting, DataFormat, DataKind, DataSection, InterpolationKind};
 pub use error::{ConfigError, Origin};
-pub use keys::{Key, known_keys};
+pub use key::{Key, Role};
+pub use keys::{known_key, known_keys};
 pub use layers::Layers;
 pub use model::{Activation, Architecture, ModelSection, Padding};
 pub use prune::{Gradient, ParamsType, PruneSection, PruningMode, PruningStrategy};
 pub use run::{Phase, Resume};
+pub use schema::schema;
+pub use threads::{core_count, crowded, most_threads, too_many_threads};
 pub use toml::Value;
 pub use train::{Gpu, LrStrategy, Precision, TrainSection};
+pub use values::Values;
+pub use when::When;
 
 use serde::{Deserialize, Serialize};
 

@@ -2,176 +2,133 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    data::core_count,
-    keys::SectionKeys,
+    Key, Values, When,
+    declare::{choices, settings},
+    threads::core_count,
     validate::{Problem, require},
 };
 
-/// How the learning rate falls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LrStrategy {
-    /// To a tenth at each of `step_epochs`.
-    PiecewiseDecay,
-    /// Along half a cosine, from `lr` at step 0 to 0 at the end.
-    CosineDecay,
-}
-
-/// How activations are stored between layers while training; weights and sums are f32 either way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// As 32-bit numbers.
-    #[default]
-    F32,
-    /// As bf16, half as long: less memory, and faster where memory is the limit.
-    Bf16,
-}
-
-impl Precision {
-    /// Its name in configs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
+choices! {
+    /// How the learning rate falls.
+    pub enum LrStrategy {
+        /// To a tenth at each of `step_epochs`.
+        PiecewiseDecay = "piecewise_decay",
+        /// Along half a cosine, from `lr` at step 0 to 0 at the end.
+        CosineDecay = "cosine_decay",
     }
 }
 
-/// Section `train`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainSection {
-    /// Images per training step.
-    pub batch_size: usize,
-    /// Images per test batch; changes speed and memory only.
-    pub batch_size_for_validation: usize,
-    /// Base learning rate, above 0.
-    pub lr: f64,
-    /// How the learning rate falls.
-    pub lr_strategy: LrStrategy,
-    /// Epochs at which piecewise decay falls to a tenth, ascending.
-    pub step_epochs: Vec<usize>,
-    /// L2 decay on all trainable tensors, 0 or more.
-    pub l2_decay: f64,
-    /// Momentum, a fraction in [0, 1).
-    pub momentum_rate: f64,
-    /// Passes over the training set.
-    pub num_epochs: usize,
-    /// Epochs over which the learning rate rises linearly, 0 = none; may be a fraction of an epoch.
-    pub warmup_epochs: f64,
-    /// Share of the label's probability spread over all classes, a fraction in [0, 1).
-    pub label_smoothing: f64,
-    /// Largest global L2 norm of the gradient; `None` = no clipping.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip_norm: Option<f64>,
-    /// Steps between log lines.
-    pub log_period: usize,
-    /// Epochs between tests.
-    pub test_period: usize,
-    /// The run folder.
-    pub model_path: PathBuf,
-    /// Epochs between checkpoints.
-    pub model_period: usize,
-    /// Seed of the initial weights, the order of the images and the augmentation.
-    pub seed: u64,
-    /// Train on a GPU; `None` = use one if there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub use_gpu: Option<bool>,
-    /// "cpu", "cuda" or "cuda:N"; `None` = as `use_gpu` says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub device: Option<String>,
-    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU, in ratio mode, a fraction; 1 = never.
-    pub gpu_sparse_from: f64,
-    /// Compute threads; `None` = as many as there are cores.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub threads: Option<usize>,
-    /// How activations are stored while training.
-    pub precision: Precision,
-    /// Read the images in the order of their files, without shuffling.
-    pub ce_test: bool,
-    /// Learn from the scores of a dense teacher as well.
-    pub distill: bool,
-    /// Temperature of the soft targets, above 0.
-    pub distill_temperature: f64,
-    /// Share of the soft targets in the loss, a fraction in [0, 1]; the rest is that of the labels.
-    pub distill_weight: f64,
-    /// The teacher's weights; `None` = those of `model.pretrained_model`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub teacher: Option<PathBuf>,
-    /// Training batches over which batch norm is estimated anew after the last step, 0 = none.
-    pub bn_recal: usize,
+choices! {
+    /// How activations are stored between layers while training; weights and sums are f32 either way.
+    #[derive(Default)]
+    pub enum Precision {
+        /// As 32-bit numbers.
+        #[default]
+        F32 = "f32",
+        /// As bf16, half as long: less memory, and faster where memory is the limit.
+        Bf16 = "bf16",
+    }
 }
 
-pub(super) const KEYS: SectionKeys = &[
-    ("batch_size", "a whole number, 1 or more"),
-    ("batch_size_for_validation", "a whole number, 1 or more"),
-    ("lr", "a number above 0"),
-    ("lr_strategy", "\"piecewise_decay\" or \"cosine_decay\""),
-    ("step_epochs", "a list of epochs in ascending order, such as [30, 60, 90]"),
-    ("l2_decay", "a number, 0 or more"),
-    ("momentum_rate", "a fraction, at least 0 and below 1"),
-    ("num_epochs", "a whole number, 1 or more"),
-    ("warmup_epochs", "a number of epochs, at least 0 and at most train.num_epochs"),
-    ("label_smoothing", "a fraction, at least 0 and below 1"),
-    ("clip_norm", "a number above 0 (leave it out for no clipping)"),
-    ("log_period", "a whole number of steps, 1 or more"),
-    ("test_period", "a whole number of epochs, 1 or more"),
-    ("model_path", "a folder"),
-    ("model_period", "a whole number of epochs, 1 or more"),
-    ("seed", "a whole number from 0 to 2^63 - 1"),
-    ("use_gpu", "true or false (leave it out to use a GPU if there is one)"),
-    (
-        "device",
-        "\"cpu\", \"cuda\" or \"cuda:N\", in agreement with train.use_gpu (leave it out to go by that)",
-    ),
-    ("gpu_sparse_from", "a fraction, at least 0 and at most 1"),
-    ("threads", "a whole number, 1 or more (leave it out to use all cores)"),
-    ("precision", "\"f32\" or \"bf16\""),
-    ("ce_test", "true or false"),
-    ("distill", "true or false"),
-    ("distill_temperature", "a number above 0"),
-    ("distill_weight", "a fraction, at least 0 and at most 1"),
-    ("teacher", "a weights file or a run folder (leave it out for model.pretrained_model)"),
-    ("bn_recal", "a whole number of batches, 0 or more (0 = keep the running estimates)"),
-];
+/// More threads than this no machine of ours has any use for.
+const MOST_THREADS: i64 = 1024;
+const EPOCH: Values = Values::whole(0);
+const DISTILLS: &[When] = &[When::DISTILLS];
 
-impl Default for TrainSection {
-    /// The seed's defaults.
-    fn default() -> Self {
-        Self {
-            batch_size: 512,
-            batch_size_for_validation: 64,
-            lr: 0.1,
-            lr_strategy: LrStrategy::PiecewiseDecay,
-            step_epochs: vec![30, 60, 90],
-            l2_decay: 3e-5,
-            momentum_rate: 0.9,
-            num_epochs: 120,
-            warmup_epochs: 0.0,
-            label_smoothing: 0.0,
-            clip_norm: None,
-            log_period: 100,
-            test_period: 10,
-            model_path: "./models".into(),
-            model_period: 10,
-            seed: 0,
-            use_gpu: None,
-            device: None,
-            gpu_sparse_from: 1.0,
-            threads: None,
-            precision: Precision::F32,
-            ce_test: false,
-            distill: false,
-            distill_temperature: 4.0,
-            distill_weight: 0.9,
-            teacher: None,
-            bn_recal: 0,
-        }
+settings! {
+    /// Section `train`.
+    pub struct TrainSection: "train", with the defaults for _ => {
+        /// Images per training step.
+        batch_size: usize = 512,
+            Key::whole(1, "images").flag("N").must_agree();
+        /// Images per test batch.
+        ///
+        /// Changes speed and memory only.
+        batch_size_for_validation: usize = 64,
+            Key::whole(1, "images").flag("N").in_tests().free();
+        /// Base learning rate.
+        lr: f64 = 0.1,
+            Key::of(Values::ABOVE_ZERO).flag("RATE");
+        /// Learning rate schedule.
+        lr_strategy: LrStrategy = LrStrategy::PiecewiseDecay,
+            Key::of(LrStrategy::VALUES).flag("NAME");
+        /// Epochs at which piecewise decay falls to a tenth.
+        step_epochs: Vec<usize> = vec![30, 60, 90],
+            Key::of(Values::list(&EPOCH)).flag("EPOCH").only(&[When::PIECEWISE])
+                .words("a list of epochs in ascending order, such as [30, 60, 90]");
+        /// L2 decay on all trainable tensors.
+        l2_decay: f64 = 3e-5,
+            Key::of(Values::NOT_NEGATIVE).flag("DECAY");
+        /// Momentum, a fraction.
+        momentum_rate: f64 = 0.9,
+            Key::of(Values::FRACTION).flag("FRACTION");
+        /// Passes over the training set.
+        num_epochs: usize = 120,
+            Key::whole(1, "epochs").flag("N");
+        /// Epochs over which the learning rate rises linearly, 0 = none; may be a fraction of an epoch.
+        warmup_epochs: f64 = 0.0,
+            Key::of(Values::NOT_NEGATIVE).words("a number of epochs, at least 0 and at most train.num_epochs");
+        /// Share of the label's probability spread over all classes, a fraction.
+        label_smoothing: f64 = 0.0,
+            Key::of(Values::FRACTION);
+        /// Largest global L2 norm of the gradient.
+        clip_norm: Option<f64> = None,
+            Key::of(Values::ABOVE_ZERO).note("leave it out for no clipping").default_words("no clipping");
+        /// Steps between log lines.
+        log_period: usize = 100,
+            Key::whole(1, "steps").flag("STEPS").free();
+        /// Epochs between tests.
+        test_period: usize = 10,
+            Key::whole(1, "epochs").flag("EPOCHS").free();
+        /// Run folder.
+        model_path: PathBuf = "./models".into(),
+            Key::text("a folder").flag("DIR").in_tests().free();
+        /// Epochs between checkpoints.
+        model_period: usize = 10,
+            Key::whole(1, "epochs").flag("EPOCHS").free();
+        /// Seed of the initial weights, the order of the images and the augmentation.
+        seed: u64 = 0,
+            Key::whole(0, "").words("a whole number from 0 to 2^63 - 1").flag("N").must_agree();
+        /// Train on a GPU.
+        use_gpu: Option<bool> = None,
+            Key::truth().note("leave it out to use a GPU if there is one").flag("BOOL").in_tests().free()
+                .default_words("if there is one");
+        /// Where to compute, cpu, cuda or cuda:N.
+        device: Option<String> = None,
+            Key::text("\"cpu\", \"cuda\" or \"cuda:N\"").note("leave it out to go by train.use_gpu")
+                .flag("NAME").in_tests().free().default_words("as --use_gpu says");
+        /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU, a fraction.
+        gpu_sparse_from: f64 = 1.0,
+            Key::of(Values::SHARE).flag("FRACTION").only(&[When::OnGpu, When::BY_RATIO]).default_words("1, never");
+        /// Compute threads.
+        threads: Option<usize> = None,
+            Key::of(Values::Whole { from: 1, to: MOST_THREADS }).note("leave it out to use all cores").flag("N")
+                .in_tests().free().default_words("cores");
+        /// How activations are stored while training.
+        precision: Precision = Precision::F32,
+            Key::of(Precision::VALUES).flag("NAME").in_tests();
+        /// Read the images in the order of their files.
+        ce_test: bool = false,
+            Key::truth().flag("BOOL");
+        /// Learn from the scores of the dense start, or of --teacher, as well.
+        distill: bool = false,
+            Key::truth().flag("BOOL").bare();
+        /// Temperature of these soft targets.
+        distill_temperature: f64 = 4.0,
+            Key::of(Values::ABOVE_ZERO).flag("T").only(DISTILLS);
+        /// Share of the soft targets in the loss, a fraction; the rest is that of the labels.
+        distill_weight: f64 = 0.9,
+            Key::of(Values::SHARE).flag("FRACTION").only(DISTILLS);
+        /// Weights to learn from, a file or a run folder.
+        ///
+        /// The recipe holds their checksum in its place.
+        teacher: Option<PathBuf> = None,
+            Key::text("a weights file or a run folder (leave it out for model.pretrained_model)").flag("PATH").free()
+                .only(DISTILLS).default_words("those of --pretrained_model");
+        /// Estimate batch norm anew over N training batches after the last step.
+        bn_recal: usize = 0,
+            Key::whole(0, "batches").note("0 = keep the running estimates").flag("N");
     }
 }
 
@@ -214,44 +171,30 @@ impl TrainSection {
         self.threads.unwrap_or_else(core_count)
     }
 
+    /// The settings against each other.
     pub(super) fn check(&self) -> Result<(), Problem> {
-        let fraction = |value: f64| (0.0..1.0).contains(&value);
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        require(self.batch_size >= 1, "train.batch_size")?;
-        require(self.batch_size_for_validation >= 1, "train.batch_size_for_validation")?;
-        require(positive(self.lr), "train.lr")?;
         require(self.step_epochs.is_sorted_by(|a, b| a < b), "train.step_epochs")?;
-        require(self.l2_decay.is_finite() && self.l2_decay >= 0.0, "train.l2_decay")?;
-        require(fraction(self.momentum_rate), "train.momentum_rate")?;
-        require(self.num_epochs >= 1, "train.num_epochs")?;
-        require((0.0..=self.num_epochs as f64).contains(&self.warmup_epochs), "train.warmup_epochs")?;
-        require(fraction(self.label_smoothing), "train.label_smoothing")?;
-        require(self.clip_norm.is_none_or(positive), "train.clip_norm")?;
-        require(self.log_period >= 1, "train.log_period")?;
-        require(self.test_period >= 1, "train.test_period")?;
-        require(!self.model_path.as_os_str().is_empty(), "train.model_path")?;
-        require(self.model_period >= 1, "train.model_period")?;
-        require(i64::try_from(self.seed).is_ok(), "train.seed")?;
-        require(positive(self.distill_temperature), "train.distill_temperature")?;
-        require((0.0..=1.0).contains(&self.distill_weight), "train.distill_weight")?;
-        let named = |path: &PathBuf| !path.as_os_str().is_empty();
-        require(self.teacher.as_ref().is_none_or(named), "train.teacher")?;
-        let gpu = self.device.as_deref().map(Gpu::parse);
-        let agrees = |gpu: Gpu| self.use_gpu.is_none_or(|wanted| wanted == (gpu != Gpu::None));
-        require(gpu.is_none_or(|gpu| gpu.is_some_and(agrees)), "train.device")?;
-        require((0.0..=1.0).contains(&self.gpu_sparse_from), "train.gpu_sparse_from")?;
-        require(self.threads.is_none_or(|threads| threads >= 1), "train.threads")
+        require(self.warmup_epochs <= self.num_epochs as f64, "train.warmup_epochs")?;
+        let Some(name) = &self.device else { return Ok(()) };
+        let gpu = Gpu::parse(name);
+        require(gpu.is_some(), "train.device")?;
+        match self.use_gpu {
+            Some(wanted) if wanted == (gpu == Some(Gpu::None)) => {
+                let rule = format!("contradicts train.use_gpu = {wanted} (--use_gpu): give one of them");
+                Err(Problem::new("train.device", rule))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::validate;
 
-    fn key_at_fault(change: impl Fn(&mut TrainSection)) -> &'static str {
-        let mut section = TrainSection::default();
-        change(&mut section);
-        section.check().unwrap_err().key
+    fn key_at_fault(change: impl Fn(&mut TrainSection)) -> String {
+        validate::tests::key_at_fault(|config| change(&mut config.train))
     }
 
     #[test]
@@ -269,8 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_pass() {
-        assert!(TrainSection::default().check().is_ok());
+    fn there_is_always_a_thread() {
         assert!(TrainSection::default().thread_count() >= 1);
     }
 
@@ -285,7 +227,9 @@ mod tests {
         assert_eq!(key_at_fault(|section| section.log_period = 0), "train.log_period");
         assert_eq!(key_at_fault(|section| section.test_period = 0), "train.test_period");
         assert_eq!(key_at_fault(|section| section.model_period = 0), "train.model_period");
-        assert_eq!(key_at_fault(|section| section.threads = Some(0)), "train.threads");
+        for threads in [0, 1025] {
+            assert_eq!(key_at_fault(|section| section.threads = Some(threads)), "train.threads");
+        }
         for name in ["gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", ""] {
             assert_eq!(key_at_fault(|section| section.device = Some(name.to_owned())), "train.device");
         }
@@ -326,13 +270,11 @@ mod tests {
                 "train.step_epochs"
             );
         }
-        let section = TrainSection { step_epochs: vec![], ..TrainSection::default() };
-        assert!(section.check().is_ok());
+        assert_eq!(key_at_fault(|section| section.step_epochs = vec![]), "");
     }
 
     #[test]
-    fn the_run_folder_is_named_and_the_seed_fits_toml() {
+    fn the_run_folder_is_named() {
         assert_eq!(key_at_fault(|section| section.model_path = PathBuf::new()), "train.model_path");
-        assert_eq!(key_at_fault(|section| section.seed = 1 << 63), "train.seed");
     }
 }

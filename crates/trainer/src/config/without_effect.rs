@@ -197,18 +197,22 @@ mod tests {
                         Ok(found) => {
                             assert_eq!(found.len(), 1, "{} with {settings:?}: {found:?}", key.path());
                             assert!(
-                                found[0].contains("no effect: ") && found[0].contains("leave it out"),
+                                found[0].contains("no effect: ") && found[0].contains("out, or give"),
                                 "{found:?}"
                             );
                             warned += 1;
                         }
-                        // Another setting is wrong already.
-                        Err(error) => assert!(error.to_string().contains("raises a ratio"), "{error}"),
+                        // It may not be given at all, or another setting is wrong already.
+                        Err(error) => {
+                            let error = error.to_string();
+                            let own = error.starts_with(&key.path()) && error.contains("counts only with");
+                            assert!(own || error.contains("raises a ratio"), "{error}");
+                        }
                     }
                 }
             }
         }
-        assert!(warned > 60, "{warned}");
+        assert!(warned > 50, "{warned}");
     }
 
     fn said(file: &str, flags: &[(&str, Value)], phase: Phase) -> Vec<String> {
