@@ -46,7 +46,11 @@ fn image(net: &Growing, node: usize) -> Option<[usize; 3]> {
 /// A node whose shape fits, if there is one; any of them.
 fn other(net: &mut Growing, fits: impl Fn([usize; 3]) -> bool) -> Option<usize> {
     let nodes = 0..net.graph.nodes.len();
-    let fitting: Vec<usize> = nodes.filter(|&node| image(net, node).is_some_and(&fits)).collect();
+    // Lines of −∞ are for a pool alone.
+    let is_finite =
+        |&node: &usize| !matches!(net.graph.nodes[node].op, Op::Pad { value, .. } if value.is_infinite());
+    let fitting: Vec<usize> =
+        nodes.filter(is_finite).filter(|&node| image(net, node).is_some_and(&fits)).collect();
     (!fitting.is_empty()).then(|| fitting[net.random.below(fitting.len())])
 }
 

@@ -2,13 +2,14 @@
 
 #![allow(unsafe_code)]
 
-use super::super::simd;
+use super::super::{simd, vector};
 use super::crew::Crew;
 use super::function::Function;
 use super::memory::Memory;
 use super::multiply::Bounds;
 use super::planes::{Place, Planes, Window};
 use super::pool::{divide, pool};
+use pulp::{Simd, WithSimd};
 
 /// Most channels that a thread takes at a time, unless they are small.
 const CHANNELS: usize = 32;
@@ -166,10 +167,28 @@ impl Channelwise {
                         _ => &[],
                     };
                     let (from, to) = ((from, &self.from.planes), (to, &self.to.planes));
-                    simd::dispatch(|| operation.apply(channel, from, other, to));
+                    vector::dispatch(Part { operation, channel, from, other, to });
                 }
             }
         }
+    }
+}
+
+/// One channel of an operation.
+struct Part<'a> {
+    operation: &'a Operation,
+    channel: usize,
+    from: (&'a [f32], &'a Planes),
+    other: &'a [f32],
+    to: (&'a mut [f32], &'a Planes),
+}
+
+impl WithSimd for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.operation.apply(self.channel, self.from, self.other, self.to);
     }
 }
 

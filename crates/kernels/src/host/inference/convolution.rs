@@ -5,11 +5,10 @@
 
 #![allow(unsafe_code)]
 
-use super::super::{simd, vector};
+use super::super::vector;
 use super::channelwise::Finish;
 use super::crew::Crew;
 use super::fill::{Source, fill};
-use super::function::Function;
 use super::memory::{Memory, Reading};
 use super::multiply::{Target, block, load, store_part};
 use super::planes::Place;
@@ -265,7 +264,7 @@ impl Part<'_> {
             let len = rows.len() * tile.vectors * vector::lanes::<f32, S>();
             fill(simd, &convolution.source, from, tile, rows, panel);
             if let Some(function) = convolution.source.function() {
-                apply(function, std::slice::from_raw_parts_mut(panel, len));
+                function.apply_in_place(std::slice::from_raw_parts_mut(panel, len));
             }
         }
     }
@@ -282,7 +281,7 @@ impl Part<'_> {
             let results = unsafe {
                 std::slice::from_raw_parts_mut(target.out.add(row * target.pitch), width.min(target.pixels))
             };
-            apply(function, results);
+            function.apply_in_place(results);
         }
     }
 
@@ -331,12 +330,6 @@ impl Part<'_> {
             }
         }
     }
-}
-
-/// A function of all of the numbers; not inlined, so that the code of products stays small.
-#[inline(never)]
-pub(super) fn apply(function: Function, numbers: &mut [f32]) {
-    simd::dispatch(|| function.apply(numbers));
 }
 
 /// [`block`] for a number of vectors that is known at run time.

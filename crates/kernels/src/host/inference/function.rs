@@ -4,6 +4,9 @@
 //! inlined into. Every step is rounded as IEEE 754 says, so that the bits are the same in all of them. Relative errors
 //! are a few units in the last place, of `erf` and what is made of it near 1e-6 far out.
 
+use super::super::vector;
+use pulp::{Simd, WithSimd};
+
 /// A function of a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Function {
@@ -52,26 +55,30 @@ impl Function {
     }
 }
 
-/// What goes over numbers with a function: in place, or from one run of them to another.
+/// What a function is given by, see [`Function::parameters`].
+type Given = [f32; 2];
+
+/// What goes over numbers with a function: in place, or from one run of them to another. The function is a named one that is
+/// always inlined; the body of a closure might stay outside of the code for the instruction set.
 pub(super) trait Numbers {
     /// Does so.
-    fn apply(self, f: impl Fn(f32) -> f32);
+    fn apply(self, given: Given, f: impl Fn(f32, Given) -> f32);
 }
 
 impl Numbers for &mut [f32] {
     #[inline(always)]
-    fn apply(self, f: impl Fn(f32) -> f32) {
+    fn apply(self, given: Given, f: impl Fn(f32, Given) -> f32) {
         for x in self {
-            *x = f(*x);
+            *x = f(*x, given);
         }
     }
 }
 
 impl Numbers for (&[f32], &mut [f32]) {
     #[inline(always)]
-    fn apply(self, f: impl Fn(f32) -> f32) {
+    fn apply(self, given: Given, f: impl Fn(f32, Given) -> f32) {
         for (&x, to) in self.0.iter().zip(self.1) {
-            *to = f(x);
+            *to = f(x, given);
         }
     }
 }
@@ -80,23 +87,79 @@ impl Function {
     /// Applies it to all of the numbers. Meant to be inlined into code for an instruction set.
     #[inline(always)]
     pub(super) fn apply(self, numbers: impl Numbers) {
+        let given = self.parameters();
         match self {
-            Self::Sigmoid => numbers.apply(|x| 1.0 / (1.0 + exp(-x))),
-            Self::HardSigmoid { alpha, beta } => numbers.apply(|x| within(x * alpha + beta, 0.0, 1.0)),
-            Self::HardSwish => numbers.apply(|x| x * within(x * (1.0 / 6.0) + 0.5, 0.0, 1.0)),
-            Self::Silu => numbers.apply(|x| x / (1.0 + exp(-x))),
-            Self::Tanh => numbers.apply(tanh),
-            Self::Elu { alpha } => numbers.apply(|x| if x > 0.0 { x } else { alpha * exp_less_one(x) }),
-            Self::Gelu => numbers.apply(gelu),
-            Self::GeluTanh => {
-                numbers.apply(|x| x / (1.0 + exp(x * (x * x).mul_add(-0.071_354_814, -1.595_769))))
-            }
-            Self::Erf => numbers.apply(erf),
-            Self::Exp => numbers.apply(exp),
-            Self::Softplus => numbers.apply(softplus),
-            Self::Mish => numbers.apply(mish),
+            Self::Sigmoid => numbers.apply(given, sigmoid),
+            Self::HardSigmoid { .. } => numbers.apply(given, hard_sigmoid),
+            Self::HardSwish => numbers.apply(given, hard_swish),
+            Self::Silu => numbers.apply(given, silu),
+            Self::Tanh => numbers.apply(given, tanh),
+            Self::Elu { .. } => numbers.apply(given, elu),
+            Self::Gelu => numbers.apply(given, gelu),
+            Self::GeluTanh => numbers.apply(given, gelu_tanh),
+            Self::Erf => numbers.apply(given, erf),
+            Self::Exp => numbers.apply(given, exponential),
+            Self::Softplus => numbers.apply(given, softplus),
+            Self::Mish => numbers.apply(given, mish),
         }
     }
+
+    /// Applies it to all of the numbers, in place, with the widest instruction set.
+    #[inline(never)]
+    pub(super) fn apply_in_place(self, numbers: &mut [f32]) {
+        vector::dispatch(InPlace { function: self, numbers });
+    }
+}
+
+struct InPlace<'a> {
+    function: Function,
+    numbers: &'a mut [f32],
+}
+
+impl WithSimd for InPlace<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.function.apply(self.numbers);
+    }
+}
+
+#[inline(always)]
+fn sigmoid(x: f32, _: Given) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+#[inline(always)]
+fn hard_sigmoid(x: f32, [alpha, beta]: Given) -> f32 {
+    within(x * alpha + beta, 0.0, 1.0)
+}
+
+#[inline(always)]
+fn hard_swish(x: f32, _: Given) -> f32 {
+    x * within(x * (1.0 / 6.0) + 0.5, 0.0, 1.0)
+}
+
+#[inline(always)]
+fn silu(x: f32, _: Given) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
+#[inline(always)]
+fn elu(x: f32, [alpha, _]: Given) -> f32 {
+    let below = alpha * exp_less_one(within(x, -40.0, 0.0));
+    if x > 0.0 { x } else { below }
+}
+
+/// `x · sigmoid(2u)` for `u = √(2/π) · (x + 0.044715 · x³)`.
+#[inline(always)]
+fn gelu_tanh(x: f32, _: Given) -> f32 {
+    x / (1.0 + exp(x * (x * x).mul_add(-0.071_354_814, -1.595_769)))
+}
+
+#[inline(always)]
+fn exponential(x: f32, _: Given) -> f32 {
+    exp(x)
 }
 
 /// A value brought between two; a NaN stays.
@@ -156,13 +219,13 @@ fn exp_less_one(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn tanh(x: f32) -> f32 {
+fn tanh(x: f32, _: Given) -> f32 {
     let e = exp_less_one(2.0 * within(x, -20.0, 20.0));
     e / (e + 2.0)
 }
 
 #[inline(always)]
-fn softplus(x: f32) -> f32 {
+fn softplus(x: f32, _: Given) -> f32 {
     // log(1 + u) = 2·artanh(u / (2 + u)), of which the series converges fast for u up to 1.
     let u = exp(-x.abs());
     let s = u / (2.0 + u);
@@ -172,7 +235,7 @@ fn softplus(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn mish(x: f32) -> f32 {
+fn mish(x: f32, _: Given) -> f32 {
     // tanh(log(1 + e)) = e·(e + 2) / (e·(e + 2) + 2).
     let e = exp(if x > 20.0 { 20.0 } else { x });
     let part = e * (e + 2.0);
@@ -223,7 +286,7 @@ fn erf_complement(x: f32, bell: f32) -> f32 {
 }
 
 #[inline(always)]
-fn erf(x: f32) -> f32 {
+fn erf(x: f32, _: Given) -> f32 {
     let size = x.abs();
     let near = x * polynomial(x * x, NEAR);
     let large = within(size, 1.0, 9.0);
@@ -232,7 +295,7 @@ fn erf(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn gelu(x: f32) -> f32 {
+fn gelu(x: f32, _: Given) -> f32 {
     let size = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let near = 1.0 - size * polynomial(size * size, NEAR);
     let far = erf_complement(if size < 1.0 { 1.0 } else { size }, bell(within(x, -15.0, 15.0), 0.5));
@@ -243,7 +306,7 @@ fn gelu(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::simd;
+    use crate::host::vector::Level;
 
     /// Numbers of all sizes and both signs, and between −12 and 12.
     fn numbers() -> Vec<f32> {
@@ -316,9 +379,20 @@ mod tests {
         Function::Mish,
     ];
 
+    struct Apart<'a>(Function, &'a [f32], &'a mut [f32]);
+
+    impl WithSimd for Apart<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            self.0.apply((self.1, self.2));
+        }
+    }
+
     fn results(function: Function, numbers: &[f32]) -> Vec<f32> {
         let mut results = vec![0.0; numbers.len()];
-        simd::dispatch(|| function.apply((numbers, &mut results[..])));
+        vector::dispatch(Apart(function, numbers, &mut results));
         results
     }
 
@@ -341,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_has_the_same_bits_in_every_length_and_in_place() {
+    fn a_function_has_the_same_bits_in_every_length_and_instruction_set_and_in_place() {
         let numbers = numbers();
         for function in ALL {
             let all = results(function, &numbers);
@@ -349,8 +423,11 @@ mod tests {
                 assert_eq!(results(function, &numbers[..len]), all[..len], "{function:?}");
             }
             let mut places = numbers.clone();
-            simd::dispatch(|| function.apply(&mut places[..]));
+            function.apply_in_place(&mut places);
             assert_eq!(places, all);
+            for &level in Level::ALL {
+                assert_eq!(level.run(1, || results(function, &numbers)), all, "{function:?} {level:?}");
+            }
             // One number at a time, without vectors.
             let mut single = numbers.clone();
             single.iter_mut().for_each(|x| function.apply(std::slice::from_mut(x)));

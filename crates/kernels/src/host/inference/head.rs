@@ -8,7 +8,6 @@
 use super::super::vector;
 use super::arena::Buffer;
 use super::channelwise::Finish;
-use super::convolution::apply;
 use super::crew::Crew;
 use super::multiply::{store, vectors};
 use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
@@ -213,7 +212,7 @@ impl Part<'_> {
                     store::<S>(finished.as_mut_ptr().add(v * lanes), finish.bounds.apply(simd, sum));
                 }
                 if let Some(function) = finish.function {
-                    apply(function, &mut finished[..len]);
+                    function.apply_in_place(&mut finished[..len]);
                 }
                 let to = self.vectors.to.add((image + row) * outputs + self.tile.start);
                 to.copy_from_nonoverlapping(finished.as_ptr(), len);
