@@ -58,27 +58,52 @@ impl Function {
 /// What a function is given by, see [`Function::parameters`].
 type Given = [f32; 2];
 
-/// What goes over numbers with a function: in place, or from one run of them to another. The function is a named one that is
-/// always inlined; the body of a closure might stay outside of the code for the instruction set.
+/// A function as a type, so that it is called directly and always inlined; the body of a closure, or a pointer to a function,
+/// would stay outside of the code for the instruction set.
+pub(super) trait Map {
+    /// Its value.
+    fn of(x: f32, given: Given) -> f32;
+}
+
+macro_rules! maps {
+    ($($name:ident $function:ident),*) => {
+        $(
+            struct $name;
+            impl Map for $name {
+                #[inline(always)]
+                fn of(x: f32, given: Given) -> f32 {
+                    $function(x, given)
+                }
+            }
+        )*
+    };
+}
+
+maps!(
+    Sigmoid sigmoid, HardSigmoid hard_sigmoid, HardSwish hard_swish, Silu silu, Tanh tanh, Elu elu, Gelu gelu,
+    GeluTanh gelu_tanh, Erf erf, Exp exponential, Softplus softplus, Mish mish
+);
+
+/// What goes over numbers with a function: in place, or from one run of them to another.
 pub(super) trait Numbers {
     /// Does so.
-    fn apply(self, given: Given, f: impl Fn(f32, Given) -> f32);
+    fn apply<F: Map>(self, given: Given);
 }
 
 impl Numbers for &mut [f32] {
     #[inline(always)]
-    fn apply(self, given: Given, f: impl Fn(f32, Given) -> f32) {
+    fn apply<F: Map>(self, given: Given) {
         for x in self {
-            *x = f(*x, given);
+            *x = F::of(*x, given);
         }
     }
 }
 
 impl Numbers for (&[f32], &mut [f32]) {
     #[inline(always)]
-    fn apply(self, given: Given, f: impl Fn(f32, Given) -> f32) {
+    fn apply<F: Map>(self, given: Given) {
         for (&x, to) in self.0.iter().zip(self.1) {
-            *to = f(x, given);
+            *to = F::of(x, given);
         }
     }
 }
@@ -89,18 +114,18 @@ impl Function {
     pub(super) fn apply(self, numbers: impl Numbers) {
         let given = self.parameters();
         match self {
-            Self::Sigmoid => numbers.apply(given, sigmoid),
-            Self::HardSigmoid { .. } => numbers.apply(given, hard_sigmoid),
-            Self::HardSwish => numbers.apply(given, hard_swish),
-            Self::Silu => numbers.apply(given, silu),
-            Self::Tanh => numbers.apply(given, tanh),
-            Self::Elu { .. } => numbers.apply(given, elu),
-            Self::Gelu => numbers.apply(given, gelu),
-            Self::GeluTanh => numbers.apply(given, gelu_tanh),
-            Self::Erf => numbers.apply(given, erf),
-            Self::Exp => numbers.apply(given, exponential),
-            Self::Softplus => numbers.apply(given, softplus),
-            Self::Mish => numbers.apply(given, mish),
+            Self::Sigmoid => numbers.apply::<Sigmoid>(given),
+            Self::HardSigmoid { .. } => numbers.apply::<HardSigmoid>(given),
+            Self::HardSwish => numbers.apply::<HardSwish>(given),
+            Self::Silu => numbers.apply::<Silu>(given),
+            Self::Tanh => numbers.apply::<Tanh>(given),
+            Self::Elu { .. } => numbers.apply::<Elu>(given),
+            Self::Gelu => numbers.apply::<Gelu>(given),
+            Self::GeluTanh => numbers.apply::<GeluTanh>(given),
+            Self::Erf => numbers.apply::<Erf>(given),
+            Self::Exp => numbers.apply::<Exp>(given),
+            Self::Softplus => numbers.apply::<Softplus>(given),
+            Self::Mish => numbers.apply::<Mish>(given),
         }
     }
 
@@ -298,9 +323,11 @@ fn erf(x: f32, _: Given) -> f32 {
 fn gelu(x: f32, _: Given) -> f32 {
     let size = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let near = 1.0 - size * polynomial(size * size, NEAR);
-    let far = erf_complement(if size < 1.0 { 1.0 } else { size }, bell(within(x, -15.0, 15.0), 0.5));
+    let far = erf_complement(within(size, 1.0, 12.0), bell(within(x, -15.0, 15.0), 0.5));
     let complement = if size < 1.0 { near } else { far };
-    0.5 * x * if x > 0.0 { 2.0 - complement } else { complement }
+    // 2 − c above 0, c below, by arithmetic: a choice between the two would be a branch, and no vectors.
+    let base = if x > 0.0 { 2.0 } else { 0.0 };
+    0.5 * x * (base - complement.copysign(x))
 }
 
 #[cfg(test)]
