@@ -1,10 +1,11 @@
 //! The `sparse-train` binary: parse, resolve, call one function, print.
 //!
-//! stdout carries data, stderr carries talk. Exit codes: 0 done, 1 failed, 2 usage, 130 and 143 stopped by Ctrl-C and
-//! SIGTERM with the state saved.
+//! stdout carries data, stderr carries talk; what cannot be written on stderr is dropped. Exit codes: 0 done, 1 failed,
+//! 2 usage, 130 and 143 stopped by Ctrl-C and SIGTERM, at the first of them with the state saved.
 
 mod args;
 mod bench;
+mod bugs;
 mod compare;
 mod convert;
 mod exit;
@@ -15,6 +16,7 @@ mod predict;
 mod progress;
 mod run;
 mod signals;
+mod steady;
 mod sweep;
 mod tables;
 mod talk;
@@ -27,11 +29,18 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    bugs::guard(work)
+}
+
+fn work() -> ExitCode {
     let action = match args::read(std::env::args_os()) {
         Ok(action) => action,
-        Err(error) => error.exit(),
+        Err(error) => return exit::before_start(&error),
     };
     let talk = talk::start();
+    if let Err(error) = signals::file_limit_is_an_error() {
+        tracing::warn!("a limit on the size of files would end the program: {error}");
+    }
     let result = match action {
         Action::Run(flags) => run::run(*flags, talk),
         Action::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),

@@ -3,6 +3,7 @@
 use crate::args::PredictArgs;
 use crate::run;
 use crate::tables::{aligned, percent};
+use crate::talk::tell;
 use sparse_trainer::{Guess, ImageGuesses, Predictor, UnusableImage};
 use std::process::ExitCode;
 
@@ -20,9 +21,9 @@ pub(crate) fn predict(arguments: &PredictArgs) -> anyhow::Result<ExitCode> {
     Ok(if found.unusable.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-#[allow(clippy::print_stderr, reason = "it belongs to the result, whatever the log level")]
+/// It belongs to the result, whatever the log level.
 fn report(image: &UnusableImage) {
-    eprintln!("error: {} cannot be used: {}", image.file, image.reason);
+    tell(&format!("error: {} cannot be used: {}\n", image.file, image.reason));
 }
 
 /// A row for each class of each image; the file is named once.

@@ -2,12 +2,14 @@
 
 use crate::args::{self, Flags, Print, Resolved};
 use crate::progress::Progress;
+use crate::signals::{self, Signals, Work};
+use crate::tables;
 use crate::talk::Talk;
-use crate::{signals, tables};
+use anyhow::Context;
 use serde::Serialize;
 use sparse_trainer::config::{Phase, schema};
 use sparse_trainer::plan::{DeviceChoice, TrainPlan, data_path_check};
-use sparse_trainer::{Datasets, Error, Outcome, Start, StopFlag};
+use sparse_trainer::{Datasets, Error, Outcome, Start};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -32,10 +34,10 @@ pub(crate) fn run(flags: Flags, talk: Talk) -> anyhow::Result<ExitCode> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     data_path_check(&resolved.config.data, resolved.phase)?;
     resolved.settle()?;
-    let stop = signals::listen()?;
+    let signals = signals::listen()?;
     match resolved.phase {
-        Phase::Train => train(resolved, &stop, talk),
-        Phase::Test => test(&resolved, &stop, talk),
+        Phase::Train => train(resolved, &signals, talk),
+        Phase::Test => test(&resolved, &signals, talk),
     }
 }
 
@@ -44,12 +46,13 @@ fn print_text(text: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn train(resolved: Resolved, stop: &StopFlag, talk: Talk) -> anyhow::Result<ExitCode> {
+fn train(resolved: Resolved, signals: &Signals, talk: Talk) -> anyhow::Result<ExitCode> {
     let datasets = Datasets::open(&resolved.config)?;
     let plan = TrainPlan::resolve(&resolved.config, &datasets.size())?;
     talk.say(&plan.to_string());
     let start = Start { resume: resolved.resume, checkpoint: resolved.checkpoint };
-    match sparse_trainer::train(&plan, &datasets, &start, stop, &mut Progress::new(talk))? {
+    signals.begin(Work::Training(plan.config.train.model_path.clone()));
+    match sparse_trainer::train(&plan, &datasets, &start, signals.stop(), &mut Progress::new(talk))? {
         Outcome::Finished(summary) => {
             print(&summary, resolved.json, tables::summary)?;
             Ok(ExitCode::SUCCESS)
@@ -61,10 +64,11 @@ fn train(resolved: Resolved, stop: &StopFlag, talk: Talk) -> anyhow::Result<Exit
     }
 }
 
-fn test(resolved: &Resolved, stop: &StopFlag, talk: Talk) -> anyhow::Result<ExitCode> {
+fn test(resolved: &Resolved, signals: &Signals, talk: Talk) -> anyhow::Result<ExitCode> {
     let config = &resolved.config;
     let weights = resolved.weights().unwrap_or(&config.train.model_path);
-    match sparse_trainer::test(config, weights, stop, &mut Progress::new(talk)) {
+    signals.begin(Work::Testing);
+    match sparse_trainer::test(config, weights, signals.stop(), &mut Progress::new(talk)) {
         Ok(report) => {
             print(&report, resolved.json, tables::test)?;
             Ok(ExitCode::SUCCESS)
@@ -77,8 +81,9 @@ fn test(resolved: &Resolved, stop: &StopFlag, talk: Talk) -> anyhow::Result<Exit
 /// A result on stdout, as JSON or as a table. A reader that went away is no error.
 pub(crate) fn print<T: Serialize>(value: &T, json: bool, table: impl Fn(&T) -> String) -> anyhow::Result<()> {
     let text = if json { serde_json::to_string_pretty(value)? } else { table(value) };
-    match writeln!(std::io::stdout(), "{text}") {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
+        result => result.context("cannot write the result to the standard output"),
     }
 }

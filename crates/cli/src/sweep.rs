@@ -2,8 +2,9 @@
 
 use crate::args::SweepArgs;
 use crate::progress::Progress;
+use crate::signals::{self, Work};
 use crate::talk::Talk;
-use crate::{run, signals, tables};
+use crate::{run, tables};
 use sparse_trainer::Datasets;
 use sparse_trainer::config::Phase;
 use sparse_trainer::plan::{DeviceChoice, data_path_check};
@@ -20,9 +21,10 @@ pub(crate) fn sweep(arguments: SweepArgs, talk: Talk) -> anyhow::Result<ExitCode
     let threads = DeviceChoice::for_config(&config.base.train)?.threads();
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     data_path_check(&config.base.data, Phase::Train)?;
-    let stop = signals::listen()?;
+    let signals = signals::listen()?;
     let datasets = Datasets::open(&config.base)?;
-    match sparse_trainer::sweep::sweep(&config, &datasets, &stop, &mut Progress::new(talk))? {
+    signals.begin(Work::Sweep(config.base.train.model_path.clone()));
+    match sparse_trainer::sweep::sweep(&config, &datasets, signals.stop(), &mut Progress::new(talk))? {
         SweepOutcome::Finished(report) => {
             run::print(&report, json, tables::sweep)?;
             Ok(ExitCode::SUCCESS)

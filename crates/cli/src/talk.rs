@@ -1,8 +1,14 @@
 //! Log lines on stderr, above the progress bar if there is one.
+//!
+//! Nothing here fails: who closes stderr, or lets it run full, loses the log and not the run.
 
-use indicatif::MultiProgress;
+use crate::steady::Steady;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use std::io::{IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
+
+/// How often a bar is drawn, times per second.
+const DRAWN_PER_SECOND: u8 = 20;
 
 /// Where the program talks.
 #[derive(Clone)]
@@ -25,15 +31,25 @@ impl Talk {
     /// Writes lines on stderr without breaking the bar.
     pub(crate) fn say(&self, text: &str) {
         let mut writer = Lines { bars: self.bars.clone() };
-        // Nobody is left to tell if stderr is closed.
+        // `Lines` never fails.
         let _ = writeln!(writer, "{}", text.trim_end());
     }
 }
 
+/// Writes a text on stderr as it is, if anybody listens there.
+pub(crate) fn tell(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    // Nobody is left to tell if stderr is closed or full.
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
 /// Starts the log: level from `RUST_LOG`, else info; colours on a terminal unless `NO_COLOR` is set.
 pub(crate) fn start() -> Talk {
-    let bars = MultiProgress::new();
     let terminal = std::io::stderr().is_terminal();
+    let bars = MultiProgress::with_draw_target(match terminal {
+        true => ProgressDrawTarget::term_like_with_hz(Box::new(Steady::stderr()), DRAWN_PER_SECOND),
+        false => ProgressDrawTarget::hidden(),
+    });
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = Lines { bars: bars.clone() };
     tracing_subscriber::fmt()
@@ -42,11 +58,13 @@ pub(crate) fn start() -> Talk {
         .with_ansi(colours)
         .with_target(false)
         .without_time()
+        // It would tell on stderr, with `eprintln!`, that stderr cannot be written.
+        .log_internal_errors(false)
         .init();
     Talk { bars, terminal }
 }
 
-/// stderr, with the bars taken away while a line is written.
+/// stderr, with the bars taken away while a line is written. What cannot be written is dropped.
 #[derive(Clone)]
 struct Lines {
     bars: MultiProgress,
@@ -54,11 +72,13 @@ struct Lines {
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.bars.suspend(|| std::io::stderr().write_all(bytes))?;
+        // Nobody is left to tell if stderr is closed or full.
+        let _ = self.bars.suspend(|| std::io::stderr().write_all(bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
+        let _ = std::io::stderr().flush();
+        Ok(())
     }
 }

@@ -15,6 +15,8 @@ use weights::Weights;
 /// Batches of one epoch at the batch size of [`Bench::small`].
 pub(crate) const STEPS_PER_EPOCH: usize = TRAIN_IMAGES / BATCH;
 const BATCH: usize = 64;
+const SMALL: &str = "--batch_size 64 --num_epochs 2 --lr 0.05 --pruning_mode ratio --ratio 0.5 --log_period 1 \
+                     --test_period 1 --model_period 1 --threads 1 --num_workers 1 --model_path run";
 
 /// A folder of one test, with the stand-in data in `data/`.
 pub(crate) struct Bench {
@@ -49,10 +51,21 @@ impl Bench {
     /// A run of 2 epochs of 10 steps into `run/` that prunes half of the weights, logged at every step; later
     /// flags win.
     pub(crate) fn small(&self, flags: &str) -> Command {
-        self.scaled(&format!(
-            "--batch_size {BATCH} --num_epochs 2 --lr 0.05 --pruning_mode ratio --ratio 0.5 --log_period 1 \
-             --test_period 1 --model_period 1 --threads 1 --num_workers 1 --model_path run {flags}"
-        ))
+        self.scaled(&format!("{SMALL} {flags}"))
+    }
+
+    /// A shell in the test's folder, for what only a shell does to a process. `$BIN` is the binary, `$SMALL` the flags of
+    /// [`Bench::small`].
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", script])
+            .current_dir(self.folder.path())
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null());
+        command.env("BIN", env!("CARGO_BIN_EXE_sparse-train"));
+        command.env("SMALL", format!("--set data.path=data --set model.scale=0.125 {SMALL}"));
+        command
     }
 
     /// Starts [`Bench::small`] and waits for it to succeed.
