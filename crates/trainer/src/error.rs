@@ -88,6 +88,35 @@ pub enum Error {
         num_epochs: usize,
     },
 
+    /// A threshold that no weight reaches.
+    #[error(
+        "threshold {threshold:e} prunes all weights: the largest magnitude the run begins with is {largest:.3e}; lower \
+         prune.threshold (--threshold), or give the share to prune (--ratio)"
+    )]
+    ThresholdPrunesAll {
+        /// `prune.threshold`.
+        threshold: f64,
+        /// The largest magnitude of a prunable weight.
+        largest: f64,
+    },
+
+    /// There is not so much memory.
+    #[error(
+        "this needs about {needed} of memory and {limit} has {available} left: {most} of it are for {says}"
+    )]
+    NotEnoughMemory {
+        /// What is needed in all, for people.
+        needed: String,
+        /// What there is.
+        available: String,
+        /// What has no more.
+        limit: &'static str,
+        /// What the largest part takes.
+        most: String,
+        /// What that part is, and which setting makes it smaller.
+        says: String,
+    },
+
     /// A GPU was asked for and this build has none.
     #[error(
         "a GPU is asked for but this binary was built without CUDA: build it with --features cuda, \
@@ -171,6 +200,28 @@ pub enum Error {
     )]
     NoWeights {
         /// Where they were looked for.
+        path: PathBuf,
+    },
+
+    /// The weights of a run are asked for that has not come so far.
+    #[error(
+        "{} holds no weights yet, since the run was stopped before: finish it with --resume auto, or take the weights of a \
+         checkpoint ({})", .path.display(), .newest.display()
+    )]
+    UnfinishedRun {
+        /// The run folder.
+        path: PathBuf,
+        /// Its newest checkpoint.
+        newest: PathBuf,
+    },
+
+    /// A config is given where weights are wanted.
+    #[error(
+        "{} is a config and no run's files lie beside it: give a weights file or a run folder, and the config with --config",
+        .path.display()
+    )]
+    NotWeights {
+        /// The file.
         path: PathBuf,
     },
 
@@ -347,9 +398,27 @@ pub enum Error {
         name: String,
     },
 
+    /// Another process works in the folder.
+    #[error(
+        "{} is in use by {holder}: wait until it is done or stop it, or choose another run folder (--model_path)",
+        .folder.display()
+    )]
+    RunInUse {
+        /// The folder.
+        folder: PathBuf,
+        /// Which process, and since when.
+        holder: String,
+    },
+
+    /// A folder, a device or a pipe has the name of a file of a run.
+    #[error("{} is no regular file: move it away", .path.display())]
+    NotAFile {
+        /// Its path.
+        path: PathBuf,
+    },
+
     /// A file or folder cannot be used.
-    #[error("cannot {action} {}: {source}; make room or choose another run folder (train.model_path, --model_path)",
-        .path.display())]
+    #[error("cannot {action} {}: {source}; {}", .path.display(), io_advice(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -462,6 +531,10 @@ impl Error {
                 | Error::GmpPastEnd { .. }
                 | Error::NoCuda
                 | Error::NoTeacher
+                | Error::NotWeights { .. }
+                | Error::NotEnoughMemory { .. }
+                | Error::ThresholdPrunesAll { .. }
+                | Error::Prune(sparse_prune::Error::NothingKept { .. })
                 | Error::BenchSetting { .. }
                 | Error::NoImages { .. }
                 | Error::OtherWidth { .. }
@@ -469,6 +542,26 @@ impl Error {
                 | Error::KeyOfOnnx { .. }
                 | Error::ImageInput { .. }
         )
+    }
+}
+
+/// What to do about what the operating system refuses.
+fn io_advice(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "make room on that disk, or choose a run folder on another one (--model_path)"
+        }
+        ErrorKind::FileTooLarge => {
+            "raise the limit on the size of files (ulimit -f), or choose another file system (--model_path)"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "make it writable for you, or choose another run folder (--model_path)"
+        }
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            "something else has that name: move it away, or choose another run folder (--model_path)"
+        }
+        _ => "see to it, or choose another run folder (--model_path)",
     }
 }
 

@@ -32,6 +32,7 @@ pub mod sweep;
 
 mod datasets;
 mod evaluate;
+mod given_zeros;
 mod image_input;
 mod inspect;
 mod learner;
@@ -45,6 +46,7 @@ mod pretrained;
 mod recalibrate;
 mod recipe;
 mod run_folder;
+mod run_lock;
 mod setup;
 mod stop;
 mod teacher;
@@ -68,7 +70,7 @@ pub use pretrained::{
     export_onnx, export_packed,
 };
 pub use recipe::Recipe;
-pub use run_folder::RunFolder;
+pub use run_folder::{RunFolder, run_beside};
 pub use setup::{Start, build_model};
 pub use sparse_data as data;
 pub use sparse_data::{Dataset, View};

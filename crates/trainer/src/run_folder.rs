@@ -5,12 +5,14 @@ use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::outcome::Summary;
 use crate::predictions::{OTHER_PREDICTIONS_FILE, PREDICTIONS_FILE, Prediction, to_csv};
+use crate::run_lock::RunLock;
 use crate::weights::WEIGHTS_FILE;
 use serde::{Deserialize, Serialize};
 use sparse_formats::atomic;
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
@@ -35,22 +37,45 @@ const OUTPUTS: [&str; 9] = [
 /// What of them a finished run leaves at its end.
 const RESULTS: [&str; 5] = [SUMMARY, TEST, WEIGHTS_FILE, PREDICTIONS_FILE, OTHER_PREDICTIONS_FILE];
 
-/// The folder `train.model_path`.
+/// The folder of the run to which a config belongs: the config's own, if it holds what only a run writes.
+#[must_use]
+pub fn run_beside(config: &Path) -> Option<PathBuf> {
+    let is_config = config.is_file() && config.extension().is_some_and(|extension| extension == "toml");
+    let folder = config.parent().filter(|_| is_config)?;
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let of_a_run = [METRICS, SUMMARY, CHECKPOINTS_FOLDER];
+    of_a_run.iter().any(|name| folder.join(name).exists()).then(|| folder.to_path_buf())
+}
+
+/// The folder `train.model_path`, locked against other processes until every clone of it is dropped.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    _lock: Arc<RunLock>,
 }
 
 impl RunFolder {
-    /// Makes the folder if it is missing and removes what an interrupted write left.
+    /// Makes the folder if it is missing, locks it, and removes what an interrupted write left.
     ///
     /// # Errors
-    /// If it cannot be made or written.
+    /// [`Error::RunInUse`] if another process has it open, [`Error::Io`] if it cannot be made or written.
     pub fn open(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path).map_err(|source| Error::io("create", path, source))?;
+        let lock = Arc::new(RunLock::take(path)?);
         atomic::remove_stale_temps(path)?;
         atomic::remove_stale_temps(path.join(CHECKPOINTS_FOLDER))?;
-        Ok(Self { path: path.to_path_buf() })
+        Ok(Self { path: path.to_path_buf(), _lock: lock })
+    }
+
+    /// Refuses to replace a file of a run that another process works on.
+    ///
+    /// # Errors
+    /// [`Error::RunInUse`].
+    pub(crate) fn refuse_file_in_use(file: &Path) -> Result<()> {
+        let is_output = OUTPUTS.iter().any(|name| file.file_name().is_some_and(|it| it == *name));
+        match file.parent().filter(|_| is_output) {
+            Some(folder) => RunLock::refuse_held(folder),
+            None => Ok(()),
+        }
     }
 
     /// Its path.
@@ -207,6 +232,9 @@ impl RunFolder {
     /// The whole lines of `metrics.jsonl`; none if it is missing.
     fn metrics(&self) -> Result<Vec<(MetricsLine, String)>> {
         let path = self.path.join(METRICS);
+        if std::fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::NotAFile { path });
+        }
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -2,6 +2,7 @@
 
 use super::{Pretrained, WeightsAt};
 use crate::error::{Error, Result};
+use crate::run_folder::RunFolder;
 use sparse_formats::Tensors;
 use std::path::Path;
 
@@ -21,8 +22,10 @@ impl Ours {
     /// Reads weights that are to be written to `to`.
     ///
     /// # Errors
-    /// As [`Pretrained::read`], and [`Error::OntoInput`] if `to` is what is read.
+    /// As [`Pretrained::read`], [`Error::OntoInput`] if `to` is what is read, and [`Error::RunInUse`] if it is a file of a
+    /// run that another process works on.
     pub(super) fn read(from: WeightsAt<'_>, to: &Path) -> Result<Self> {
+        RunFolder::refuse_file_in_use(to)?;
         let mut pretrained = Pretrained::read(from)?;
         refuse_input(&pretrained.path, to)?;
         pretrained.warn();
