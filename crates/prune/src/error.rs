@@ -27,6 +27,21 @@ pub enum Error {
         /// The ratio given.
         got: f64,
     },
+    /// The ratio leaves not one weight.
+    #[error(
+        "ratio {ratio} prunes all {weights} weights of {of}, and a network without them has nothing to learn with: give \
+         at most {highest}"
+    )]
+    NothingKept {
+        /// The ratio given.
+        ratio: f64,
+        /// What it counts over, in words.
+        of: String,
+        /// Weights there.
+        weights: u64,
+        /// The highest ratio, to a few digits, that keeps one.
+        highest: f64,
+    },
     /// Gradual pruning raises a ratio, and threshold mode has none.
     #[error(
         "gradual pruning (gmp) sets a ratio at each step: use ratio mode, or strategy base with a threshold"

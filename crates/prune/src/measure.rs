@@ -57,6 +57,14 @@ impl Pruner {
         Ok(Sparsity { all_parameters, prunable, pointwise })
     }
 
+    /// The fraction of zeros over the variables that the settings choose to prune.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] if values cannot be read.
+    pub fn zeros(&self) -> Result<f64> {
+        self.sparsity_where(|variable| variable.prunable)
+    }
+
     /// The fraction of zeros of every variable in the map, prunable or not.
     ///
     /// # Errors

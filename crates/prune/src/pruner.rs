@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_nn::VarMap;
 use sparse_sparsity::Mask;
+use sparse_sparsity::report::count_of_share;
 use sparse_sparsity::schedule::{Phase, Update};
 
 use crate::enforce::ApplyMask;
@@ -54,7 +55,8 @@ impl Pruner {
     /// Makes a pruner for the variables of a map.
     ///
     /// # Errors
-    /// [`Error::NothingToPrune`] if the settings leave no variable; [`Error::Ratio`], [`Error::Pattern`],
+    /// [`Error::NothingToPrune`] if the settings leave no variable, [`Error::NothingKept`] if they leave no weight;
+    /// [`Error::Ratio`], [`Error::Pattern`],
     /// [`Error::GmpNeedsRatio`], [`Error::Sparsity`] for settings that cannot be followed; [`Error::Dtype`] and
     /// [`Error::Placement`] for prunable variables that cannot be read.
     pub fn new(vars: &VarMap, config: PrunerConfig) -> Result<Self> {
@@ -95,7 +97,7 @@ impl Pruner {
     /// Leaves more variables alone, by a rule of one's own. All masks keep everything again.
     ///
     /// # Errors
-    /// [`Error::NothingToPrune`] if no variable is left.
+    /// [`Error::NothingToPrune`] if no variable is left, [`Error::NothingKept`] if no weight is kept of those left.
     pub fn with_skip_rule(mut self, rule: impl SkipRule) -> Result<Self> {
         for variable in &mut self.variables {
             variable.prunable &= !rule.skips(&variable.name, variable.var.dims());
@@ -275,7 +277,30 @@ impl Pruner {
         if self.masks.is_empty() {
             return Err(Error::NothingToPrune { variables: self.variables.len() });
         }
-        Ok(())
+        self.check_something_is_kept()
+    }
+
+    /// Refuses a ratio that rounds to all weights it counts over; PaddleSlim's rules allow it.
+    fn check_something_is_kept(&self) -> Result<()> {
+        let Mode::Ratio(ratio) = self.config.mode else { return Ok(()) };
+        if self.config.paddle_compat {
+            return Ok(());
+        }
+        let (of, weights) = match self.config.scope {
+            Scope::Global => ("the prunable variables".to_owned(), self.prunable().map(Variable::len).sum()),
+            // The smallest is the first that a rising ratio empties.
+            Scope::LayerWise => {
+                let smallest = self.prunable().min_by_key(|variable| variable.len());
+                smallest.map_or_else(Default::default, |variable| {
+                    (format!("`{}` (local sparsity)", variable.name), variable.len())
+                })
+            }
+        };
+        let weights = weights as u64;
+        if count_of_share(ratio, weights) < weights {
+            return Ok(());
+        }
+        Err(Error::NothingKept { ratio, of, weights, highest: highest_ratio(weights) })
     }
 
     fn compute(&self, mode: Mode) -> Result<Computed> {
@@ -312,6 +337,31 @@ impl Pruner {
     }
 }
 
+/// The highest ratio, to a digit more than `weights` has, that does not round to all of them.
+fn highest_ratio(weights: u64) -> f64 {
+    let parts = 10_u128.pow(weights.max(1).ilog10() + 2);
+    let doubled = 2 * u128::from(weights.max(1));
+    // Half a weight less than all of them rounds up.
+    let highest = ((doubled - 1) * parts).div_ceil(doubled).saturating_sub(1);
+    highest as f64 / parts as f64
+}
+
 fn missing_from(wanted: &BTreeMap<String, Mask>, given: &BTreeMap<String, Mask>) -> Vec<String> {
     wanted.keys().filter(|name| !given.contains_key(*name)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_ratio_is_the_last_that_keeps_a_weight() {
+        for weights in (1..2000).chain([55_961, 4_209_088, u64::from(u32::MAX)]) {
+            let highest = highest_ratio(weights);
+            let step = 0.1_f64.powi(weights.ilog10() as i32 + 2);
+            assert!(count_of_share(highest, weights) < weights, "{weights}: {highest}");
+            assert_eq!(count_of_share(highest + step, weights), weights, "{weights}: {highest}");
+        }
+        assert_eq!((highest_ratio(1), highest_ratio(36)), (0.49, 0.986));
+    }
 }
