@@ -8,7 +8,7 @@ use crate::evaluate::evaluate;
 use crate::learner::{Learner, LearnerConfig};
 use crate::observer::Observer;
 use crate::outcome::TestReport;
-use crate::plan::DeviceChoice;
+use crate::plan::{DeviceChoice, check_test_memory};
 use crate::predictions::{OTHER_PREDICTIONS_FILE, PREDICTIONS_FILE};
 use crate::pretrained::{Head, Pretrained};
 use crate::run_folder::{RunFolder, TEST};
@@ -32,6 +32,7 @@ pub fn test(
     observer: &mut dyn Observer,
 ) -> Result<TestReport> {
     let dataset = open_split(config, Split::Test)?;
+    check_test_memory(config, dataset.image_shape())?;
     let model = build_model(config, dataset.image_shape()[0])?;
     let pretrained = Pretrained::read(weights)?;
     let file = pretrained.path.clone();

@@ -22,7 +22,7 @@ pub use report::{BenchReport, LayerBench, Peak, SparsePaths, Split};
 use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::learner::{Learner, LearnerConfig};
-use crate::plan::DeviceChoice;
+use crate::plan::{DeviceChoice, ModelSize, Part};
 use crate::setup::{place, storage};
 use candle_core::{DType, Device, Tensor};
 use sparse_data::sample_rng;
@@ -120,12 +120,25 @@ fn check_network(scale: f64, classes: usize, sparsities: &[f64]) -> Result<()> {
 /// being measured.
 ///
 /// # Errors
-/// [`Error::BenchSetting`] for a setting out of its range, or what a step reports.
+/// [`Error::BenchSetting`] for a setting out of its range, [`Error::NotEnoughMemory`], or what a step reports.
 pub fn bench_train(config: &BenchConfig) -> Result<Vec<BenchReport>> {
     config.check()?;
+    check_memory(config)?;
     let peak = config.gpu.is_none().then(host_peak);
     let batch = random_batch(config)?;
     config.sparsities.iter().map(|&sparsity| bench_one(config, sparsity, &batch, peak)).collect()
+}
+
+/// Refuses what cannot fit into the memory there is, before any of it is taken.
+fn check_memory(config: &BenchConfig) -> Result<()> {
+    let shape = [CHANNELS, config.size, config.size];
+    let size = ModelSize::of_network(&config.network(), [config.size; 2])?;
+    let mut need = size.steps(config.batch, shape, config.precision);
+    need.add(Part::Loaded, 4 * (config.batch * CHANNELS * config.size * config.size) as u64);
+    need.check(|part| match part {
+        Part::Weights => format!("a network of --scale {} and --classes {}", config.scale, config.classes),
+        _ => format!("a batch of {} images: lower --batch or --size", config.batch),
+    })
 }
 
 /// Images and their labels.

@@ -1,6 +1,6 @@
 //! The size of the network, and an estimate of the memory a run needs.
 
-use sparse_mobilenet::{layers, parameters};
+use sparse_mobilenet::{MobileNetConfig, layers, parameters};
 
 use crate::{
     config::{Precision, TrainConfig},
@@ -8,6 +8,9 @@ use crate::{
 };
 
 use super::DataSize;
+use super::need::{Need, Part};
+
+const F32: u64 = 4;
 
 /// The sizes of the network that a plan depends on, each a count of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,30 +31,56 @@ impl ModelSize {
     /// # Errors
     /// [`crate::error::Error::Model`] when there is no network of this width.
     pub fn of(config: &TrainConfig, data: &DataSize) -> Result<Self> {
-        let [channels, mut height, mut width] = data.image_shape;
-        let network = config.model.network(channels);
-        let (mut parameter_count, mut trainable) = (0, 0);
-        for parameter in parameters(&network)? {
-            let count = parameter.shape.iter().product::<usize>();
-            parameter_count += count;
-            trainable += if parameter.trainable { count } else { 0 };
+        let [channels, height, width] = data.image_shape;
+        Self::of_network(&config.model.network(channels), [height, width])
+    }
+
+    /// The sizes of a network on images of this height and width; what is beyond all numbers is the largest of them.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Network`] when there is no network of this width.
+    pub(crate) fn of_network(network: &MobileNetConfig, [mut height, mut width]: [usize; 2]) -> Result<Self> {
+        let product =
+            |sides: &[usize]| sides.iter().fold(1_usize, |product, &side| product.saturating_mul(side));
+        let (mut parameter_count, mut trainable) = (0_usize, 0_usize);
+        for parameter in parameters(network)? {
+            let count = product(&parameter.shape);
+            parameter_count = parameter_count.saturating_add(count);
+            trainable = trainable.saturating_add(if parameter.trainable { count } else { 0 });
         }
-        let (mut activations_per_image, mut largest_activation) = (0, 0);
-        for layer in layers(&network)? {
+        let (mut activations_per_image, mut largest_activation) = (0_usize, 0);
+        for layer in layers(network)? {
             (height, width) = (height.div_ceil(layer.stride), width.div_ceil(layer.stride));
-            let output = layer.outputs * height * width;
-            activations_per_image += output;
+            let output = product(&[layer.outputs, height, width]);
+            activations_per_image = activations_per_image.saturating_add(output);
             largest_activation = largest_activation.max(output);
         }
         Ok(Self { parameters: parameter_count, trainable, activations_per_image, largest_activation })
     }
 
-    /// Peak bytes: parameters, gradients, momentum and masks; the activations of one batch with the gradients of the
-    /// layer at work, f32 or bf16; partial sums and packed weights; and the batches that are loaded ahead.
-    pub(super) fn memory_bytes(&self, config: &TrainConfig, data: &DataSize) -> u64 {
-        const F32: u64 = 4;
-        /// The batch in use, one ready, and one being put together.
-        const BATCHES_LOADED: u64 = 3;
+    /// What training needs: parameters, gradients, momentum and masks; the activations of one batch with the gradients of
+    /// the layer at work, f32 or bf16; partial sums and packed weights; the batches that are loaded ahead; a teacher.
+    pub(super) fn training(&self, config: &TrainConfig, data: &DataSize, steps_per_epoch: usize) -> Need {
+        let train = &config.train;
+        let batch_size = train.batch_size as u64;
+        let image = image_numbers(data.image_shape);
+        let loaded = batches_loaded(config.data.worker_count(), steps_per_epoch);
+        let mut need = self.steps(train.batch_size, data.image_shape, train.precision);
+        need.add(Part::Loaded, F32.saturating_mul(loaded).saturating_mul(batch_size).saturating_mul(image));
+        // A teacher keeps its weights and every raw output of its forward pass.
+        if train.distill {
+            let numbers =
+                batch_size.saturating_mul((self.activations_per_image as u64).saturating_add(image));
+            need.add(
+                Part::Teacher,
+                F32.saturating_mul(numbers.saturating_add(2 * (self.parameters as u64 >> 1))),
+            );
+        }
+        need
+    }
+
+    /// What steps on batches that are there need.
+    pub(crate) fn steps(&self, batch_size: usize, image_shape: [usize; 3], precision: Precision) -> Need {
         /// Into the layer at work and out of it.
         const GRADIENTS: u64 = 2;
         /// Sums of the weight gradients at work, packed weights, and what the allocator keeps of them, in parameters.
@@ -59,21 +88,61 @@ impl ModelSize {
         let [parameters, trainable, activations, largest] =
             [self.parameters, self.trainable, self.activations_per_image, self.largest_activation]
                 .map(|count| count as u64);
-        let batch_size = config.train.batch_size as u64;
-        let image = data.image_shape.iter().map(|&side| side as u64).product::<u64>();
-        let stored = match config.train.precision {
+        let image = image_numbers(image_shape);
+        let stored = match precision {
             Precision::F32 => F32,
             Precision::Bf16 => F32 / 2,
         };
-        let state = F32 * (parameters * (1 + WORK) + 2 * trainable) + trainable / 8;
-        let per_image = stored * (activations + GRADIENTS * largest + image) + F32 * BATCHES_LOADED * image;
-        // A teacher keeps its weights and every raw output of its forward pass.
-        let teacher = match config.train.distill {
-            true => F32 * (parameters * 2 + batch_size.saturating_mul(activations + image)),
-            false => 0,
-        };
-        state.saturating_add(batch_size.saturating_mul(per_image)).saturating_add(teacher)
+        let numbers = parameters.saturating_mul(1 + WORK).saturating_add(trainable.saturating_mul(2));
+        let mut need = Need::default();
+        need.add(Part::Weights, F32.saturating_mul(numbers).saturating_add(trainable / 8));
+        let per_image = activations.saturating_add(largest.saturating_mul(GRADIENTS)).saturating_add(image);
+        need.add(Part::Activations, stored.saturating_mul(per_image).saturating_mul(batch_size as u64));
+        need
     }
+}
+
+impl ModelSize {
+    /// What a test needs: weights as read and as variables, activations of a few layers of a batch, and the batches that are
+    /// loaded ahead.
+    pub(crate) fn testing(&self, config: &TrainConfig, image_shape: [usize; 3]) -> Need {
+        /// The file, the variables, and the velocity that a learner comes with.
+        const COPIES: u64 = 3;
+        /// A layer's input, its output, and the normalised output.
+        const ALIVE: u64 = 3;
+        let batch = F32.saturating_mul(config.train.batch_size_for_validation as u64);
+        let loaded = batches_loaded(config.data.worker_count(), usize::MAX);
+        let mut need = Need::default();
+        need.add(Part::Weights, F32.saturating_mul(COPIES).saturating_mul(self.parameters as u64));
+        need.add(
+            Part::Activations,
+            batch.saturating_mul(ALIVE).saturating_mul(self.largest_activation as u64),
+        );
+        need.add(Part::Loaded, batch.saturating_mul(loaded).saturating_mul(image_numbers(image_shape)));
+        need
+    }
+
+    /// What the engine needs for images of this shape, `batch` of them at a time on `threads` threads.
+    pub(crate) fn inference(&self, batch: usize, threads: usize, image_shape: [usize; 3]) -> Need {
+        let at_a_time = batch.min(threads).max(1) as u64;
+        let mut need = Need::default();
+        need.add(Part::Weights, F32.saturating_mul(2).saturating_mul(self.parameters as u64));
+        need.add(
+            Part::Activations,
+            F32.saturating_mul(at_a_time).saturating_mul(self.largest_activation as u64),
+        );
+        need.add(Part::Loaded, F32.saturating_mul(batch as u64).saturating_mul(image_numbers(image_shape)));
+        need
+    }
+}
+
+fn image_numbers(shape: [usize; 3]) -> u64 {
+    shape.iter().fold(1, |product, &side| product.saturating_mul(side as u64))
+}
+
+/// Batches that a loader and the step hold together: each worker puts one together and has two ready, and one is in use.
+fn batches_loaded(workers: usize, steps_per_epoch: usize) -> u64 {
+    (3 * workers.min(steps_per_epoch)).saturating_add(1).min(steps_per_epoch) as u64
 }
 
 #[cfg(test)]
@@ -110,13 +179,29 @@ mod tests {
     #[test]
     fn memory_is_state_plus_batches() {
         let mut config = TrainConfig::defaults(DataKind::Mnist);
-        config.train.batch_size = 10;
+        (config.train.batch_size, config.data.num_workers) = (10, Some(2));
         let data = DataSize { train_len: 100, test_len: 10, classes: 10, image_shape: [1, 4, 4] };
         let model =
             ModelSize { parameters: 1000, trainable: 800, activations_per_image: 50, largest_activation: 20 };
         let state = 4 * (9000 + 1600) + 100;
-        assert_eq!(model.memory_bytes(&config, &data), state + 10 * 4 * (50 + 40 + 16 + 48));
+        let bytes = |config: &TrainConfig| model.training(config, &data, 10).bytes();
+        assert_eq!(bytes(&config), state + 10 * 4 * (50 + 40 + 16 + 7 * 16));
         config.train.precision = Precision::Bf16;
-        assert_eq!(model.memory_bytes(&config, &data), state + 10 * (2 * (50 + 40 + 16) + 4 * 48));
+        assert_eq!(bytes(&config), state + 10 * (2 * (50 + 40 + 16) + 4 * 7 * 16));
+        // Never more batches than an epoch has.
+        config.data.num_workers = Some(64);
+        assert_eq!(bytes(&config), state + 10 * (2 * (50 + 40 + 16) + 4 * 10 * 16));
+    }
+
+    #[test]
+    fn a_width_beyond_all_numbers_is_counted_and_does_not_wrap() {
+        let mut config = TrainConfig::defaults(DataKind::Mnist);
+        let data = DataSize { train_len: 1, test_len: 1, classes: 10, image_shape: [1, 28, 28] };
+        for scale in [1e3, 1e9, 1e300] {
+            config.model.scale = scale;
+            let size = ModelSize::of(&config, &data).unwrap();
+            assert!(size.training(&config, &data, 1).bytes() > 1 << 40, "{scale}");
+            assert!(size.testing(&config, data.image_shape).bytes() > 1 << 40, "{scale}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The plan: a config resolved against the data that is there. Steps are counted, the device is chosen, memory is
 //! estimated; nothing has been computed yet.
 
+mod available;
 #[cfg(test)]
 mod configs;
 mod data_files;
@@ -8,12 +9,15 @@ mod device;
 mod gmp;
 mod lr;
 mod memory;
+mod need;
 mod table;
 
 pub use data_files::data_path_check;
 pub use device::DeviceChoice;
 pub use lr::LrSchedule;
 pub use memory::ModelSize;
+pub use need::Need;
+pub(crate) use need::Part;
 
 use sparse_sparsity::schedule::GmpConfig;
 
@@ -57,8 +61,8 @@ pub struct TrainPlan {
     pub gmp: Option<GmpConfig>,
     /// Where the run computes.
     pub device: DeviceChoice,
-    /// Estimated peak memory in bytes.
-    pub memory_bytes: u64,
+    /// Estimated memory.
+    pub memory: Need,
 }
 
 impl TrainPlan {
@@ -89,10 +93,36 @@ impl TrainPlan {
             lr: LrSchedule::new(&config.train, steps_per_epoch),
             gmp: gmp::in_steps(config, steps_per_epoch)?,
             device,
-            memory_bytes: model.memory_bytes(config, data),
+            memory: model.training(config, data, steps_per_epoch),
             config: config.clone(),
             data: *data,
             model,
+        })
+    }
+
+    /// Refuses a run that cannot fit into the memory there is, before any of it is taken.
+    ///
+    /// # Errors
+    /// [`Error::NotEnoughMemory`] naming the setting that makes the largest part smaller.
+    pub fn check_memory(&self) -> Result<()> {
+        let config = &self.config;
+        let [_, height, width] = self.data.image_shape;
+        self.memory.check(|part| match part {
+            Part::Weights => weights_advice(config, &self.model),
+            Part::Activations => format!(
+                "the activations of a batch of {} images of {height}x{width}: lower train.batch_size (--batch_size) or \
+                 data.image_size",
+                config.train.batch_size
+            ),
+            Part::Loaded => format!(
+                "the batches that {} loader threads have ready: lower data.num_workers (--num_workers) or train.batch_size \
+                 (--batch_size)",
+                config.data.worker_count()
+            ),
+            Part::Teacher => format!(
+                "the teacher and its activations for a batch of {}: lower train.batch_size (--batch_size)",
+                config.train.batch_size
+            ),
         })
     }
 
@@ -101,6 +131,42 @@ impl TrainPlan {
     pub fn epoch(&self, steps: usize) -> usize {
         steps / self.steps_per_epoch
     }
+}
+
+/// Refuses a test that cannot fit into the memory there is, before any of it is taken.
+///
+/// # Errors
+/// [`Error::NotEnoughMemory`]; [`Error::Network`] when there is no network of this width.
+pub(crate) fn check_test_memory(config: &TrainConfig, image_shape: [usize; 3]) -> Result<()> {
+    let [channels, height, width] = image_shape;
+    let model = ModelSize::of_network(&config.model.network(channels), [height, width])?;
+    model.testing(config, image_shape).check(|part| match part {
+        Part::Weights => weights_advice(config, &model),
+        _ => format!(
+            "batches of {} images of {height}x{width}, read ahead by {} loader threads: lower \
+             train.batch_size_for_validation (--batch_size_for_validation), data.num_workers (--num_workers) or \
+             data.image_size",
+            config.train.batch_size_for_validation,
+            config.data.worker_count()
+        ),
+    })
+}
+
+/// Which setting makes a network so large.
+fn weights_advice(config: &TrainConfig, model: &ModelSize) -> String {
+    let classes = config.model.num_classes;
+    // The features of a network of width 1 are 1024.
+    let head = (1024.0 * config.model.scale) as usize;
+    let setting = match head.saturating_mul(classes) > model.parameters / 2 {
+        true => format!("model.num_classes = {classes}: lower it (--num_classes)"),
+        false => {
+            format!(
+                "model.scale = {:?}: lower it (--set model.scale=1 is the usual width)",
+                config.model.scale
+            )
+        }
+    };
+    format!("the weights and what has their size, by {setting}")
 }
 
 #[cfg(test)]
@@ -153,7 +219,7 @@ pub(crate) mod tests {
             })
         };
         let (with, without) = (named(true).unwrap(), named(false).unwrap());
-        assert!(with.memory_bytes > without.memory_bytes);
+        assert!(with.memory.bytes() > without.memory.bytes());
         assert!(with.to_string().contains("soft targets of dense (temperature 4, weight 0.9)"), "{with}");
     }
 

@@ -53,7 +53,7 @@ impl TrainPlan {
                 format!(
                     "{device}, activations in {}, about {} MiB of memory",
                     config.train.precision.name(),
-                    self.memory_bytes.div_ceil(1 << 20)
+                    self.memory.bytes().div_ceil(1 << 20)
                 ),
             ),
             ("output", format!("{}", config.train.model_path.display())),

@@ -3,6 +3,7 @@
 use super::PredictOptions;
 use crate::error::{Error, Result};
 use crate::image_input::ImageInput;
+use crate::plan::{ModelSize, Part};
 use crate::pretrained::{INPUT, InputFacts, LABELS, Pretrained, WeightsAt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,7 +25,7 @@ impl Network {
         let (graph, channels, mut facts) = match (is_onnx(path), &options.output, &options.key) {
             (true, _, Some(_)) => return Err(Error::KeyOfOnnx { path: path.to_owned() }),
             (true, output, None) => from_onnx(path, options.size, output.clone())?,
-            (false, None, key) => from_weights(WeightsAt::from(path).under(key.as_deref()), options.size)?,
+            (false, None, key) => from_weights(WeightsAt::from(path).under(key.as_deref()), options)?,
             (false, Some(_), _) => {
                 return Err(sparse_engine::Error::NoOutputs { path: path.to_owned() }.into());
             }
@@ -67,14 +68,19 @@ impl Network {
     }
 }
 
-fn from_weights(weights: WeightsAt<'_>, size: Option<usize>) -> Result<(Graph, usize, InputFacts)> {
+fn from_weights(weights: WeightsAt<'_>, options: &PredictOptions) -> Result<(Graph, usize, InputFacts)> {
     let pretrained = Pretrained::read(weights)?;
     pretrained.warn();
     let mut facts = pretrained.input_facts();
     let channels = pretrained.network.channels;
-    let side = size.unwrap_or(facts.input.size);
+    let side = options.size.unwrap_or(facts.input.size);
     facts.input = facts.input.resized(side);
     square(weights.path, [channels, side, side])?;
+    let (size, shape) = (ModelSize::of_network(&pretrained.network, [side; 2])?, [channels, side, side]);
+    size.inference(1, options.threads, shape).check(|part| match part {
+        Part::Weights => format!("the weights of {}", weights.path.display()),
+        _ => format!("an image of {side}x{side}: lower --size"),
+    })?;
     Ok((pretrained.graph([side; 2])?, channels, facts))
 }
 

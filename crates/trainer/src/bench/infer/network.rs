@@ -2,6 +2,7 @@
 
 use super::super::{CHANNELS, IMAGES, InferConfig, SEED, masks};
 use crate::error::Result;
+use crate::plan::{ModelSize, Part};
 use crate::pretrained::Pretrained;
 use crate::weights::to_tensors;
 use candle_core::{DType, Device, Tensor};
@@ -9,7 +10,7 @@ use sparse_data::sample_rng;
 use sparse_engine::graph::Graph;
 use sparse_engine::onnx::ReadOptions;
 use sparse_engine::{Engine, is_onnx, load_with};
-use sparse_mobilenet::{MobileNet, Mode};
+use sparse_mobilenet::{MobileNet, MobileNetConfig, Mode};
 use std::path::Path;
 
 /// Height and width of the images of random networks.
@@ -31,7 +32,8 @@ pub(super) struct Network {
 impl Network {
     /// A network of random weights, the smallest of each pointwise layer zero.
     pub(super) fn random(config: &InferConfig, sparsity: f64) -> Result<Self> {
-        let network = config.network();
+        let (network, side) = (config.network(), config.size.unwrap_or(SIDE));
+        check_memory(config, &network, side)?;
         let model = MobileNet::new(network, SEED, DType::F32, &Device::Cpu)?;
         for (name, mask) in masks::random_masks(&network, sparsity)? {
             let variable = &model.variables()[&name];
@@ -42,7 +44,6 @@ impl Network {
             let values: Vec<f32> = values.into_iter().enumerate().map(masked).collect();
             variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu)?)?;
         }
-        let side = config.size.unwrap_or(SIDE);
         let graph = model_graph(&model, [side; 2])?;
         Ok(Self { name: format!("sparsity {sparsity}"), graph, model: Some(model), sparsity: Some(sparsity) })
     }
@@ -61,6 +62,7 @@ impl Network {
         let pretrained = Pretrained::read(path)?;
         pretrained.warn();
         let side = config.size.unwrap_or_else(|| pretrained.input_side());
+        check_memory(config, &pretrained.network, side)?;
         let model = MobileNet::new(pretrained.network, SEED, DType::F32, &Device::Cpu)?;
         pretrained.load(&model, None)?;
         let graph = model_graph(&model, [side; 2])?;
@@ -83,6 +85,16 @@ impl Network {
     }
 }
 
+/// Refuses what cannot fit into the memory there is, before any of it is taken.
+fn check_memory(config: &InferConfig, network: &MobileNetConfig, side: usize) -> Result<()> {
+    let size = ModelSize::of_network(network, [side; 2])?;
+    let batch = config.batches.iter().copied().max().unwrap_or(1);
+    size.inference(batch, config.threads, [network.channels, side, side]).check(|part| match part {
+        Part::Weights => format!("a network of --scale {} with --classes {}", network.scale, network.classes),
+        _ => format!("{batch} images of {side}x{side} at a time: lower --batch or --size"),
+    })
+}
+
 /// The graph of a model as it stands.
 fn model_graph(model: &MobileNet, size: [usize; 2]) -> Result<Graph> {
     let tensors = to_tensors(model.variables())?;
@@ -94,7 +106,7 @@ fn model_graph(model: &MobileNet, size: [usize; 2]) -> Result<Graph> {
 
 impl InferConfig {
     /// The network of random weights.
-    pub(super) fn network(&self) -> sparse_mobilenet::MobileNetConfig {
-        sparse_mobilenet::MobileNetConfig::new(self.scale, CHANNELS, self.classes)
+    pub(super) fn network(&self) -> MobileNetConfig {
+        MobileNetConfig::new(self.scale, CHANNELS, self.classes)
     }
 }
