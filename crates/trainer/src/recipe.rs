@@ -54,13 +54,29 @@ impl Recipe {
         &self.0
     }
 
+    /// Checks what must agree but for the teacher, whose weights need not be read for this.
+    ///
+    /// # Errors
+    /// [`CheckpointError::OtherRun`] naming the setting.
+    pub(crate) fn check_agrees(&self, given: &Self, folder: &Path) -> Result<(), CheckpointError> {
+        let mut keys = self.0.keys().chain(given.0.keys()).filter(|key| *key != TEACHER && must_agree(key));
+        match keys.find(|&key| self.0.get(key) != given.0.get(key)) {
+            Some(key) => Err(self.other_run(given, key, folder)),
+            None => Ok(()),
+        }
+    }
+
+    fn other_run(&self, given: &Self, key: &str, folder: &Path) -> CheckpointError {
+        let (saved, given) = (text(self.0.get(key)), text(given.0.get(key)));
+        CheckpointError::OtherRun { folder: folder.to_path_buf(), key: key.to_owned(), saved, given }
+    }
+
     /// Checks that a run with the recipe `given` may go on from a state saved with this one: refuses what must agree,
     /// warns of what else differs.
     ///
     /// # Errors
     /// [`CheckpointError::OtherRun`] naming the setting.
     pub(crate) fn check_resume(&self, given: &Self, folder: &Path) -> Result<(), CheckpointError> {
-        let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
         let keys: std::collections::BTreeSet<&String> = self.0.keys().chain(given.0.keys()).collect();
         for key in keys {
             let (saved, now) = (self.0.get(key), given.0.get(key));
@@ -68,13 +84,7 @@ impl Recipe {
                 continue;
             }
             if must_agree(key) {
-                let folder = folder.to_path_buf();
-                return Err(CheckpointError::OtherRun {
-                    folder,
-                    key: key.clone(),
-                    saved: text(saved),
-                    given: text(now),
-                });
+                return Err(self.other_run(given, key, folder));
             }
             tracing::warn!("going on with {key} = {}, saved with {}", text(now), text(saved));
         }
@@ -85,6 +95,10 @@ impl Recipe {
 /// Whether a saved state makes no sense under another value.
 fn must_agree(path: &str) -> bool {
     path == TEACHER || known_key(path).is_some_and(|key| key.role == Role::MustAgree)
+}
+
+fn text(value: Option<&Value>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), Value::to_string)
 }
 
 #[cfg(test)]

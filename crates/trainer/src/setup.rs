@@ -3,14 +3,17 @@
 use crate::checkpoint::{Checkpoint, CheckpointError, Store};
 use crate::config::{self, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig};
 use crate::error::Result;
+use crate::given_zeros;
 use crate::learner::{Learner, LearnerConfig};
 use crate::plan::{DeviceChoice, TrainPlan};
 use crate::pretrained::Pretrained;
+use crate::recipe::Recipe;
 use crate::teacher::Teacher;
 use candle_core::{DType, Device};
+use sparse_data::Fingerprint;
 use sparse_mobilenet::{MobileNet, Precision};
 use sparse_ops::SgdConfig;
-use sparse_prune::{GmpConfig, GradientMode, Mode, PrunerConfig, Scope, Strategy};
+use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Scope, Strategy};
 use std::path::PathBuf;
 
 /// Where a run begins.
@@ -43,29 +46,35 @@ pub(crate) struct Started {
 ///
 /// # Errors
 /// If a checkpoint or weights asked for are missing, damaged or of another run.
-pub(crate) fn start_learner(plan: &TrainPlan, start: &Start) -> Result<Started> {
-    if let Some((folder, checkpoint)) = find_checkpoint(plan, start)? {
+pub(crate) fn start_learner(plan: &TrainPlan, start: &Start, data: &Fingerprint) -> Result<Started> {
+    if let Some((folder, checkpoint)) = find_checkpoint(plan, start, data)? {
         let step = checkpoint.step;
         let mut learner = new_learner(plan, build_model(&plan.config, plan.data.image_shape[0])?, 0)?;
         checkpoint.recipe.check_resume(&learner.recipe(&plan.config), &folder)?;
+        checkpoint.check_data(data, &folder)?;
         checkpoint.restore(&mut learner, &folder)?;
         place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
         tracing::info!("resumed from {} ({step} of {} steps done)", folder.display(), plan.total_steps);
         return Ok(Started { learner, step, resumed: true });
     }
     let model = build_model(&plan.config, plan.data.image_shape[0])?;
-    let mut step = 0;
+    let (mut step, mut given) = (0, None);
     if let Some(path) = &plan.config.model.pretrained_model {
         let pretrained = Pretrained::read(path)?;
         let file = pretrained.path.display().to_string();
         let head = pretrained.load(&model, plan.config.data.classes.as_deref())?;
         tracing::info!("starting from the weights of {file}, {head}");
+        given = Some(file);
         if let Resume::Epoch(epoch) = start.resume {
-            step = epoch * plan.steps_per_epoch;
+            step = epoch.saturating_mul(plan.steps_per_epoch);
             tracing::info!("no checkpoint of epoch {epoch}: going on from those weights with zero momentum");
         }
     }
     let mut learner = new_learner(plan, model, step)?;
+    given_zeros::refuse_threshold_above_all(&learner, &plan.config.prune)?;
+    if let Some(file) = given {
+        given_zeros::take(&mut learner, plan, &file)?;
+    }
     place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
     Ok(Started { learner, step, resumed: false })
 }
@@ -86,11 +95,19 @@ pub(crate) fn place(learner: &mut Learner, device: DeviceChoice, sparse_from: f6
 }
 
 /// The checkpoint to go on from; `None` starts from initial or pretrained weights.
-fn find_checkpoint(plan: &TrainPlan, start: &Start) -> Result<Option<(PathBuf, Checkpoint)>> {
+fn find_checkpoint(
+    plan: &TrainPlan,
+    start: &Start,
+    data: &Fingerprint,
+) -> Result<Option<(PathBuf, Checkpoint)>> {
     let store = match &start.checkpoint {
         Some(path) => Store::named(path),
         None => Store::of_run(&plan.config.train.model_path),
     };
+    // Who names a folder does not want to begin without it.
+    if start.resume != Resume::Fresh && start.checkpoint.is_some() && store.list()?.is_empty() {
+        return Err(CheckpointError::NoCheckpoints { folder: store.folder().to_path_buf() }.into());
+    }
     match start.resume {
         Resume::Fresh => Ok(None),
         Resume::Auto => match (store.newest()?, &start.checkpoint) {
@@ -98,14 +115,30 @@ fn find_checkpoint(plan: &TrainPlan, start: &Start) -> Result<Option<(PathBuf, C
             (found, _) => Ok(found),
         },
         Resume::Epoch(epoch) => {
-            let found = store.at(epoch * plan.steps_per_epoch)?;
+            let found = store.at(epoch.saturating_mul(plan.steps_per_epoch))?;
             let from_weights = plan.config.model.pretrained_model.is_some() && start.checkpoint.is_none();
             if found.is_none() && !from_weights {
+                // With another batch size or other images epochs are counted otherwise than in the run that was saved.
+                if let Some((folder, newest)) = store.newest()? {
+                    newest.recipe.check_agrees(&Recipe::of(&plan.config), &folder)?;
+                    newest.check_data(data, &folder)?;
+                }
                 return Err(store.no_epoch(epoch, plan.steps_per_epoch)?.into());
             }
             Ok(found)
         }
     }
+}
+
+/// Checks that the settings of a plan choose something to prune and leave something.
+///
+/// # Errors
+/// What the pruner refuses.
+pub(crate) fn check_pruner(plan: &TrainPlan) -> Result<()> {
+    if let Some(config) = pruner_config(plan, 0) {
+        Pruner::new(&build_model(&plan.config, plan.data.image_shape[0])?.var_map(), config)?;
+    }
+    Ok(())
 }
 
 fn new_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learner> {

@@ -17,7 +17,7 @@ use crate::setup::{Start, Started, start_learner};
 use crate::stop::StopFlag;
 use crate::weights::WEIGHTS_FILE;
 use candle_core::Tensor;
-use sparse_data::{Loader, LoaderConfig, Order};
+use sparse_data::{Fingerprint, Loader, LoaderConfig, Order};
 use std::time::{Duration, Instant};
 
 /// Below this fraction of zeros a threshold is taken to be a mistake.
@@ -26,7 +26,8 @@ const LEAST_SPARSITY: f64 = 0.01;
 /// Runs a plan: trains, prunes, tests, and leaves everything in the run folder.
 ///
 /// # Errors
-/// What data, model, pruner or files report; [`Error::Diverged`] if the loss is not finite. What was saved stays.
+/// What data, model, pruner or files report; [`Error::NotEnoughMemory`] and [`Error::RunInUse`] before anything is written;
+/// [`Error::Diverged`] if the loss is not finite. What was saved stays.
 pub fn train(
     plan: &TrainPlan,
     datasets: &Datasets,
@@ -34,8 +35,10 @@ pub fn train(
     stop: &StopFlag,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
+    plan.check_memory()?;
     let folder = RunFolder::open(&plan.config.train.model_path)?;
-    let Started { learner, step, resumed } = start_learner(plan, start)?;
+    let data = datasets.train.fingerprint();
+    let Started { learner, step, resumed } = start_learner(plan, start, &data)?;
     let store = Store::of_run(folder.path());
     let elsewhere = start.checkpoint.as_deref().is_some_and(|path| !Store::named(path).is(&store));
     let goes_on = resumed && !elsewhere;
@@ -51,13 +54,21 @@ pub fn train(
         folder.go_back_to(step, &store)?;
     }
     let clock = Clock::default();
-    let mut run =
-        Run { plan, datasets, learner, folder, store, step, clock, stop, tested: None, recalibrated: false };
+    let mut run = Run {
+        plan,
+        datasets,
+        data,
+        learner,
+        folder,
+        store,
+        step,
+        clock,
+        stop,
+        tested: None,
+        recalibrated: false,
+    };
     let result = run.finish(resumed, observer);
-    if result.is_err() {
-        run.list_bad_images()?;
-    }
-    match result {
+    let outcome = match result {
         Err(Error::Stopped { signal }) => {
             // Estimated anew, batch norm is no state to go on from; that of the last step was saved before.
             if !run.recalibrated {
@@ -66,7 +77,14 @@ pub fn train(
             Ok(Outcome::Stopped { step: run.step, signal })
         }
         result => result.map(Outcome::Finished),
+    };
+    // Where the run ends early for a reason of its own, that is what is reported.
+    if !matches!(outcome, Ok(Outcome::Finished(_)))
+        && let Err(error) = run.list_bad_images()
+    {
+        tracing::warn!("bad images are not listed: {error}");
     }
+    outcome
 }
 
 /// The summary of a run that was finished before in this folder and stands at its last step.
@@ -107,6 +125,8 @@ fn rate(units: usize, time: Duration) -> f64 {
 struct Run<'a> {
     plan: &'a TrainPlan,
     datasets: &'a Datasets,
+    /// What tells the training images from others.
+    data: Fingerprint,
     learner: Learner,
     folder: RunFolder,
     store: Store,
@@ -228,7 +248,7 @@ impl Run<'_> {
         self.settle()?;
         self.learner.enforce()?;
         self.learner.check_finite().map_err(|error| self.diverged(error))?;
-        self.store.save(&self.learner, &self.plan.config, self.step)
+        self.store.save(&self.learner, &self.plan.config, self.data, self.step)
     }
 
     /// Evaluates with the masks applied, unless that was done at this step already.

@@ -16,6 +16,47 @@ pub enum CheckpointError {
         /// What is wrong.
         reason: String,
     },
+    /// A file of a checkpoint cannot be read, whatever is in it.
+    #[error("cannot read {}: {source}; make it readable, or delete its folder to go on without it", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A checkpoint has a layout of another version.
+    #[error(
+        "{} was saved by another version of this program (layout {got}, this one reads {expected}): go on with that version, \
+         or start anew from its weights (--pretrained_model {})", .folder.display(), .folder.display()
+    )]
+    OtherVersion {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// The layout that this program reads.
+        expected: u32,
+        /// Its layout.
+        got: u32,
+    },
+    /// There are checkpoints, and none reads well.
+    #[error(
+        "none of the {count} checkpoints in {} can be used, as said above: bring one back, or start afresh, without \
+         --resume", .folder.display()
+    )]
+    NoneGood {
+        /// Where they lie.
+        folder: PathBuf,
+        /// How many there are.
+        count: usize,
+    },
+    /// A folder to take a checkpoint from has none.
+    #[error(
+        "{} holds no checkpoints (--checkpoint): name the folder of a run, or the one in it that holds step-... folders",
+        .folder.display()
+    )]
+    NoCheckpoints {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// There is no checkpoint of the epoch asked for.
     #[error(
         "no checkpoint of epoch {epoch} in {}: {}",
@@ -52,6 +93,18 @@ pub enum CheckpointError {
         saved: String,
         /// Its value now.
         given: String,
+    },
+    /// The training images are not those of the run that was saved.
+    #[error(
+        "{} was saved in a run on other training images: {difference}; bring back those it began with, or start afresh on \
+         these (another --model_path; --pretrained_model {} begins with its weights)",
+        .folder.display(), .folder.display()
+    )]
+    OtherData {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// What differs, in words.
+        difference: String,
     },
     /// The state cannot be written as JSON.
     #[error("the training state cannot be written as JSON")]

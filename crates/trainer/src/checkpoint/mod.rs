@@ -1,7 +1,7 @@
 //! Full training states on disk: written atomically, checked when read, the newest few kept.
 //!
 //! A checkpoint is a folder `step-00000300` with the weights, the velocity, the masks (one bit per weight) and
-//! `state.json` (step, pruner state, recipe, and a CRC-32 of each other file). It appears under its name only when
+//! `state.json` (step, pruner state, recipe, what tells the training images from others, and a CRC-32 of each other file). It appears under its name only when
 //! every byte of it is on disk.
 
 mod error;
@@ -16,10 +16,12 @@ use crate::learner::Learner;
 use crate::recipe::Recipe;
 use crate::weights::{set_variables, to_tensors};
 use serde::{Deserialize, Serialize};
+use sparse_data::Fingerprint;
 use sparse_formats::{Tensor, Tensors};
 use sparse_prune::PrunerState;
 use sparse_sparsity::Mask;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 const WEIGHTS: &str = "weights.safetensors";
@@ -38,6 +40,15 @@ struct State {
     pruner: PrunerState,
     mask_lengths: BTreeMap<String, usize>,
     crc32: BTreeMap<String, u32>,
+    /// What tells the training images from others; earlier versions did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Fingerprint>,
+}
+
+/// What of a state says how it is laid out.
+#[derive(Deserialize)]
+struct Layout {
+    version: u32,
 }
 
 /// A state read from disk and checked.
@@ -47,6 +58,8 @@ pub struct Checkpoint {
     pub step: usize,
     /// The recipe of the run that wrote it.
     pub recipe: Recipe,
+    /// What tells the training images from others, if it was noted.
+    pub data: Option<Fingerprint>,
     pruner: PrunerState,
     masks: BTreeMap<String, Mask>,
     weights: Tensors,
@@ -61,6 +74,7 @@ impl Checkpoint {
     pub(crate) fn files(
         learner: &Learner,
         config: &TrainConfig,
+        data: Fingerprint,
         step: usize,
     ) -> Result<Vec<(String, Vec<u8>)>> {
         let masks = learner.pruner().masks();
@@ -84,6 +98,7 @@ impl Checkpoint {
             pruner: learner.pruner().state(),
             mask_lengths: masks.iter().map(|(name, mask)| (name.clone(), mask.len())).collect(),
             crc32: files.iter().map(|(name, bytes)| (name.clone(), crc32fast::hash(bytes))).collect(),
+            data: Some(data),
         };
         files.push((STATE.to_owned(), sealed(&state)?));
         Ok(files)
@@ -92,20 +107,20 @@ impl Checkpoint {
     /// Reads a checkpoint folder and checks every byte of it.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`] saying what is wrong.
+    /// [`CheckpointError::Damaged`] saying what is wrong, [`CheckpointError::Unreadable`], and
+    /// [`CheckpointError::OtherVersion`].
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let damaged = |reason: String| CheckpointError::Damaged { folder: folder.to_path_buf(), reason };
         let bytes_of = |name: &str| {
-            std::fs::read(folder.join(name))
-                .map_err(|error| damaged(format!("{name} cannot be read: {error}")))
+            let path = folder.join(name);
+            std::fs::read(&path).map_err(|source| match source.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => damaged(format!("{name} is missing")),
+                _ => CheckpointError::Unreadable { path, source },
+            })
         };
-        let state = unsealed(&bytes_of(STATE)?).map_err(&damaged)?;
-        if state.version != VERSION {
-            return Err(damaged(format!(
-                "its layout is version {}, this program reads {VERSION}",
-                state.version
-            )));
-        }
+        let state = unsealed(&bytes_of(STATE)?).map_err(&damaged)?.map_err(|got| {
+            CheckpointError::OtherVersion { folder: folder.to_path_buf(), expected: VERSION, got }
+        })?;
         let tensors_of = |name: &str| {
             let bytes = bytes_of(name)?;
             if state.crc32.get(name) != Some(&crc32fast::hash(&bytes)) {
@@ -123,7 +138,27 @@ impl Checkpoint {
                 Mask::from_bytes(len, bytes).map_err(|error| damaged(format!("mask {name}: {error}")))?;
             masks.insert(name.clone(), mask);
         }
-        Ok(Self { step: state.step, recipe: state.recipe, pruner: state.pruner, masks, weights, velocity })
+        let State { step, recipe, data, pruner, .. } = state;
+        Ok(Self { step, recipe, data, pruner, masks, weights, velocity })
+    }
+
+    /// Checks that the training images are those that the saved run had. Test images may be others.
+    ///
+    /// # Errors
+    /// [`CheckpointError::OtherData`] saying what differs.
+    pub(crate) fn check_data(&self, now: &Fingerprint, folder: &Path) -> Result<(), CheckpointError> {
+        let folder = folder.to_path_buf();
+        let Some(saved) = &self.data else {
+            tracing::warn!(
+                "{} does not say which images it was trained on, since it is of an earlier version: see to it that they are \
+                 the same",
+                folder.display()
+            );
+            return Ok(());
+        };
+        saved
+            .difference(now)
+            .map_or(Ok(()), |difference| Err(CheckpointError::OtherData { folder, difference }))
     }
 
     /// Puts the state into a learner of the same architecture.
@@ -144,12 +179,17 @@ fn sealed(state: &State) -> Result<Vec<u8>> {
     Ok([format!("{:08x}\n", crc32fast::hash(&json)).into_bytes(), json].concat())
 }
 
-/// The reverse of [`sealed`].
-fn unsealed(bytes: &[u8]) -> Result<State, String> {
+/// The reverse of [`sealed`]; the version where it is another one.
+fn unsealed(bytes: &[u8]) -> Result<Result<State, u32>, String> {
     let damaged = || format!("{STATE} is cut or altered");
     let (seal, json) = bytes.split_at_checked(9).ok_or_else(damaged)?;
     if seal != format!("{:08x}\n", crc32fast::hash(json)).as_bytes() {
         return Err(damaged());
     }
-    serde_json::from_slice(json).map_err(|error| format!("{STATE}: {error}"))
+    // Another layout may have other fields.
+    let Layout { version } = serde_json::from_slice(json).map_err(|error| format!("{STATE}: {error}"))?;
+    if version != VERSION {
+        return Ok(Err(version));
+    }
+    serde_json::from_slice(json).map(Ok).map_err(|error| format!("{STATE}: {error}"))
 }

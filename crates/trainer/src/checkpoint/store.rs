@@ -4,6 +4,8 @@ use super::{Checkpoint, CheckpointError};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
+use crate::run_folder::run_beside;
+use sparse_data::Fingerprint;
 use std::path::{Path, PathBuf};
 
 /// Name of the folder of checkpoints in a run folder.
@@ -31,8 +33,10 @@ impl Store {
         Self { folder: run_folder.join(CHECKPOINTS_FOLDER) }
     }
 
-    /// The store that a path given by a user means: a run folder, a folder of checkpoints, or one checkpoint's parent.
+    /// The store that a path given by a user means: a run folder or the config in one, or a folder of checkpoints.
     pub fn named(path: &Path) -> Self {
+        let run = run_beside(path);
+        let path = run.as_deref().unwrap_or(path);
         let in_run = path.join(CHECKPOINTS_FOLDER);
         Self { folder: if in_run.is_dir() { in_run } else { path.to_path_buf() } }
     }
@@ -72,18 +76,26 @@ impl Store {
         Ok(found)
     }
 
-    /// The newest checkpoint that reads well, with a warning for each damaged one that is passed over.
+    /// The newest checkpoint that reads well, with a warning for each damaged one that is passed over; none if there are no
+    /// checkpoints.
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder cannot be listed.
+    /// [`Error::Io`] if the folder cannot be listed; [`CheckpointError::NoneGood`] if all are damaged, and what else
+    /// [`Checkpoint::read`] reports: another time it may read well.
     pub fn newest(&self) -> Result<Option<(PathBuf, Checkpoint)>> {
-        for Found { folder, .. } in self.list()?.into_iter().rev() {
-            match Checkpoint::read(&folder) {
-                Ok(checkpoint) => return Ok(Some((folder, checkpoint))),
-                Err(error) => tracing::warn!("{error}; trying the one before it"),
+        let all = self.list()?;
+        let count = all.len();
+        for found in all.into_iter().rev() {
+            match read(&found) {
+                Ok(checkpoint) => return Ok(Some((found.folder, checkpoint))),
+                Err(error @ CheckpointError::Damaged { .. }) => {
+                    tracing::warn!("{error}; trying the one before it");
+                }
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(None)
+        let folder = self.folder.clone();
+        if count > 0 { Err(CheckpointError::NoneGood { folder, count }.into()) } else { Ok(None) }
     }
 
     /// The checkpoint after exactly `step` updates, if there is one.
@@ -92,9 +104,9 @@ impl Store {
     /// If it is damaged or the folder cannot be listed.
     pub fn at(&self, step: usize) -> Result<Option<(PathBuf, Checkpoint)>> {
         match self.list()?.into_iter().find(|found| found.step == step) {
-            Some(Found { folder, .. }) => {
-                let checkpoint = Checkpoint::read(&folder)?;
-                Ok(Some((folder, checkpoint)))
+            Some(found) => {
+                let checkpoint = read(&found)?;
+                Ok(Some((found.folder, checkpoint)))
             }
             None => Ok(None),
         }
@@ -106,7 +118,13 @@ impl Store {
     ///
     /// # Errors
     /// If a file cannot be written; the checkpoints before it stay.
-    pub(crate) fn save(&self, learner: &Learner, config: &TrainConfig, step: usize) -> Result<()> {
+    pub(crate) fn save(
+        &self,
+        learner: &Learner,
+        config: &TrainConfig,
+        data: Fingerprint,
+        step: usize,
+    ) -> Result<()> {
         std::fs::create_dir_all(&self.folder).map_err(|source| Error::io("create", &self.folder, source))?;
         let folder = self.folder.join(format!("{PREFIX}{step:08}"));
         if folder.is_dir() {
@@ -115,7 +133,7 @@ impl Store {
             }
             std::fs::remove_dir_all(&folder).map_err(|source| Error::io("remove", &folder, source))?;
         }
-        sparse_formats::atomic::write_dir(&folder, &Checkpoint::files(learner, config, step)?)?;
+        sparse_formats::atomic::write_dir(&folder, &Checkpoint::files(learner, config, data, step)?)?;
         self.keep_newest(config.checkpoint.keep)
     }
 
@@ -133,4 +151,15 @@ impl Store {
         let available = self.list()?.into_iter().map(|found| (found.step, epoch_of(found.step))).collect();
         Ok(CheckpointError::NoEpoch { epoch, folder: self.folder.clone(), available })
     }
+}
+
+/// Reads a checkpoint, which has to be of the step that its name says.
+fn read(found: &Found) -> Result<Checkpoint, CheckpointError> {
+    let checkpoint = Checkpoint::read(&found.folder)?;
+    if checkpoint.step == found.step {
+        return Ok(checkpoint);
+    }
+    let reason =
+        format!("its state is of step {}, its name is another: it was copied or renamed", checkpoint.step);
+    Err(CheckpointError::Damaged { folder: found.folder.clone(), reason })
 }

@@ -22,7 +22,7 @@ use crate::plot::{self, Plot, Series};
 use crate::pretrained::Pretrained;
 use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
-use crate::setup::Start;
+use crate::setup::{Start, check_pruner};
 use crate::stop::StopFlag;
 use crate::weights::{self, WEIGHTS_FILE};
 use crate::{test, train};
@@ -76,6 +76,7 @@ pub fn sweep(
     stop: &StopFlag,
     observer: &mut dyn Observer,
 ) -> Result<SweepOutcome> {
+    check_highest(config, datasets)?;
     let folder = RunFolder::open(&config.base.train.model_path)?;
     let report = SweepReport::open(&folder, config.loss, &config.search, recipe(&config.base))?;
     let mut sweep = Sweep { config, datasets, stop, folder, report };
@@ -84,6 +85,21 @@ pub fn sweep(
         Err(Error::Stopped { signal }) => Ok(SweepOutcome::Stopped { signal }),
         Err(error) => Err(error),
     }
+}
+
+/// Refuses what the last point would refuse, before days are spent on those before it.
+fn check_highest(config: &SweepConfig, datasets: &Datasets) -> Result<()> {
+    let highest = match &config.search {
+        Search::Ladder(rungs) => rungs.iter().copied().fold(0.0, f64::max),
+        Search::Bisection { low, .. } => *low,
+    };
+    let mut base = config.base.clone();
+    (base.prune.pruning_mode, base.prune.ratio) = (PruningMode::Ratio, highest);
+    base.prune.initial_ratio = base.prune.initial_ratio.min(highest);
+    base.train.distill = false;
+    let plan = TrainPlan::resolve(&base, &datasets.size())?;
+    plan.check_memory()?;
+    check_pruner(&plan)
 }
 
 /// The settings that all points share.
