@@ -54,7 +54,9 @@ pub(crate) fn summary(summary: &Summary) -> String {
 
 /// `--phase test`.
 pub(crate) fn test(report: &TestReport) -> String {
-    table(&["test", ""], result_rows(report.top1, report.top5, report.images, report.sparsity))
+    let mut rows = vec![vec!["weights".to_owned(), report.weights.clone()]];
+    rows.extend(result_rows(report.top1, report.top5, report.images, report.sparsity));
+    table(&["test", ""], rows)
 }
 
 /// `convert`.

@@ -1,6 +1,8 @@
 //! The tensors of a model as a file, and back.
 
+use crate::checkpoint::Store;
 use crate::error::{Error, Result};
+use crate::run_folder::run_beside;
 use candle_core::{Device, Tensor, Var};
 use sparse_formats::{Dtype, Tensors};
 use std::collections::BTreeMap;
@@ -9,25 +11,45 @@ use std::path::{Path, PathBuf};
 /// Name of the weights in a run folder.
 pub const WEIGHTS_FILE: &str = "weights.safetensors";
 
-/// The file that a path to weights means: itself, or `weights.safetensors` in a run folder.
+/// The file that a path to weights means: itself, or `weights.safetensors` in a run folder. The config in a run folder
+/// stands for that folder.
 ///
 /// # Errors
-/// [`Error::NoWeights`] if it is not there.
+/// [`Error::NoWeights`] if it is not there, [`Error::UnfinishedRun`] if a run has not come so far, [`Error::NotWeights`] if
+/// the path is a config.
 pub fn weights_file(path: &Path) -> Result<PathBuf> {
-    let file = if path.is_dir() { path.join(WEIGHTS_FILE) } else { path.to_path_buf() };
+    let path = run_meant(path)?;
+    let file = if path.is_dir() { path.join(WEIGHTS_FILE) } else { path };
     if file.exists() { Ok(file) } else { Err(Error::NoWeights { path: file }) }
 }
 
-/// What a path to weights of any program means: `weights.safetensors` in a run folder, else the file or folder itself.
+/// What a path to weights of any program means: `weights.safetensors` in a run folder, else the file or folder itself. The
+/// config in a run folder stands for that folder.
 ///
 /// # Errors
-/// [`Error::NoWeights`] if nothing is there.
+/// As [`weights_file`].
 pub(crate) fn weights_path(path: &Path) -> Result<PathBuf> {
+    let path = run_meant(path)?;
     let own = path.join(WEIGHTS_FILE);
     if own.is_file() {
         return Ok(own);
     }
-    if path.exists() { Ok(path.to_path_buf()) } else { Err(Error::NoWeights { path: path.to_path_buf() }) }
+    if path.exists() { Ok(path) } else { Err(Error::NoWeights { path }) }
+}
+
+/// The run folder that a path to its config means, else the path itself.
+fn run_meant(path: &Path) -> Result<PathBuf> {
+    let run = run_beside(path);
+    if run.is_none() && path.is_file() && path.extension().is_some_and(|extension| extension == "toml") {
+        return Err(Error::NotWeights { path: path.to_path_buf() });
+    }
+    let path = run.unwrap_or_else(|| path.to_path_buf());
+    let store = Store::of_run(&path);
+    let newest = store.list().ok().and_then(|mut found| found.pop());
+    match newest.filter(|_| !path.join(WEIGHTS_FILE).exists()) {
+        Some(newest) => Err(Error::UnfinishedRun { path, newest: newest.folder }),
+        None => Ok(path),
+    }
 }
 
 /// Copies f32 variables into tensors.

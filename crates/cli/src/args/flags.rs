@@ -1,6 +1,6 @@
 //! The flags and subcommands there are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -163,6 +163,11 @@ pub(super) struct ConfigFlags {
 }
 
 impl ConfigFlags {
+    /// The config file, if one is named.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Stacks flag over `--set` over config file.
     ///
     /// # Errors

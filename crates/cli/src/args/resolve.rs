@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use sparse_trainer::Pretrained;
 use sparse_trainer::config::{Layers, Origin, Phase, Resume, TrainConfig};
+use sparse_trainer::{Pretrained, run_beside};
 
 use super::{
     UsageError,
@@ -128,7 +128,15 @@ impl Flags {
         if checkpoint.is_some() && resume == Resume::Fresh {
             return Err(UsageError::CheckpointAlone);
         }
-        let layers = self.config.layers()?;
+        let run = self.config.file().and_then(run_beside);
+        let mut layers = self.config.layers()?;
+        let mut pruned_model = pruned_model;
+        if let Some(run) = run.filter(|_| phase == Phase::Test || resume != Resume::Fresh) {
+            take_run(&mut layers, &run);
+            if phase == Phase::Test && !layers.is_on_command_line("model.pretrained_model") {
+                pruned_model.get_or_insert(run);
+            }
+        }
         let config = layers.resolve()?;
         Ok(Resolved { config, layers, phase, resume, checkpoint, pruned_model, json: self.json })
     }
@@ -143,6 +151,17 @@ impl Flags {
             (Some(PhaseFlag::Test), _) | (None, true) => Ok(Phase::Test),
             (Some(PhaseFlag::Train) | None, false) => Ok(Phase::Train),
         }
+    }
+}
+
+/// Makes the folder of a run's config the run folder, unless the command line names one: the run may have been moved or
+/// copied since its config was written.
+fn take_run(layers: &mut Layers, run: &Path) {
+    const KEY: &str = "train.model_path";
+    if !layers.is_on_command_line(KEY)
+        && let Some(run) = run.to_str()
+    {
+        layers.flag(KEY, Some(run));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::outcome::{Summary, TestReport};
 use crate::predictions::{PREDICTIONS_FILE, read_predictions};
-use crate::run_folder::{CONFIG, SUMMARY, TEST};
+use crate::run_folder::{CONFIG, SUMMARY, TEST, run_beside};
 use sparse_prune::Sparsity;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub(crate) struct Facts {
 }
 
 impl RunGroup {
-    /// The runs that `text` names: run folders with commas between them, or a folder whose subfolders are run folders (one
+    /// The runs that `text` names: run folders (or their configs) with commas between them, or a folder whose subfolders are run folders (one
     /// per seed). The first path is the name.
     ///
     /// # Errors
@@ -35,6 +35,7 @@ impl RunGroup {
     pub fn named(text: &str) -> Result<Self> {
         let mut runs = Vec::new();
         for path in text.split(',').map(PathBuf::from) {
+            let path = run_beside(&path).unwrap_or(path);
             runs.extend(if path.join(PREDICTIONS_FILE).is_file() { vec![path] } else { runs_below(&path)? });
         }
         let name = text.split(',').next().unwrap_or(text).trim_end_matches('/');
