@@ -178,3 +178,37 @@ fn what_may_not_be_read_or_written_is_no_damage() {
     mode("run", 0o755);
     bench.train("--resume_epoch 1");
 }
+
+#[test]
+fn a_checkpoint_of_other_prune_settings_names_itself() {
+    let bench = Bench::new();
+    bench.train("");
+    let parts = ["run/checkpoints/step-00000020 cannot go on with these settings of pruning", "config.toml"];
+    for flags in [
+        "--set prune.exclude=[\"conv1\"]",
+        "--pruning_strategy gmp --pruning_epochs 1 --pruning_steps 5 --tunning_epochs 1",
+        "--prune_params_type conv1x1_only",
+    ] {
+        fail(bench.small(&format!("--resume auto --num_epochs 3 {flags}")), 1, &parts);
+    }
+}
+
+#[test]
+fn results_that_were_cut_are_named_and_not_said_to_be_unwritable() {
+    let bench = Bench::new();
+    bench.train("");
+    bench.train("--model_path other");
+    let cut = |path: &str| {
+        let bytes = bench.bytes(path);
+        std::fs::write(bench.path(path), &bytes[..bytes.len() / 2]).unwrap();
+    };
+    cut("run/summary.json");
+    let ended = fail(
+        bench.bare("compare other run"),
+        1,
+        &["run/summary.json is cut or was altered", "--resume auto"],
+    );
+    assert!(!ended.stderr.contains("cannot be written"), "{}", ended.stderr);
+    bench.train("--resume auto");
+    common::succeed(bench.bare("compare other run"));
+}

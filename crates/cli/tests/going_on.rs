@@ -102,3 +102,30 @@ fn a_checkpoint_of_an_earlier_version_goes_on_with_a_warning() {
     let ended = bench.train("--resume auto");
     assert!(!ended.stderr.contains("does not say which images"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_sweep_goes_on_with_its_images_only() {
+    let bench = Bench::new();
+    let sweep = |ladder: &str| {
+        bench.bare(&format!(
+            "sweep --set data.path=data --set model.scale=0.125 --batch_size 64 --num_epochs 1 --threads 1 --model_path sweep \
+             --loss 0.9 --ladder {ladder}"
+        ))
+    };
+    common::succeed(sweep("0.5"));
+    let images = bench.bytes(IMAGES);
+    let mut others = images.clone();
+    others[16 + 28 * 28 * 500..].fill(7);
+    std::fs::write(bench.path(IMAGES), &others).unwrap();
+    let before = snapshot(&bench.path("sweep"));
+    fail(
+        sweep("0.5,0.7"),
+        1,
+        &["sweep holds a sweep over other training images", "contents", "--model_path"],
+    );
+    assert!(snapshot(&bench.path("sweep")) == before);
+    std::fs::write(bench.path(IMAGES), &images).unwrap();
+    common::succeed(sweep("0.5,0.7"));
+    std::fs::write(bench.path("sweep/sweep.json"), "{\"loss\"").unwrap();
+    fail(sweep("0.5,0.7"), 1, &["sweep/sweep.json is cut or was altered", "move it away"]);
+}

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Bench, Ended, end, fail, names, succeed};
+use common::{Bench, Ended, fail, names, succeed};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
@@ -36,7 +36,7 @@ fn wait_for(stderr: &mut dyn BufRead, part: &str) -> String {
 
 /// A run whose steps take so long that the second signal comes before the end of the one under way.
 fn slow(bench: &Bench, flags: &str) -> Command {
-    bench.small(&format!("--set model.scale=2 --batch_size 320 --num_epochs 50 {flags}"))
+    bench.small(&format!("--set model.scale=1 --batch_size 320 --num_epochs 50 {flags}"))
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_second_signal_says_what_is_given_up_and_ends_at_once() {
         ended.says(&["run holds no checkpoint yet, so all steps of this run are given up"]);
         assert!(!bench.path("run/checkpoints").exists());
     }
-    bench.train("--num_epochs 1 --set model.scale=2 --batch_size 320");
+    bench.train("--num_epochs 1 --set model.scale=1 --batch_size 320");
     let ended = when_it_says(slow(&bench, "--resume auto"), "step[3] ", |child, stderr| {
         signal(child, "-INT");
         wait_for(stderr, "once more stops at once");

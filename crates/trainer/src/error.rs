@@ -435,6 +435,17 @@ pub enum Error {
         source: serde_json::Error,
     },
 
+    /// A result that was written as JSON does not read back.
+    #[error("{} is cut or was altered ({source}): {advice}", .path.display())]
+    BadJson {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+
     /// A folder has no predictions.
     #[error(
         "{} is missing: give the folder of a finished run, or make the file with --phase test --model_path FOLDER",
@@ -475,6 +486,18 @@ pub enum Error {
         folder: PathBuf,
         /// The setting that differs.
         key: String,
+    },
+
+    /// The folder holds a sweep over other training images.
+    #[error(
+        "{} holds a sweep over other training images: {difference}; bring back those it began with, or give it a folder of its \
+         own (--model_path)", .folder.display()
+    )]
+    OtherSweepData {
+        /// The folder.
+        folder: PathBuf,
+        /// What differs, in words.
+        difference: String,
     },
 
     /// A file of predictions is malformed.
@@ -553,7 +576,7 @@ fn io_advice(error: &std::io::Error) -> &'static str {
             "make room on that disk, or choose a run folder on another one (--model_path)"
         }
         ErrorKind::FileTooLarge => {
-            "raise the limit on the size of files (ulimit -f), or choose another file system (--model_path)"
+            "raise the limit on the size of files (ulimit -f), or find room on another file system (--model_path)"
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "make it writable for you, or choose another run folder (--model_path)"

@@ -94,6 +94,17 @@ pub enum CheckpointError {
         /// Its value now.
         given: String,
     },
+    /// The pruner cannot go on from the state that was saved.
+    #[error(
+        "{} cannot go on with these settings of pruning: {source}; config.toml of its run has those it was saved with",
+        .folder.display()
+    )]
+    OtherPruning {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// What does not fit.
+        source: sparse_prune::Error,
+    },
     /// The training images are not those of the run that was saved.
     #[error(
         "{} was saved in a run on other training images: {difference}; bring back those it began with, or start afresh on \

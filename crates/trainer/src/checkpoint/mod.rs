@@ -168,7 +168,10 @@ impl Checkpoint {
     pub(crate) fn restore(self, learner: &mut Learner, folder: &Path) -> Result<()> {
         set_variables(learner.model().variables(), &self.weights, &folder.join(WEIGHTS))?;
         set_variables(learner.optimizer().velocities(), &self.velocity, &folder.join(VELOCITY))?;
-        learner.pruner_mut().restore(self.pruner, self.masks)?;
+        learner
+            .pruner_mut()
+            .restore(self.pruner, self.masks)
+            .map_err(|source| CheckpointError::OtherPruning { folder: folder.to_path_buf(), source })?;
         Ok(())
     }
 }

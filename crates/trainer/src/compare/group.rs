@@ -69,13 +69,18 @@ fn facts(run: &Path) -> Result<Facts> {
     let config = config.and_then(|text| TrainConfig::from_toml(&run.join(CONFIG), &text).ok());
     let seed = config.map(|config| config.train.seed);
     if let Ok(text) = std::fs::read_to_string(run.join(SUMMARY)) {
-        let summary: Summary = serde_json::from_str(&text).map_err(|source| Error::Json { source })?;
+        let path = run.join(SUMMARY);
+        let advice = "finish the run anew (--resume auto)";
+        let summary: Summary =
+            serde_json::from_str(&text).map_err(|source| Error::BadJson { path, source, advice })?;
         let speed = (summary.images_per_second > 0.0).then_some(summary.images_per_second);
         let epochs = Some(summary.epochs);
         return Ok(Facts { sparsity: summary.sparsity, epochs, images_per_second: speed, seed });
     }
     let path = run.join(TEST);
     let text = std::fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
-    let report: TestReport = serde_json::from_str(&text).map_err(|source| Error::Json { source })?;
+    let advice = "make it anew with --phase test --model_path FOLDER";
+    let report: TestReport =
+        serde_json::from_str(&text).map_err(|source| Error::BadJson { path, source, advice })?;
     Ok(Facts { sparsity: report.sparsity, epochs: None, images_per_second: None, seed })
 }

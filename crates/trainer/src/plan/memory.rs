@@ -73,7 +73,7 @@ impl ModelSize {
                 batch_size.saturating_mul((self.activations_per_image as u64).saturating_add(image));
             need.add(
                 Part::Teacher,
-                F32.saturating_mul(numbers.saturating_add(2 * (self.parameters as u64 >> 1))),
+                F32.saturating_mul(numbers.saturating_add((self.parameters as u64).saturating_mul(2))),
             );
         }
         need

@@ -108,7 +108,7 @@ impl TrainPlan {
         let config = &self.config;
         let [_, height, width] = self.data.image_shape;
         self.memory.check(|part| match part {
-            Part::Weights => weights_advice(config, &self.model),
+            Part::Weights => weights_advice(config),
             Part::Activations => format!(
                 "the activations of a batch of {} images of {height}x{width}: lower train.batch_size (--batch_size) or \
                  data.image_size",
@@ -141,7 +141,7 @@ pub(crate) fn check_test_memory(config: &TrainConfig, image_shape: [usize; 3]) -
     let [channels, height, width] = image_shape;
     let model = ModelSize::of_network(&config.model.network(channels), [height, width])?;
     model.testing(config, image_shape).check(|part| match part {
-        Part::Weights => weights_advice(config, &model),
+        Part::Weights => weights_advice(config),
         _ => format!(
             "batches of {} images of {height}x{width}, read ahead by {} loader threads: lower \
              train.batch_size_for_validation (--batch_size_for_validation), data.num_workers (--num_workers) or \
@@ -153,18 +153,12 @@ pub(crate) fn check_test_memory(config: &TrainConfig, image_shape: [usize; 3]) -
 }
 
 /// Which setting makes a network so large.
-fn weights_advice(config: &TrainConfig, model: &ModelSize) -> String {
-    let classes = config.model.num_classes;
-    // The features of a network of width 1 are 1024.
-    let head = (1024.0 * config.model.scale) as usize;
-    let setting = match head.saturating_mul(classes) > model.parameters / 2 {
+fn weights_advice(config: &TrainConfig) -> String {
+    let (scale, classes) = (config.model.scale, config.model.num_classes);
+    // At width 1 there are 1024 features, and 3.2 million weights before the head.
+    let setting = match 1024.0 * scale * classes as f64 > 3.2e6 * scale * scale {
         true => format!("model.num_classes = {classes}: lower it (--num_classes)"),
-        false => {
-            format!(
-                "model.scale = {:?}: lower it (--set model.scale=1 is the usual width)",
-                config.model.scale
-            )
-        }
+        false => format!("model.scale = {scale:?}: lower it (--set model.scale=1 is the usual width)"),
     };
     format!("the weights and what has their size, by {setting}")
 }

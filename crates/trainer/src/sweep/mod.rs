@@ -78,7 +78,13 @@ pub fn sweep(
 ) -> Result<SweepOutcome> {
     check_highest(config, datasets)?;
     let folder = RunFolder::open(&config.base.train.model_path)?;
-    let report = SweepReport::open(&folder, config.loss, &config.search, recipe(&config.base))?;
+    let report = SweepReport::open(
+        &folder,
+        config.loss,
+        &config.search,
+        recipe(&config.base),
+        datasets.train.fingerprint(),
+    )?;
     let mut sweep = Sweep { config, datasets, stop, folder, report };
     match sweep.run(observer) {
         Ok(()) => Ok(SweepOutcome::Finished(sweep.report)),

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
 use serde::{Deserialize, Serialize};
+use sparse_data::Fingerprint;
 use sparse_prune::Sparsity;
 use std::path::PathBuf;
 
@@ -57,6 +58,9 @@ pub struct SweepReport {
     pub search: Search,
     /// The settings of all points.
     pub(crate) recipe: Recipe,
+    /// What tells the training images from others; earlier versions did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<Fingerprint>,
     /// The dense network, once it is measured.
     pub dense: Option<DensePoint>,
     /// The ratios that were tried, in ascending order.
@@ -69,19 +73,30 @@ impl SweepReport {
     /// Goes on with the sweep in `folder`, or begins one.
     ///
     /// # Errors
-    /// [`Error::OtherSweep`] if there is one with other settings.
-    pub(super) fn open(folder: &RunFolder, loss: f64, search: &Search, recipe: Recipe) -> Result<Self> {
-        let fresh =
-            Self { loss, search: search.clone(), recipe, dense: None, points: Vec::new(), best: None };
+    /// [`Error::OtherSweep`] if there is one with other settings, [`Error::OtherSweepData`] if it is over other images.
+    pub(super) fn open(
+        folder: &RunFolder,
+        loss: f64,
+        search: &Search,
+        recipe: Recipe,
+        data: Fingerprint,
+    ) -> Result<Self> {
+        let (search, points) = (search.clone(), Vec::new());
+        let fresh = Self { loss, search, recipe, data: Some(data), dense: None, points, best: None };
         let path = folder.path().join(STATE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(fresh),
             Err(source) => return Err(Error::io("read", &path, source)),
         };
-        let saved: Self = serde_json::from_str(&text).map_err(|source| Error::Json { source })?;
+        let advice = "move it away to begin the sweep anew";
+        let saved: Self =
+            serde_json::from_str(&text).map_err(|source| Error::BadJson { path, source, advice })?;
         if let Some(key) = saved.recipe.difference(&fresh.recipe) {
             return Err(Error::OtherSweep { folder: folder.path().to_path_buf(), key });
+        }
+        if let Some(difference) = saved.data.and_then(|saved| saved.difference(&data)) {
+            return Err(Error::OtherSweepData { folder: folder.path().to_path_buf(), difference });
         }
         Ok(Self { dense: saved.dense, points: saved.points, ..fresh })
     }
