@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Bench, Ended, end, fail, names, snapshot};
+use sparse_testing::Need;
 use std::path::Path;
 
 fn copy(from: &Path, to: &Path) {
@@ -130,29 +131,12 @@ fn a_device_in_the_place_of_a_file_is_not_read_for_ever() {
     assert_eq!(names(&bench.path("run/checkpoints")), ["step-00000010"]);
 }
 
-/// Whether permissions bind who runs the tests.
-fn permissions_bind(bench: &Bench) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let probe = bench.path("probe");
-        std::fs::write(&probe, b"x").unwrap();
-        std::fs::set_permissions(&probe, std::fs::Permissions::from_mode(0)).unwrap();
-        if std::fs::read(&probe).is_err() {
-            return true;
-        }
-    }
-    let _ = bench;
-    eprintln!("skipped: permissions do not bind this user");
-    false
-}
-
 #[cfg(unix)]
 #[test]
 fn what_may_not_be_read_or_written_is_no_damage() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::new();
-    if !permissions_bind(&bench) {
+    if !Need::BoundUser.is_met_for("run folders that may not be read or written") {
         return;
     }
     bench.train("");

@@ -7,15 +7,7 @@
 mod common;
 
 use common::{Bench, end, fail, succeed};
-
-/// Whether the system has the device that is always full.
-fn has_full() -> bool {
-    let there = std::path::Path::new("/dev/full").exists();
-    if !there {
-        eprintln!("skipped: there is no /dev/full");
-    }
-    there
-}
+use sparse_testing::Need;
 
 #[test]
 fn a_run_goes_on_without_its_log() {
@@ -23,7 +15,7 @@ fn a_run_goes_on_without_its_log() {
     bench.train("--model_path whole");
     let weights = bench.bytes("whole/weights.safetensors");
     let mut redirections = vec!["2>&1 | head -n 3 >/dev/null", "2>&-", "2>&- >&-", ">&-"];
-    if has_full() {
+    if Need::FullDevice.is_met_for("a run whose stderr is full") {
         redirections.push("2>/dev/full");
     }
     for (number, redirection) in redirections.into_iter().enumerate() {
@@ -42,7 +34,7 @@ fn a_run_goes_on_without_its_log() {
 
 #[test]
 fn a_result_that_cannot_be_written_is_an_error_and_a_reader_that_left_is_none() {
-    if !has_full() {
+    if !Need::FullDevice.is_met_for("a result on a full disk") {
         return;
     }
     let bench = Bench::new();
@@ -73,7 +65,7 @@ fn a_result_that_cannot_be_written_is_an_error_and_a_reader_that_left_is_none() 
 fn errors_and_usage_errors_keep_their_exit_code_without_stderr() {
     let bench = Bench::new();
     for redirection in ["2>&-", "2>/dev/full", "2>&1 | true"] {
-        if redirection.contains("full") && !has_full() {
+        if redirection.contains("full") && !Need::FullDevice.is_met_for("an error on a full disk") {
             continue;
         }
         for (flags, code) in

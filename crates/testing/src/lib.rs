@@ -29,14 +29,26 @@ pub enum Need {
     Shell,
     /// A folder with photos and weights that are not part of the project: `$SHARED_DATA`.
     SharedData,
+    /// A user whom the permissions of files bind, as they do not bind root.
+    BoundUser,
+    /// A device that is always full: `/dev/full`.
+    FullDevice,
     /// valgrind.
     Valgrind,
 }
 
 impl Need {
     /// Every need.
-    pub const ALL: [Self; 6] =
-        [Self::CCompiler, Self::CppCompiler, Self::Python, Self::Shell, Self::SharedData, Self::Valgrind];
+    pub const ALL: [Self; 8] = [
+        Self::CCompiler,
+        Self::CppCompiler,
+        Self::Python,
+        Self::Shell,
+        Self::SharedData,
+        Self::BoundUser,
+        Self::FullDevice,
+        Self::Valgrind,
+    ];
 
     /// What it is called in the line of a test that is left out.
     #[must_use]
@@ -47,6 +59,8 @@ impl Need {
             Self::Python => "a Python with the packages of the script ($SPARSE_PYTHON)",
             Self::Shell => "a POSIX shell (sh)",
             Self::SharedData => "the folder of larger test data ($SHARED_DATA)",
+            Self::BoundUser => "a user whom the permissions of files bind (not root)",
+            Self::FullDevice => "a device that is always full (/dev/full)",
             Self::Valgrind => "valgrind",
         }
     }
@@ -60,6 +74,9 @@ impl Need {
             Self::Python => python().is_some(),
             Self::Shell => runs(&["sh", "-c", "true"]),
             Self::SharedData => shared_data().is_some(),
+            // Root may open any folder.
+            Self::BoundUser => runs(&["sh", "-c", "test \"$(id -u)\" -ne 0"]),
+            Self::FullDevice => std::path::Path::new("/dev/full").exists(),
             Self::Valgrind => runs(&["valgrind", "--version"]),
         }
     }
