@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::advice::{device_advice, io_advice, kept, lower_updates};
 use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 
@@ -565,54 +566,5 @@ impl Error {
                 | Error::KeyOfOnnx { .. }
                 | Error::ImageInput { .. }
         )
-    }
-}
-
-/// What to do about what the operating system refuses.
-fn io_advice(error: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "make room on that disk, or choose a run folder on another one (--model_path)"
-        }
-        ErrorKind::FileTooLarge => {
-            "raise the limit on the size of files (ulimit -f), or find room on another file system (--model_path)"
-        }
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "make it writable for you, or choose another run folder (--model_path)"
-        }
-        ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
-            "something else has that name: move it away, or choose another run folder (--model_path)"
-        }
-        _ => "see to it, or choose another run folder (--model_path)",
-    }
-}
-
-/// What to do where there is no device to compute on.
-fn device_advice(error: &sparse_kernels::cuda::Error) -> &'static str {
-    match error {
-        sparse_kernels::cuda::Error::NoDevice { .. } | sparse_kernels::cuda::Error::TooOld { .. } => {
-            "; docs/gpu.md says what is needed, --device cpu trains without"
-        }
-        sparse_kernels::cuda::Error::NoBf16 { .. } => "; train with --precision f32",
-        _ => "",
-    }
-}
-
-/// The advice to lower the number of updates, where any number is low enough.
-fn lower_updates(most: usize) -> String {
-    match most {
-        0 => String::new(),
-        most => format!("lower prune.pruning_steps (--pruning_steps) to at most {most}, or "),
-    }
-}
-
-/// Says what a diverged run leaves.
-fn kept(checkpoint: Option<&std::path::Path>) -> String {
-    match checkpoint {
-        Some(folder) => {
-            format!("the state before is in {} (--resume auto goes on from it)", folder.display())
-        }
-        None => "nothing had been saved yet".to_owned(),
     }
 }

@@ -20,6 +20,7 @@
 //! # Ok::<(), sparse_trainer::Error>(())
 //! ```
 
+mod advice;
 mod bad_images;
 pub mod bench;
 pub mod checkpoint;
