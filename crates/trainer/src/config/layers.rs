@@ -93,8 +93,7 @@ impl Layers {
     /// Whether the command line gives `key` (`section.name`), by a flag or by `--set`.
     #[must_use]
     pub fn is_on_command_line(&self, key: &str) -> bool {
-        let (section, name) = key.split_once('.').unwrap_or((key, ""));
-        matches!(self.origin(section, name), Origin::Flag(_) | Origin::Set(_))
+        matches!(self.origin(key), Origin::Flag(_) | Origin::Set(_))
     }
 
     /// Takes values that yield to every other source but replace defaults; a second call replaces the first.
