@@ -154,22 +154,14 @@ fn count(what: &str, cases: &[Case]) {
     std::io::stderr().write_all(format!("{what}: {counts:?}\n").as_bytes()).unwrap();
 }
 
-/// The same with every combination and with random damage, made now. `PYTHON` names an interpreter with Pillow; `DAMAGED` is how
+/// The same with every combination and with random damage, made now. `SPARSE_PYTHON` names an interpreter with
+/// Pillow 13, and `jpegtran` has to be installed; `DAMAGED` is how
 /// many damaged files to make, `SEED` which.
 #[test]
 fn the_whole_matrix_where_python_is_at_hand() {
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = |program: &str, arguments: &[&str]| {
-        let done = std::process::Command::new(program).args(arguments).output();
-        done.is_ok_and(|done| done.status.success())
+    let Some(python) = sparse_testing::python() else {
+        return Need::Python.left_out("the whole matrix of JPEG files against Pillow 13");
     };
-    if !has(&python, &["-c", "import PIL; assert PIL.__version__ >= '13'"]) || !has("jpegtran", &["-version"])
-    {
-        let skipped =
-            "SKIPPED: set PYTHON to an interpreter with Pillow 13, and install jpegtran, to run this test\n";
-        std::io::stderr().write_all(skipped.as_bytes()).unwrap();
-        return;
-    }
     let scratch = tempfile::tempdir().unwrap();
     let archive = scratch.path().join("matrix.tar.gz");
     let number = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
