@@ -4,6 +4,7 @@
 
 use flate2::read::GzDecoder;
 use sparse_data::{ImageFault, Mode, Normalise, Transform, TransformConfig, View, decode_image};
+use sparse_testing::Need;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -58,7 +58,8 @@ fn network(pruned: bool) -> (Values, BTreeMap<String, Vec<u64>>) {
         let row = weight.len() / layer.outputs;
         let mut words = vec![0u64; weight.len().div_ceil(64)];
         for (output, weight) in weight.chunks_mut(row).enumerate() {
-            let is_kept = |i: usize| layer.kind != ConvKind::Pointwise || !pruned || (i + output) % 4 == 0;
+            let is_kept =
+                |i: usize| layer.kind != ConvKind::Pointwise || !pruned || (i + output).is_multiple_of(4);
             let count = (0..row).filter(|&i| is_kept(i)).count() as f64;
             if layer.kind == ConvKind::Depthwise {
                 weight
