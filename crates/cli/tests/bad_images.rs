@@ -168,5 +168,9 @@ fn a_folder_without_a_layout_says_what_was_looked_for() {
         ["holds no data set", "train_list.txt", "train/CLASS", "ILSVRC2012_img_train.tar", "data.format"];
     fail(bench.scaled("--data imagenet"), 1, &parts);
     fail(bench.scaled("--data imagenet --set data.format=zip"), 2, &["data.format", "\"webdataset\""]);
-    fail(bench.scaled("--data mnist --set data.format=list"), 2, &["data.format", "leave it out for mnist"]);
+    fail(
+        bench.scaled("--data mnist --set data.format=list"),
+        2,
+        &["data.format", "now \"mnist\"", "leave it out"],
+    );
 }

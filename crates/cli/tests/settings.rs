@@ -1,5 +1,5 @@
-//! Settings without effect, far too many threads, wrong values and config files that are none, on the real binary. No
-//! test here trains: `--print_config` resolves and ends.
+//! Settings without effect, far too many threads, wrong values and config files that are none, on the real binary. Hardly
+//! a test here trains: `--print_config` resolves and ends.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -27,8 +27,6 @@ fn each_setting_without_effect_is_named_once() {
         ("--pruning_mode none --set prune.include=[\"a\"]", "prune.include"),
         ("--ratio 0.5 --gpu_sparse_from 0.5 --device cpu", "train.gpu_sparse_from"),
         ("--set data.bad_images=skip", "data.bad_images = \"skip\" (--set data.bad_images=skip)"),
-        ("--phase test --lr 0.1", "train.lr = 0.1 (flag --lr) has no effect with --phase test"),
-        ("--phase test --resume auto", "a test goes on from no checkpoint"),
     ] {
         let said = warnings(&bench, flags);
         assert_eq!(said.len(), 1, "{flags}: {said:?}");
@@ -46,11 +44,25 @@ fn settings_with_effect_are_taken_without_a_word() {
         "--ratio 0.5 --pruning_strategy gmp --stable_epochs 1 --pruning_epochs 2 --tunning_epochs 3 --initial_ratio 0",
         "--pruning_mode none --lr_strategy cosine_decay",
         "--distill --teacher W --distill_weight 0.5",
-        "--phase test --batch_size_for_validation 7 --precision bf16 --threads 1",
         "--data imagenet --set data.rotate=true --set data.bad_images_limit=0.5",
     ] {
         assert_eq!(warnings(&bench, flags), [""; 0], "{flags}");
     }
+}
+
+#[test]
+fn a_test_counts_what_only_trains_as_without_effect() {
+    let bench = Bench::new();
+    bench.train("--pruning_mode none --model_path models");
+    for (flags, named) in [
+        ("--lr 0.1", "train.lr = 0.1 (flag --lr) has no effect with --phase test"),
+        ("--resume auto", "a test goes on from no checkpoint"),
+    ] {
+        let said = warnings(&bench, &format!("--phase test {flags}"));
+        assert!(said.len() == 1 && said[0].contains(named), "{flags}: {said:?}");
+    }
+    let flags = "--phase test --batch_size_for_validation 7 --precision bf16 --threads 1";
+    assert_eq!(warnings(&bench, flags), [""; 0]);
 }
 
 #[test]

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 /// A sweep of short runs into `sweep/`; later flags win.
 fn sweep(bench: &Bench, flags: &str) -> Command {
+    let steps = if flags.contains("--ladder") { "" } else { "--steps 3" };
     bench.bare(&format!(
         "sweep --set data.path=data --set model.scale=0.125 --batch_size 64 --num_epochs 2 --lr 0.05 --threads 1 \
-         --num_workers 1 --test_period 1 --model_period 1 --set checkpoint.every_steps=2 --loss 0.05 --steps 3 \
+         --num_workers 1 --test_period 1 --model_period 1 --set checkpoint.every_steps=2 --loss 0.05 {steps} \
          --model_path sweep {flags}"
     ))
 }

@@ -50,8 +50,7 @@ sparse_engine *sparse_engine_load(const char *path, size_t threads, size_t heigh
  *
  * output: UTF-8, the name of the output with the scores; NULL = the only one.
  * Returns NULL if the network cannot be had, or has several outputs and output is NULL. The message names them. */
-sparse_engine *sparse_engine_load_output(const char *path, const char *output, size_t threads, size_t height,
-                                         size_t width);
+sparse_engine *sparse_engine_load_output(const char *path, const char *output, size_t threads, size_t height, size_t width);
 
 /* Frees an engine that no thread is using. Its sessions stay. */
 void sparse_engine_free(sparse_engine *engine);

@@ -308,6 +308,6 @@ mod tests {
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         let message = RunFolder::open(&file.join("run")).unwrap_err().to_string();
-        assert!(message.contains("file/run") && message.contains("train.model_path"), "{message}");
+        assert!(message.contains("file/run") && message.contains("--model_path"), "{message}");
     }
 }

@@ -141,7 +141,7 @@ steps     56160 = 120 epochs x 468 batches of 128
 lr        0.1, a tenth at epochs [30, 60, 90], 0.5 epochs of warm-up
 pruning   threshold 0.00001 over all prunable weights, global
 gmp       off
-device    CPU, 2 threads, activations in f32, about 194 MiB of memory
+device    CPU, 2 threads, activations in f32, about 195 MiB of memory
 output    ./models
 ";
         assert_eq!(plan.to_string(), expected);
