@@ -1,7 +1,7 @@
 //! Running a network on single images, with zeros left out: what the inference engine consists of.
 //!
 //! Activations are `[C, H, W]`, a plane per channel ([`Planes`]). Everything heavy is one scheme: a [`Source`] fills a
-//! small panel for a [tile](tiles) of pixels, in the first cache, and a product of [`Weights`] with it, dense or sparse,
+//! small panel for a tile of pixels, in the first cache, and a product of [`Weights`] with it, dense or sparse,
 //! keeps its sums in registers from the first term to the bounds. The depthwise half of a separable block is such a
 //! source, so that its result never goes to memory.
 //!
