@@ -9,7 +9,7 @@ use anyhow::Context;
 use serde::Serialize;
 use sparse_trainer::config::{Phase, schema};
 use sparse_trainer::plan::{DeviceChoice, TrainPlan, data_path_check};
-use sparse_trainer::{Datasets, Error, Outcome, Start};
+use sparse_trainer::{Datasets, Error, Outcome, Start, WeightsAt};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -66,7 +66,7 @@ fn train(resolved: Resolved, signals: &Signals, talk: Talk) -> anyhow::Result<Ex
 
 fn test(resolved: &Resolved, signals: &Signals, talk: Talk) -> anyhow::Result<ExitCode> {
     let config = &resolved.config;
-    let weights = resolved.weights().unwrap_or(&config.train.model_path);
+    let weights = resolved.weights().unwrap_or_else(|| WeightsAt::from(&config.train.model_path));
     signals.begin(Work::Testing);
     match sparse_trainer::test(config, weights, signals.stop(), &mut Progress::new(talk)) {
         Ok(report) => {

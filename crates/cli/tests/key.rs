@@ -70,6 +70,67 @@ fn every_command_asks_which_network_and_takes_the_one_that_is_named() {
 }
 
 #[test]
+fn a_run_its_test_a_sweep_and_a_benchmark_take_the_network_that_is_named() {
+    let bench = Bench::new();
+    write_two(&bench);
+    write_image_folder(&bench.path("images"));
+    for list in ["images/train_list.txt", "images/val_list.txt"] {
+        let list = bench.path(list);
+        let images = std::fs::read_to_string(&list).unwrap();
+        let as_many_as_outputs: Vec<&str> = images.lines().take(10).collect();
+        std::fs::write(&list, as_many_as_outputs.join("\n")).unwrap();
+    }
+    succeed(bench.bare("convert two.safetensors second.safetensors --key second"));
+    let data = "--data imagenet --set data.path=images --set data.image_size=32 --set data.resize=36 --batch_size 4 \
+                --threads 1 --lr 0.01 --num_epochs 1";
+    let run = |rest: &str| bench.bare(&format!("{data} {rest}"));
+    for start in ["--pruning_mode none", "--phase test"] {
+        fail(
+            run(&format!("{start} --pretrained_model two.safetensors")),
+            1,
+            &["several networks", "--pretrained_key"],
+        );
+    }
+    // The numbers of the network alone in its file, and of the same under its key.
+    let report = |rest: &str| {
+        succeed(run(&format!("{rest} --json"))).stdout.replace("two.safetensors", "second.safetensors")
+    };
+    let (named, alone) = (
+        "--pretrained_model two.safetensors --pretrained_key second",
+        "--pretrained_model second.safetensors",
+    );
+    assert_eq!(report(&format!("{named} --phase test")), report(&format!("{alone} --phase test")));
+    let weights = |folder: &str, rest: &str| {
+        let ended = succeed(run(&format!("--ratio 0.5 --model_path {folder} {rest}")));
+        (Weights::read(&bench.path(folder).join("weights.safetensors")).tensors, ended.stderr)
+    };
+    let (trained, said) = weights("a", named);
+    assert!(said.contains("two.safetensors (under second)"), "{said}");
+    assert!(trained == weights("b", alone).0);
+    assert!(trained != weights("c", "--pretrained_model two.safetensors --pretrained_key first").0);
+    // A teacher under another key, and one that is the start itself.
+    let distilled = weights("d", &format!("{named} --distill --teacher_key first")).0;
+    assert!(
+        distilled
+            == weights("e", &format!("{alone} --distill --teacher two.safetensors --teacher_key first")).0
+    );
+    assert!(weights("f", &format!("{named} --distill")).0 == weights("g", &format!("{alone} --distill")).0);
+    fail(
+        run(&format!("{alone} --distill --teacher two.safetensors --pruning_mode none")),
+        1,
+        &["--teacher_key"],
+    );
+    let swept = |folder: &str, rest: &str| {
+        succeed(bench.bare(&format!("sweep --model_path {folder} {data} {rest} --distill --ladder 0.5")));
+        Weights::read(&bench.path(folder).join("ratio-0.5000/weights.safetensors")).tensors
+    };
+    assert!(swept("s", named) == swept("t", alone));
+    let timed = "bench infer --weights two.safetensors --runs 1 --batch 1 --size 32 --threads 1";
+    fail(bench.bare(timed), 1, &["several networks"]);
+    succeed(bench.bare(&format!("{timed} --key second")));
+}
+
+#[test]
 #[cfg(unix)]
 fn a_pipe_is_refused_and_not_waited_for() {
     let bench = Bench::new();

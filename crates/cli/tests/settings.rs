@@ -18,6 +18,8 @@ fn each_setting_without_effect_is_named_once() {
     let bench = Bench::new();
     for (flags, named) in [
         ("--teacher W", "train.teacher = \"W\" (flag --teacher)"),
+        ("--teacher_key ema", "train.teacher_key = \"ema\" (flag --teacher_key)"),
+        ("--pretrained_key ema", "model.pretrained_key (flag --pretrained_key) has no effect without"),
         ("--distill_weight 0.5", "train.distill_weight = 0.5 (flag --distill_weight)"),
         ("--distill_temperature 2", "train.distill_temperature"),
         ("--pruning_mode none --ratio 0.5", "prune.ratio = 0.5 (flag --ratio)"),

@@ -83,15 +83,15 @@ pub enum Error {
     NoTensors,
     /// More than one dictionary of a file holds a network.
     #[error(
-        "it holds several networks ({keys}): choose one with --key NAME; for a training run or a test, \
-         `sparse-train convert IN OUT --key NAME` makes a file of that one"
+        "it holds several networks ({keys}): choose one with --key NAME (--pretrained_key or --teacher_key NAME in a \
+         training run or a test)"
     )]
     SeveralNetworks {
         /// Where they are.
         keys: String,
     },
     /// There is no network where one was asked for.
-    #[error("it holds no network under {key} (--key); there is something under: {keys}")]
+    #[error("it holds no network under {key}; there is something under: {keys}")]
     NoSuchKey {
         /// What was asked for.
         key: String,

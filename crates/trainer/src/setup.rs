@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::given_zeros;
 use crate::learner::{Learner, LearnerConfig};
 use crate::plan::{DeviceChoice, TrainPlan};
-use crate::pretrained::Pretrained;
+use crate::pretrained::{Pretrained, WeightsAt};
 use crate::recipe::Recipe;
 use crate::teacher::Teacher;
 use candle_core::{DType, Device};
@@ -59,8 +59,8 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start, data: &Fingerprint)
     }
     let model = build_model(&plan.config, plan.data.image_shape[0])?;
     let (mut step, mut given) = (0, None);
-    if let Some(path) = &plan.config.model.pretrained_model {
-        let pretrained = Pretrained::read(path)?;
+    if let Some(weights) = WeightsAt::start(&plan.config) {
+        let pretrained = Pretrained::read(weights)?;
         let file = pretrained.path.display().to_string();
         let head = pretrained.load(&model, plan.config.data.classes.as_deref())?;
         tracing::info!("starting from the weights of {file}, {head}");

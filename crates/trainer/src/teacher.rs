@@ -4,11 +4,10 @@ use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::on_device::DeviceTeacher;
 use crate::plan::TrainPlan;
-use crate::pretrained::{Head, Pretrained};
+use crate::pretrained::{Head, Pretrained, WeightsAt};
 use crate::weights::{checksum, to_tensors};
 use candle_core::{DType, Device, Tensor};
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision, SoftTargets, TrainPass};
-use std::path::Path;
 
 /// A network whose scores are soft targets.
 ///
@@ -27,8 +26,8 @@ impl Teacher {
     /// # Errors
     /// [`Error::NoTeacher`] if none is named; if its weights are missing, or its head has other classes.
     pub(crate) fn of_plan(plan: &TrainPlan) -> Result<Option<Self>> {
-        let Some(path) = teacher_path(&plan.config)? else { return Ok(None) };
-        let pretrained = Pretrained::read(path)?;
+        let Some(weights) = teacher_weights(&plan.config)? else { return Ok(None) };
+        let pretrained = Pretrained::read(weights)?;
         pretrained.warn();
         // Its width, activation and padding are its own.
         let (channels, classes) = (plan.data.image_shape[0], plan.config.model.num_classes);
@@ -77,11 +76,12 @@ impl Teacher {
 ///
 /// # Errors
 /// [`Error::NoTeacher`] if one is wanted and none is named.
-pub(crate) fn teacher_path(config: &TrainConfig) -> Result<Option<&Path>> {
-    let named = config.train.teacher.as_deref().or(config.model.pretrained_model.as_deref());
-    match (config.train.distill, named) {
+pub(crate) fn teacher_weights(config: &TrainConfig) -> Result<Option<WeightsAt<'_>>> {
+    let train = &config.train;
+    let named = train.teacher.as_ref().map(WeightsAt::from).or_else(|| WeightsAt::start(config));
+    match (train.distill, named) {
         (false, _) => Ok(None),
-        (true, Some(path)) => Ok(Some(path)),
+        (true, Some(weights)) => Ok(Some(weights.under(train.teacher_key.as_deref().or(weights.key)))),
         (true, None) => Err(Error::NoTeacher),
     }
 }

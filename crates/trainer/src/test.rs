@@ -10,7 +10,7 @@ use crate::observer::Observer;
 use crate::outcome::TestReport;
 use crate::plan::{DeviceChoice, check_test_memory};
 use crate::predictions::{OTHER_PREDICTIONS_FILE, PREDICTIONS_FILE};
-use crate::pretrained::{Head, Pretrained};
+use crate::pretrained::{Head, Pretrained, WeightsAt};
 use crate::run_folder::{RunFolder, TEST};
 use crate::setup::{build_model, place, storage};
 use crate::stop::StopFlag;
@@ -25,9 +25,9 @@ use std::path::Path;
 ///
 /// # Errors
 /// If data or weights are missing or do not fit, or the report cannot be written.
-pub fn test(
+pub fn test<'a>(
     config: &TrainConfig,
-    weights: &Path,
+    weights: impl Into<WeightsAt<'a>>,
     stop: &StopFlag,
     observer: &mut dyn Observer,
 ) -> Result<TestReport> {

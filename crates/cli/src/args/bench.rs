@@ -86,6 +86,9 @@ pub(crate) struct BenchInferArgs {
     /// Weights of any known program, packed weights or an ONNX file, instead of random weights
     #[arg(long, value_name = "PATH", conflicts_with_all = ["sparsity", "scale", "classes"])]
     weights: Option<PathBuf>,
+    /// The network of a checkpoint with several, such as model_ema.module; . is the top
+    #[arg(long, value_name = "NAME", requires = "weights")]
+    key: Option<String>,
     /// Name of the output with the scores, for an ONNX file with several
     #[arg(long, value_name = "NAME", requires = "weights")]
     output: Option<String>,
@@ -126,6 +129,7 @@ impl BenchInferArgs {
         warn_if_crowded(self.threads);
         InferConfig {
             weights: self.weights.clone(),
+            key: self.key.clone(),
             output: self.output.clone(),
             sparsities: self.network.sparsity.clone(),
             batches: self.batch.clone(),

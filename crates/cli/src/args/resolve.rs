@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sparse_trainer::config::{Layers, Origin, Phase, Resume, TrainConfig};
-use sparse_trainer::{Pretrained, run_beside};
+use sparse_trainer::{Pretrained, WeightsAt, run_beside};
 
 use super::{
     UsageError,
@@ -42,14 +42,16 @@ pub(crate) enum Print {
 
 impl Resolved {
     /// The weights to test, or to start from if there are any.
-    pub(crate) fn weights(&self) -> Option<&Path> {
-        let pretrained = self.config.model.pretrained_model.as_deref();
-        match self.phase {
-            Phase::Train => pretrained,
+    pub(crate) fn weights(&self) -> Option<WeightsAt<'_>> {
+        let model = &self.config.model;
+        let pretrained = model.pretrained_model.as_deref();
+        let path = match self.phase {
+            Phase::Train => pretrained?,
             Phase::Test => {
-                Some(self.pruned_model.as_deref().or(pretrained).unwrap_or(&self.config.train.model_path))
+                self.pruned_model.as_deref().or(pretrained).unwrap_or(&self.config.train.model_path)
             }
-        }
+        };
+        Some(WeightsAt::from(path).under(model.pretrained_key.as_deref()))
     }
 
     /// The config as TOML, with the source of each value.
@@ -72,6 +74,13 @@ impl Resolved {
                 "model.pretrained_model{origin} has no effect beside --pruned_model, which names the weights to test"
             );
         }
+        let model = &self.config.model;
+        if model.pretrained_key.is_some() && model.pretrained_model.is_none() && self.pruned_model.is_none() {
+            tracing::warn!(
+                "model.pretrained_key{} has no effect without --pretrained_model, whose file it looks into",
+                self.layers.origin("model.pretrained_key")
+            );
+        }
         if self.phase == Phase::Test && self.resume != Resume::Fresh {
             tracing::warn!(
                 "a test goes on from no checkpoint: --resume, --resume_epoch, --last_epoch and --checkpoint have no effect \
@@ -86,12 +95,12 @@ impl Resolved {
     /// # Errors
     /// If the weights cannot be read or do not fit an explicit setting.
     pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
-        let Some(path) = self.weights() else { return Ok(()) };
+        let Some(weights) = self.weights() else { return Ok(()) };
         // A run that goes on from a checkpoint does not need the weights it started from.
-        if self.resume != Resume::Fresh && !path.exists() {
+        if self.resume != Resume::Fresh && !weights.path.exists() {
             return Ok(());
         }
-        self.config = Pretrained::read(path)?.settle(&self.layers)?;
+        self.config = Pretrained::read(weights)?.settle(&self.layers)?;
         Ok(())
     }
 }
@@ -310,11 +319,11 @@ mod tests {
     fn every_flag_sets_the_key_of_its_name_and_no_other() {
         let lines = |line: &str| resolve(line).config.to_toml().unwrap();
         let before = lines("");
-        let flags = "num_workers 7, model MobileNet, num_classes 7, pretrained_model 7, batch_size 7, \
+        let flags = "num_workers 7, model MobileNet, num_classes 7, pretrained_model 7, pretrained_key 7, batch_size 7, \
                      batch_size_for_validation 7, lr 7, lr_strategy cosine_decay, step_epochs 7, l2_decay 7, \
                      momentum_rate 0.7, num_epochs 7, log_period 7, test_period 7, model_path 7, model_period 7, \
                      seed 7, use_gpu 1, device cuda:1, gpu_sparse_from 0.5, threads 7, precision bf16, ce_test 1, distill 1, distill_temperature 7, distill_weight 0.5, \
-                     teacher dense, bn_recal 7, pruning_mode ratio, threshold 7, \
+                     teacher dense, teacher_key 7, bn_recal 7, pruning_mode ratio, threshold 7, \
                      prune_params_type conv1x1_only, local_sparsity 1, sparse_block 7 7, stable_epochs 7, \
                      pruning_epochs 7, tunning_epochs 7, pruning_steps 7, initial_ratio 0.7";
         for flag in flags.split(", ") {

@@ -4,9 +4,9 @@ use super::UsageError;
 use super::flags::ConfigFlags;
 use super::resolve::check;
 use clap::{Args, ValueEnum};
-use sparse_trainer::Pretrained;
 use sparse_trainer::config::{Layers, Phase, TrainConfig};
 use sparse_trainer::sweep::{From, Search, SweepConfig};
+use sparse_trainer::{Pretrained, WeightsAt};
 
 /// `sparse-train sweep`.
 #[derive(Debug, Args)]
@@ -85,8 +85,8 @@ impl SweepArgs {
 /// The config, which takes from the file of the dense weights what it leaves open.
 fn settled(layers: &Layers) -> anyhow::Result<TrainConfig> {
     let config = layers.resolve().map_err(UsageError::from)?;
-    match &config.model.pretrained_model {
-        Some(path) => Ok(Pretrained::read(path)?.settle(layers)?),
+    match WeightsAt::start(&config) {
+        Some(weights) => Ok(Pretrained::read(weights)?.settle(layers)?),
         None => Ok(config),
     }
 }

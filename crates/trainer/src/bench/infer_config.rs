@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub struct InferConfig {
     /// Weights of any known program or an ONNX file; `None` = random weights.
     pub weights: Option<PathBuf>,
+    /// The network to take of a file of weights that holds several, see [`crate::WeightsAt`].
+    pub key: Option<String>,
     /// Name of the output with the scores, for an ONNX file with several.
     pub output: Option<String>,
     /// For random weights: fractions of each pointwise layer that are zero, each at least 0 and below 1.
@@ -31,6 +33,7 @@ impl Default for InferConfig {
     fn default() -> Self {
         Self {
             weights: None,
+            key: None,
             output: None,
             sparsities: vec![0.0, 0.75, 0.9],
             batches: vec![1, 16],

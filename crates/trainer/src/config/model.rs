@@ -102,6 +102,12 @@ settings! {
         /// [`crate::Pretrained`] reads them.
         pretrained_model: Option<PathBuf> = None,
             Key::text("a weights file or a run folder").flag("PATH").in_tests().free().default_words("none");
+        /// The network to take of a checkpoint with several, such as model_ema.module; . is the top.
+        ///
+        /// [`crate::WeightsAt`] describes it.
+        pretrained_key: Option<String> = None,
+            Key::text("the keys that lead to the network, with dots between them").flag("NAME").in_tests().free()
+                .default_words("the only one");
     }
 }
 

@@ -126,6 +126,10 @@ settings! {
         teacher: Option<PathBuf> = None,
             Key::text("a weights file or a run folder (leave it out for model.pretrained_model)").flag("PATH").free()
                 .only(DISTILLS).default_words("those of --pretrained_model");
+        /// The network to take of a teacher's checkpoint with several.
+        teacher_key: Option<String> = None,
+            Key::text("the keys that lead to the network, with dots between them").flag("NAME").free()
+                .only(DISTILLS).default_words("the only one, or --pretrained_key if the file is that of --pretrained_model");
         /// Estimate batch norm anew over N training batches after the last step.
         bn_recal: usize = 0,
             Key::whole(0, "batches").note("0 = keep the running estimates").flag("N");

@@ -24,7 +24,7 @@ use sparse_sparsity::schedule::GmpConfig;
 use crate::{
     config::TrainConfig,
     error::{Error, Result},
-    teacher::teacher_path,
+    teacher::teacher_weights,
 };
 
 /// The facts of a data set that a plan depends on.
@@ -82,7 +82,7 @@ impl TrainPlan {
         if batch_size > train_len {
             return Err(Error::BatchTooLarge { batch_size, train_len });
         }
-        teacher_path(config)?;
+        teacher_weights(config)?;
         let steps_per_epoch = train_len / batch_size;
         let model = ModelSize::of(config, data)?;
         let device = DeviceChoice::for_config(&config.train)?;

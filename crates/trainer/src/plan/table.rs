@@ -5,7 +5,8 @@ use std::fmt;
 use crate::config::{LrStrategy, ParamsType, PruningMode, TrainConfig};
 
 use super::{DeviceChoice, TrainPlan};
-use crate::teacher::teacher_path;
+use crate::pretrained::WeightsAt;
+use crate::teacher::teacher_weights;
 
 impl fmt::Display for TrainPlan {
     /// One line per fact: a name, padded, and a value.
@@ -62,8 +63,8 @@ impl TrainPlan {
 
     fn model_row(&self) -> String {
         let model = &self.config.model;
-        let start = match &model.pretrained_model {
-            Some(path) => format!("from {}", path.display()),
+        let start = match WeightsAt::start(&self.config) {
+            Some(weights) => format!("from {weights}"),
             None => format!("initialised with seed {}", self.config.train.seed),
         };
         format!("MobileNet x{}, {} parameters, {start}", model.scale, self.model.parameters)
@@ -90,12 +91,10 @@ fn lr_row(config: &TrainConfig) -> String {
         epochs if epochs > 0.0 => format!(", {epochs} epochs of warm-up"),
         _ => String::new(),
     };
-    let teacher = match teacher_path(config) {
-        Ok(Some(path)) => format!(
-            ", soft targets of {} (temperature {}, weight {})",
-            path.display(),
-            train.distill_temperature,
-            train.distill_weight
+    let teacher = match teacher_weights(config) {
+        Ok(Some(weights)) => format!(
+            ", soft targets of {weights} (temperature {}, weight {})",
+            train.distill_temperature, train.distill_weight
         ),
         _ => String::new(),
     };

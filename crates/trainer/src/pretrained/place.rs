@@ -1,5 +1,7 @@
 //! Where weights are: a path, and in a checkpoint with several networks the one that is meant.
 
+use crate::config::TrainConfig;
+use std::fmt;
 use std::path::Path;
 
 /// A path to weights, and which of its dictionaries holds them.
@@ -13,10 +15,27 @@ pub struct WeightsAt<'a> {
 }
 
 impl<'a> WeightsAt<'a> {
+    /// Those that a run with this config starts from, if there are any.
+    #[must_use]
+    pub fn start(config: &'a TrainConfig) -> Option<Self> {
+        let model = &config.model;
+        Some(Self::from(model.pretrained_model.as_ref()?).under(model.pretrained_key.as_deref()))
+    }
+
     /// The same path with a key, if one is given.
     #[must_use]
     pub fn under(self, key: Option<&'a str>) -> Self {
         Self { key, ..self }
+    }
+}
+
+impl fmt::Display for WeightsAt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.key {
+            None => write!(f, "{path}"),
+            Some(key) => write!(f, "{path} (under {key})"),
+        }
     }
 }
 

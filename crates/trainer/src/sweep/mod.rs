@@ -19,7 +19,7 @@ use crate::observer::Observer;
 use crate::outcome::{Outcome, Summary};
 use crate::plan::TrainPlan;
 use crate::plot::{self, Plot, Series};
-use crate::pretrained::Pretrained;
+use crate::pretrained::{Pretrained, WeightsAt};
 use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
 use crate::setup::{Start, check_pruner};
@@ -169,18 +169,17 @@ impl Sweep<'_> {
     fn dense(&mut self, observer: &mut dyn Observer) -> Result<DensePoint> {
         let mut config = self.config.base.clone();
         config.train.model_path = self.folder.path().join("dense");
-        let given = config.model.pretrained_model.clone();
+        let given = WeightsAt::start(&self.config.base);
         if let Some(dense) = &self.report.dense {
-            let file = given.as_ref().unwrap_or(&dense.weights);
-            if checksum(file)?.1 != dense.crc32 {
+            if checksum(given.unwrap_or_else(|| WeightsAt::from(&dense.weights)))?.1 != dense.crc32 {
                 let (folder, key) = (self.folder.path().to_path_buf(), "model.pretrained_model".to_owned());
                 return Err(Error::OtherSweep { folder, key });
             }
             return Ok(dense.clone());
         }
-        let (weights, top1, loss, images) = if let Some(file) = given {
-            let found = test(&config, &file, self.stop, observer)?;
-            (checksum(&file)?.0, found.top1, found.loss, found.images)
+        let (weights, top1, loss, images) = if let Some(weights) = given {
+            let found = test(&config, weights, self.stop, observer)?;
+            (checksum(weights)?.0, found.top1, found.loss, found.images)
         } else {
             config.prune.pruning_mode = PruningMode::Dense;
             (config.train.distill, config.train.bn_recal) = (false, 0);
@@ -188,7 +187,7 @@ impl Sweep<'_> {
             let found = self.train(&config, Resume::Auto, observer)?;
             (config.train.model_path.join(WEIGHTS_FILE), found.top1, found.loss, found.images)
         };
-        let (weights, crc32) = checksum(&weights)?;
+        let (weights, crc32) = checksum(given.unwrap_or_else(|| WeightsAt::from(&weights)))?;
         let dense = DensePoint { weights, crc32, top1, loss, images };
         self.report.dense = Some(dense.clone());
         self.report.save(&self.folder)?;
@@ -208,9 +207,14 @@ impl Sweep<'_> {
         (config.prune.pruning_mode, config.prune.ratio) = (PruningMode::Ratio, ratio);
         config.prune.initial_ratio = config.prune.initial_ratio.min(ratio);
         config.train.model_path.clone_from(&run);
+        let of_dense = config.model.pretrained_model.as_ref().and(config.model.pretrained_key.take());
         config.model.pretrained_model = Some(start.clone());
+        if start == dense.weights {
+            config.model.pretrained_key.clone_from(&of_dense);
+        }
         if config.train.distill && config.train.teacher.is_none() {
             config.train.teacher = Some(dense.weights.clone());
+            config.train.teacher_key = config.train.teacher_key.take().or(of_dense);
         }
         let resume = self.resume(ratio)?;
         let summary = self.train(&config, resume, observer)?;
@@ -240,8 +244,8 @@ impl Sweep<'_> {
 }
 
 /// The file of weights, and the CRC-32 of its tensors.
-fn checksum(path: &Path) -> Result<(PathBuf, u32)> {
-    let pretrained = Pretrained::read(path)?;
+fn checksum(weights: WeightsAt<'_>) -> Result<(PathBuf, u32)> {
+    let pretrained = Pretrained::read(weights)?;
     let crc32 = weights::checksum(&pretrained.to_tensors());
     Ok((pretrained.path, crc32))
 }

@@ -13,6 +13,7 @@ pub use report::{InferReport, LayerInfer};
 
 use super::InferConfig;
 use crate::error::Result;
+use crate::pretrained::WeightsAt;
 use network::Network;
 use sparse_engine::{Engine, Options, Products};
 use timing::Turns;
@@ -28,7 +29,7 @@ pub fn bench_infer(config: &InferConfig) -> Result<Vec<InferReport>> {
     config.check()?;
     let mut reports = Vec::new();
     let networks = match &config.weights {
-        Some(path) => vec![Network::read(path, config)?],
+        Some(path) => vec![Network::read(WeightsAt::from(path).under(config.key.as_deref()), config)?],
         None => {
             let random = |&sparsity| Network::random(config, sparsity);
             config.sparsities.iter().map(random).collect::<Result<_>>()?

@@ -1,9 +1,9 @@
 //! The networks that are measured.
 
 use super::super::{CHANNELS, IMAGES, InferConfig, SEED, masks};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{ModelSize, Part};
-use crate::pretrained::Pretrained;
+use crate::pretrained::{Pretrained, WeightsAt};
 use crate::weights::to_tensors;
 use candle_core::{DType, Device, Tensor};
 use sparse_data::sample_rng;
@@ -11,7 +11,6 @@ use sparse_engine::graph::Graph;
 use sparse_engine::onnx::ReadOptions;
 use sparse_engine::{Engine, is_onnx, load_with};
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Mode};
-use std::path::Path;
 
 /// Height and width of the images of random networks.
 const SIDE: usize = 224;
@@ -49,9 +48,12 @@ impl Network {
     }
 
     /// Weights of any known program, or an ONNX file.
-    pub(super) fn read(path: &Path, config: &InferConfig) -> Result<Self> {
-        let name = path.display().to_string();
+    pub(super) fn read(weights: WeightsAt<'_>, config: &InferConfig) -> Result<Self> {
+        let (path, name) = (weights.path, weights.to_string());
         if is_onnx(path) {
+            if config.key.is_some() {
+                return Err(Error::KeyOfOnnx { path: path.to_owned() });
+            }
             let read = ReadOptions { size: config.size.map(|side| [side; 2]), output: config.output.clone() };
             let graph = load_with(path, &read)?.graph;
             return Ok(Self { name, graph, model: None, sparsity: None });
@@ -59,7 +61,7 @@ impl Network {
         if config.output.is_some() {
             return Err(sparse_engine::Error::NoOutputs { path: path.to_owned() }.into());
         }
-        let pretrained = Pretrained::read(path)?;
+        let pretrained = Pretrained::read(weights)?;
         pretrained.warn();
         let side = config.size.unwrap_or_else(|| pretrained.input_side());
         check_memory(config, &pretrained.network, side)?;
