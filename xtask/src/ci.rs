@@ -20,6 +20,10 @@ use crate::tidy::readme_commands;
 const LOOM: &str = "test -p sparse-kernels --lib --target-dir target/loom --config profile.dev.opt-level=0 \
     --config profile.dev.debug=false every_order";
 
+/// The tests of the parquet reader. Without the default features of the fuzz targets, which would build the trainer anew.
+const PARQUET: &str = "test --release -p sparse-data -p sparse-fuzz --no-default-features \
+    --features sparse-data/parquet,sparse-fuzz/parquet --test parquet --test parquet_columns --test corpus";
+
 /// One cargo command.
 #[derive(Clone, Debug, PartialEq)]
 struct Step {
@@ -85,6 +89,8 @@ fn steps(library_crates: &[String], test_command: &str) -> Vec<Step> {
     steps.push(step("check --release -p sparse-train --features cuda --all-targets"));
     steps.push(step("check --manifest-path xtask/cuda-types/Cargo.toml --target-dir target/cuda-types"));
     steps.push(Step { variable: Some(("RUSTFLAGS", "--cfg loom")), ..step(LOOM) });
+    // The one reader that is no part of the default build, so of no test of the workspace.
+    steps.push(step(PARQUET));
     steps.push(step(test_command));
     steps
 }
