@@ -8,7 +8,7 @@ use crate::worker::panic_message;
 use crate::{ImageFault, Mode, Picture, magic, png_file};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Most pixels of an image, 2^26 (8192 × 8192). The decoders take at most 16 bytes a pixel, so 1 GiB at a time.
+/// Most pixels of an image, 2^26 (8192 × 8192). The decoders take some 16 bytes a pixel, 1.1 GiB at a time for a progressive CMYK image.
 pub const PIXEL_LIMIT: usize = 1 << 26;
 /// Most pixels that a byte of a JPEG file can stand for: each block of 64 takes a bit at the very least.
 const PIXELS_PER_JPEG_BYTE: usize = 512;
