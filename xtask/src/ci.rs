@@ -194,6 +194,8 @@ mod tests {
                 "cargo check --manifest-path xtask/cuda-types/Cargo.toml --target-dir target/cuda-types",
                 "RUSTFLAGS='--cfg loom' cargo test -p sparse-kernels --lib --target-dir target/loom \
                  --config profile.dev.opt-level=0 --config profile.dev.debug=false every_order",
+                "cargo test --release -p sparse-data -p sparse-fuzz --no-default-features \
+                 --features sparse-data/parquet,sparse-fuzz/parquet --test parquet --test parquet_columns --test corpus",
                 "cargo test --release --workspace",
             ]
         );
