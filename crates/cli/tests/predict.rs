@@ -291,3 +291,26 @@ fn wrong_requests_are_named() {
         fail(bench.bare(flags), code, &[part]);
     }
 }
+
+#[test]
+fn scores_that_are_no_numbers_are_no_ranking() {
+    let bench = Bench::new();
+    write_image_folder(&bench.path("images"));
+    bench.train("--num_epochs 1");
+    let good = bench.weights("run");
+    for odd in [f32::NAN, f32::INFINITY] {
+        let mut weights = good.clone();
+        let (name, (_, values)) =
+            weights.tensors.iter_mut().find(|(name, _)| name.starts_with("fc")).unwrap();
+        assert!(!values.is_empty(), "{name}");
+        values.fill(odd);
+        weights.write(&bench.path("odd.safetensors"));
+        for flags in ["", "--json"] {
+            let ended =
+                end(bench.bare(&format!("predict images/val/1.png --weights odd.safetensors {flags}")));
+            assert_eq!(ended.code, Some(1), "{ended:?}");
+            assert_eq!(ended.stdout.trim(), if flags.is_empty() { "" } else { "[]" }, "{ended:?}");
+            ended.says(&["images/val/1.png cannot be used: the network gives it scores that are no numbers"]);
+        }
+    }
+}

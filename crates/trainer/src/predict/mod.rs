@@ -141,9 +141,9 @@ impl Predictor {
             session.run(&inputs, &mut scores)?;
             for ((path, fault), scores) in paths.iter().zip(faults).zip(scores.chunks_exact(classes)) {
                 let file = path.display().to_string();
-                match fault {
-                    Some(reason) => found.unusable.push(UnusableImage { file, reason }),
-                    None => found.images.push(ImageGuesses { file, top: self.guesses(scores) }),
+                match fault.map_or_else(|| self.guesses(scores), Err) {
+                    Err(reason) => found.unusable.push(UnusableImage { file, reason }),
+                    Ok(top) => found.images.push(ImageGuesses { file, top }),
                 }
             }
         }
@@ -158,9 +158,17 @@ impl Predictor {
         Ok(self.engine.with_products(Products::Measured)?)
     }
 
-    fn guesses(&self, scores: &[f32]) -> Vec<Guess> {
+    /// The first classes by the scores of an image, or why there are none.
+    fn guesses(&self, scores: &[f32]) -> Result<Vec<Guess>, String> {
         let name = |class: usize| self.names.as_ref().and_then(|names| names.get(class)).cloned();
-        let top = top::top(scores, self.options.top, self.gives_probabilities);
-        top.into_iter().map(|(class, probability)| Guess { class, name: name(class), probability }).collect()
+        let Some(top) = top::top(scores, self.options.top, self.gives_probabilities) else {
+            return Err("the network gives it scores that are no numbers (NaN or infinite): its weights or its input are \
+                        out of bounds; `sparse-train inspect` shows the weights"
+                .to_owned());
+        };
+        Ok(top
+            .into_iter()
+            .map(|(class, probability)| Guess { class, name: name(class), probability })
+            .collect())
     }
 }
