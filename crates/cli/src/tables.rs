@@ -192,9 +192,9 @@ pub(crate) fn comparison(comparison: &Comparison) -> String {
         "images/s",
         "seeds",
     ];
-    let row = |row: &Row| {
+    let row = |(row, name): (&Row, &str)| {
         vec![
-            row.short_name().to_owned(),
+            name.to_owned(),
             percent(row.sparsity.all_parameters),
             percent(row.sparsity.prunable),
             percent(row.sparsity.pointwise),
@@ -208,8 +208,8 @@ pub(crate) fn comparison(comparison: &Comparison) -> String {
         ]
     };
     format!(
-        "{}\n\n{} test images; \"no loss\": the interval reaches 0 and ends above -{:.2} points",
-        table(&header, comparison.rows.iter().map(row)),
+        "{}\n\n{} test images; \"no loss\": the interval reaches 0 and ends at -{:.2} points or above",
+        table(&header, comparison.rows.iter().zip(comparison.short_names()).map(row)),
         comparison.images,
         100.0 * comparison.margin
     )

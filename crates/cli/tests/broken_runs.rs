@@ -127,7 +127,7 @@ fn a_device_in_the_place_of_a_file_is_not_read_for_ever() {
     bench.train("--num_epochs 1");
     std::fs::remove_file(bench.path("run/metrics.jsonl")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", bench.path("run/metrics.jsonl")).unwrap();
-    fail(bench.small("--resume auto"), 1, &["run/metrics.jsonl is no regular file", "move it away"]);
+    fail(bench.small("--resume auto"), 1, &["run/metrics.jsonl is a device", "move it away"]);
     assert_eq!(names(&bench.path("run/checkpoints")), ["step-00000010"]);
 }
 

@@ -129,3 +129,29 @@ fn a_sweep_goes_on_with_its_images_only() {
     std::fs::write(bench.path("sweep/sweep.json"), "{\"loss\"").unwrap();
     fail(sweep("0.5,0.7"), 1, &["sweep/sweep.json is cut or was altered", "move it away"]);
 }
+
+#[test]
+fn weights_given_to_a_run_that_goes_on_are_said_to_have_no_effect() {
+    const NO_EFFECT: &str = "has no effect: the run goes on from its checkpoint";
+    let bench = Bench::new();
+    bench.train("--num_epochs 1 --model_path other");
+    bench.train("--num_epochs 1");
+    let given = "--pretrained_model other --resume auto";
+    bench.train(&format!("{given} --num_epochs 2")).says(&[
+        "model.pretrained_model = other has no effect",
+        "began with initial weights",
+        "--model_path",
+    ]);
+    let config = |run: &str| String::from_utf8(bench.bytes(&format!("{run}/config.toml"))).unwrap();
+    assert!(!config("run").contains("pretrained_model"), "{}", config("run"));
+    // What it began with stays on record, said again or not.
+    bench.train("--num_epochs 1 --pretrained_model other --model_path from");
+    for flags in [format!("{given} --num_epochs 2"), "--resume auto --num_epochs 3".to_owned()] {
+        let ended = bench.train(&format!("{flags} --model_path from"));
+        assert!(!ended.stderr.contains(NO_EFFECT), "{}", ended.stderr);
+        assert!(config("from").contains("pretrained_model = \"other\""), "{}", config("from"));
+    }
+    bench
+        .train("--resume auto --num_epochs 3 --pretrained_model run --model_path from")
+        .says(&["model.pretrained_model = run has no effect", "began with the weights of other"]);
+}

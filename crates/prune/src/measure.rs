@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sparse_sparsity::report::{Count, Magnitudes, Sparsity, magnitudes};
+use sparse_sparsity::Weight;
+use sparse_sparsity::report::{Count, Magnitudes, Sparsity, count_of_share, magnitudes};
 
+use crate::cutoff::select;
 use crate::score::{Candidate, Group, Part, Scored, Values};
 use crate::variables::{Reader, Variable, first_nan};
 use crate::{Error, Pruner, Result, Weights};
@@ -74,8 +76,38 @@ impl Pruner {
         self.variables().iter().map(of).collect()
     }
 
+    /// The threshold that prunes the fraction `ratio` of the prunable weights, by what threshold mode compares with it:
+    /// magnitudes, the means of blocks, or the scores of a criterion. Ties and the size of blocks may make it prune less.
+    /// Infinite for a ratio that counts all weights.
+    ///
+    /// # Errors
+    /// As [`Pruner::step`].
+    pub fn threshold_for(&self, ratio: f64) -> Result<f64> {
+        self.smallest_kept(|weights| count_of_share(ratio, weights))
+    }
+
+    /// The largest value that threshold mode compares with the threshold: above it nothing is kept.
+    ///
+    /// # Errors
+    /// As [`Pruner::step`].
+    pub fn largest_ranked(&self) -> Result<f64> {
+        self.smallest_kept(|weights| weights.saturating_sub(1))
+    }
+
+    /// The smallest ranked value that is kept if `count` of all prunable weights are pruned.
+    fn smallest_kept(&self, count: impl Fn(u64) -> u64) -> Result<f64> {
+        let readers: Vec<Reader<'_>> = self.prunable().map(Variable::read).collect();
+        let count = count(self.prunable().map(|variable| variable.len() as u64).sum());
+        let scored: Vec<Scored<'_>> =
+            readers.iter().map(|reader| self.scoring().score(reader, None)).collect::<Result<_>>()?;
+        Ok(match Group::of(scored) {
+            Group::F32(parts) => select(&parts, count)?.0.magnitude().to_f64(),
+            Group::F64(parts) => select(&parts, count)?.0.magnitude().to_f64(),
+        })
+    }
+
     /// Smallest, middle and largest magnitude of the prunable weights, and the threshold that would prune the
-    /// fraction `ratio` of them: over all together, and layer by layer.
+    /// fraction `ratio` of them one by one, without blocks: over all together, and layer by layer.
     ///
     /// # Errors
     /// [`Error::Sparsity`] if the ratio lies outside [0, 1], [`Error::NotANumber`] if a weight is NaN.

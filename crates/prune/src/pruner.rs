@@ -254,6 +254,11 @@ impl Pruner {
         Ok(())
     }
 
+    /// What the weights are ranked by.
+    pub(crate) fn scoring(&self) -> Scoring<'_> {
+        Scoring { config: &self.config, criterion: self.criterion.as_deref() }
+    }
+
     /// Does one step of the schedule; none if there is no schedule.
     pub(crate) fn advance(&mut self) -> Option<Update> {
         self.schedule.advance()
@@ -306,7 +311,7 @@ impl Pruner {
     fn compute(&self, mode: Mode) -> Result<Computed> {
         let readers: Vec<Reader<'_>> = self.prunable().map(Variable::read).collect();
         let names: Vec<&str> = readers.iter().map(|reader| reader.variable.name.as_str()).collect();
-        let scoring = Scoring { config: &self.config, criterion: self.criterion.as_deref() };
+        let scoring = self.scoring();
         let score = |reader| scoring.score(reader, self.masks.get(&reader.variable.name));
         let scored: Vec<Scored<'_>> = readers.iter().map(score).collect::<Result<_>>()?;
         let together = self.config.scope == Scope::Global && matches!(mode, Mode::Ratio(_));

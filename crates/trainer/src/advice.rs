@@ -1,9 +1,11 @@
 //! What error messages advise.
 
 /// What to do about what the operating system refuses.
-pub(crate) fn io_advice(error: &std::io::Error) -> &'static str {
+pub(crate) fn io_advice(action: &str, error: &std::io::Error) -> &'static str {
     use std::io::ErrorKind;
     match error.kind() {
+        ErrorKind::PermissionDenied if matches!(action, "read" | "list") => "make it readable for you",
+        _ if matches!(action, "read" | "list") => "see to it that it can be read, or move it away",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "make room on that disk, or choose a run folder on another one (--model_path)"
         }
@@ -46,5 +48,15 @@ pub(crate) fn kept(checkpoint: Option<&std::path::Path>) -> String {
             format!("the state before is in {} (--resume auto goes on from it)", folder.display())
         }
         None => "nothing had been saved yet".to_owned(),
+    }
+}
+
+/// Some of a list of names.
+pub(crate) fn some(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let shown: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
+    match names.len().saturating_sub(MOST) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }

@@ -412,14 +412,16 @@ pub enum Error {
     },
 
     /// A folder, a device or a pipe has the name of a file of a run.
-    #[error("{} is no regular file: move it away", .path.display())]
+    #[error("{} is {what}, where a file of a run is wanted: move it away", .path.display())]
     NotAFile {
         /// Its path.
         path: PathBuf,
+        /// What is there, in words.
+        what: &'static str,
     },
 
     /// A file or folder cannot be used.
-    #[error("cannot {action} {}: {source}; {}", .path.display(), io_advice(source))]
+    #[error("cannot {action} {}: {source}; {}", .path.display(), io_advice(action, source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -447,7 +449,7 @@ pub enum Error {
         advice: &'static str,
     },
 
-    /// A folder has no predictions.
+    /// A folder has no predictions, or neither a summary nor the result of a test.
     #[error(
         "{} is missing: give the folder of a finished run, or make the file with --phase test --model_path FOLDER",
         .path.display()

@@ -76,8 +76,7 @@ pub(crate) fn refuse_threshold_above_all(learner: &Learner, prune: &PruneSection
     if !learner.prunes() || prune.pruning_mode != PruningMode::Threshold {
         return Ok(());
     }
-    let summary = learner.pruner().summarize_weights(0.0)?;
-    let (threshold, largest) = (prune.threshold, summary.all.maximum);
+    let (threshold, largest) = (prune.threshold, learner.pruner().largest_ranked()?);
     // The pruner compares in the type of the weights.
     if (largest as f32) < threshold as f32 {
         return Err(Error::ThresholdPrunesAll { threshold, largest });

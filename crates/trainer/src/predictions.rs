@@ -1,6 +1,7 @@
 //! What a model says of every test image: `predictions.csv`.
 
 use crate::error::{Error, Result};
+use crate::run_file::text_if_there;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -60,13 +61,7 @@ pub(crate) fn to_csv(predictions: &[Prediction]) -> String {
 /// [`Error::NoPredictions`] if the folder has none, [`Error::BadPredictions`] naming the line that is malformed.
 pub fn read_predictions(run_folder: &Path) -> Result<Vec<Prediction>> {
     let path = run_folder.join(PREDICTIONS_FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::NoPredictions { path });
-        }
-        Err(source) => return Err(Error::io("read", &path, source)),
-    };
+    let Some(text) = text_if_there(&path)? else { return Err(Error::NoPredictions { path }) };
     let mut lines = text.lines().enumerate();
     let malformed = |line: usize| Error::BadPredictions { path: path.clone(), line: line + 1 };
     if lines.next().is_none_or(|(_, header)| header != HEADER) {

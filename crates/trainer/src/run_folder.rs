@@ -5,6 +5,7 @@ use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::outcome::Summary;
 use crate::predictions::{OTHER_PREDICTIONS_FILE, PREDICTIONS_FILE, Prediction, to_csv};
+use crate::run_file::read_if_there;
 use crate::run_lock::RunLock;
 use crate::weights::WEIGHTS_FILE;
 use serde::{Deserialize, Serialize};
@@ -155,8 +156,8 @@ impl RunFolder {
 
     /// The summary of a finished run, if both it and the weights are there.
     pub(crate) fn finished_summary(&self) -> Option<Summary> {
-        let text = std::fs::read_to_string(self.path.join(SUMMARY)).ok()?;
-        let summary = serde_json::from_str(&text).ok()?;
+        let bytes = read_if_there(&self.path.join(SUMMARY)).ok()??;
+        let summary = serde_json::from_slice(&bytes).ok()?;
         self.weights().is_file().then_some(summary)
     }
 
@@ -196,11 +197,8 @@ impl RunFolder {
     /// If it cannot be read or written.
     pub(crate) fn list_bad_images(&self, lines: &[String]) -> Result<()> {
         let path = self.path.join(BAD_IMAGES);
-        let listed = match std::fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(Error::io("read", &path, source)),
-        };
+        let bytes = read_if_there(&path)?.unwrap_or_default();
+        let listed = String::from_utf8_lossy(&bytes);
         let known: HashSet<&str> = listed.lines().collect();
         let new: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !known.contains(line)).collect();
         if new.is_empty() {
@@ -231,15 +229,7 @@ impl RunFolder {
 
     /// The whole lines of `metrics.jsonl`; none if it is missing.
     fn metrics(&self) -> Result<Vec<(MetricsLine, String)>> {
-        let path = self.path.join(METRICS);
-        if std::fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(Error::NotAFile { path });
-        }
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Error::io("read", &path, source)),
-        };
+        let bytes = read_if_there(&self.path.join(METRICS))?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let parsed =
             text.lines().filter_map(|line| Some((serde_json::from_str(line).ok()?, line.to_owned())));

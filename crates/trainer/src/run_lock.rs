@@ -5,6 +5,7 @@
 //! locks nothing.
 
 use crate::error::{Error, Result};
+use sparse_formats::open_regular;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ impl RunLock {
     /// [`Error::RunInUse`].
     pub(crate) fn refuse_held(folder: &Path) -> Result<()> {
         let path = folder.join(LOCK);
-        let Ok(file) = File::open(&path) else { return Ok(()) };
+        let Ok(file) = open_regular(&path) else { return Ok(()) };
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(in_use(folder, &path)),
             _ => Ok(()),

@@ -4,6 +4,7 @@ use crate::bad_images;
 use crate::checkpoint::Store;
 use crate::config::{PruningMode, TrainConfig};
 use crate::datasets::Datasets;
+use crate::emptied::{self, Emptied};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, Feed, evaluate, images_of};
 use crate::learner::{Learner, StepResults};
@@ -14,6 +15,7 @@ use crate::predictions::{PREDICTIONS_FILE, Prediction};
 use crate::recalibrate::recalibrate;
 use crate::run_folder::RunFolder;
 use crate::setup::{Start, Started, start_learner};
+use crate::start_weights;
 use crate::stop::StopFlag;
 use crate::weights::WEIGHTS_FILE;
 use candle_core::Tensor;
@@ -42,6 +44,7 @@ pub fn train(
     let store = Store::of_run(folder.path());
     let elsewhere = start.checkpoint.as_deref().is_some_and(|path| !Store::named(path).is(&store));
     let goes_on = resumed && !elsewhere;
+    let recorded = resumed.then(|| start_weights::recorded(&plan.config, start));
     if goes_on && let Some(summary) = finished_before(plan, &folder, step) {
         tracing::info!("the run in {} is complete; nothing is left to do", folder.path().display());
         return Ok(Outcome::Finished(summary));
@@ -49,7 +52,8 @@ pub fn train(
     if !goes_on {
         folder.set_aside_earlier_run()?;
     }
-    folder.write_config(&plan.config)?;
+    folder.write_config(recorded.as_ref().unwrap_or(&plan.config))?;
+    emptied::warn_of_large_blocks(&learner, &plan.config.prune);
     if goes_on {
         folder.go_back_to(step, &store)?;
     }
@@ -66,6 +70,7 @@ pub fn train(
         stop,
         tested: None,
         recalibrated: false,
+        emptied: Emptied::default(),
     };
     let result = run.finish(resumed, observer);
     let outcome = match result {
@@ -138,6 +143,8 @@ struct Run<'a> {
     tested: Option<Tested>,
     /// Whether batch norm was estimated anew, at least in part.
     recalibrated: bool,
+    /// The layers that are known to have no weights left.
+    emptied: Emptied,
 }
 
 /// An evaluation, and after how many updates it was made.
@@ -164,6 +171,7 @@ impl Run<'_> {
         self.settle()?;
         write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
         let tested = self.test(observer)?;
+        self.emptied.warn_of_new(&self.learner, &self.plan.config.prune);
         let predictions = self.tested.iter().flat_map(|tested| tested.predictions.as_slice());
         let predictions: Vec<Prediction> = predictions.copied().collect();
         self.folder.write_predictions(PREDICTIONS_FILE, &predictions)?;
@@ -292,6 +300,7 @@ impl Run<'_> {
         if self.step == 1 {
             self.warn_of_a_low_threshold()?;
         }
+        self.emptied.warn_at_first(&self.learner, &self.plan.config.prune);
         let record = LogRecord {
             step: self.step,
             epoch: self.plan.epoch(self.step - 1),
@@ -319,8 +328,7 @@ impl Run<'_> {
             return Ok(());
         }
         let (threshold, share) = (prune.threshold, prune.ratio);
-        let summary = self.learner.pruner().summarize_weights(share)?;
-        let wanted = summary.all.rows.first().map_or(0.0, |row| row.threshold);
+        let wanted = self.learner.pruner().threshold_for(share)?;
         tracing::warn!(
             "threshold {threshold:e} prunes only {:.3} % of the prunable weights now; --threshold {wanted:.3e} would \
              prune {:.0} % of them (or give the share itself: --pruning_mode ratio --ratio {share})",

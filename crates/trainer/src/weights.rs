@@ -31,7 +31,8 @@ pub fn weights_file(path: &Path) -> Result<PathBuf> {
 pub(crate) fn weights_path(path: &Path) -> Result<PathBuf> {
     let path = run_meant(path)?;
     let own = path.join(WEIGHTS_FILE);
-    if own.is_file() {
+    // A pipe is refused where it is opened, by what it is.
+    if own.exists() && !own.is_dir() {
         return Ok(own);
     }
     if path.exists() { Ok(path) } else { Err(Error::NoWeights { path }) }

@@ -17,11 +17,11 @@ use crate::recipe::Recipe;
 use crate::weights::{set_variables, to_tensors};
 use serde::{Deserialize, Serialize};
 use sparse_data::Fingerprint;
-use sparse_formats::{Tensor, Tensors};
+use sparse_formats::{Tensor, Tensors, open_regular};
 use sparse_prune::PrunerState;
 use sparse_sparsity::Mask;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 const WEIGHTS: &str = "weights.safetensors";
@@ -113,10 +113,22 @@ impl Checkpoint {
         let damaged = |reason: String| CheckpointError::Damaged { folder: folder.to_path_buf(), reason };
         let bytes_of = |name: &str| {
             let path = folder.join(name);
-            std::fs::read(&path).map_err(|source| match source.kind() {
-                ErrorKind::NotFound | ErrorKind::NotADirectory => damaged(format!("{name} is missing")),
-                _ => CheckpointError::Unreadable { path, source },
-            })
+            let opened = open_regular(&path).map_err(|error| match error {
+                sparse_formats::Error::Io { source, .. } => Ok(source),
+                sparse_formats::Error::NoPlainFile { what, .. } => Err(format!("{name} is {what}")),
+                other => Err(other.to_string()),
+            });
+            let mut bytes = Vec::new();
+            match opened.and_then(|mut file| file.read_to_end(&mut bytes).map_err(Ok)) {
+                Ok(_) => Ok(bytes),
+                Err(Ok(source))
+                    if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+                {
+                    Err(damaged(format!("{name} is missing")))
+                }
+                Err(Ok(source)) => Err(CheckpointError::Unreadable { path, source }),
+                Err(Err(reason)) => Err(damaged(reason)),
+            }
         };
         let state = unsealed(&bytes_of(STATE)?).map_err(&damaged)?.map_err(|got| {
             CheckpointError::OtherVersion { folder: folder.to_path_buf(), expected: VERSION, got }

@@ -88,12 +88,15 @@ pub struct Row {
 }
 
 impl Row {
-    /// The last part of the name that says more than a seed.
-    #[must_use]
-    pub fn short_name(&self) -> &str {
-        let mut parts = self.name.rsplit('/');
-        let last = parts.next().unwrap_or(&self.name);
-        if last.starts_with("seed-") { parts.next().unwrap_or(last) } else { last }
+    /// The last part of the name that says more than a seed or a number.
+    fn short_name(&self) -> &str {
+        let Some((above, last)) = self.name.rsplit_once('/') else { return &self.name };
+        let folder = above.rsplit('/').next().unwrap_or(above);
+        if last.starts_with("seed-") {
+            return folder;
+        }
+        let is_number = last.chars().all(|c| c.is_ascii_digit() || c == ',');
+        if is_number { &self.name[above.len() - folder.len()..] } else { last }
     }
 }
 
@@ -109,20 +112,29 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// For each row the last part of its name that says something, or the whole name where several rows have the same.
+    #[must_use]
+    pub fn short_names(&self) -> Vec<&str> {
+        let names: Vec<&str> = self.rows.iter().map(Row::short_name).collect();
+        let alone = |name: &str| names.iter().filter(|other| **other == name).count() == 1;
+        let pairs = self.rows.iter().zip(&names);
+        pairs.map(|(row, &name)| if alone(name) { name } else { row.name.as_str() }).collect()
+    }
+
     /// Top-1 over sparsity; rows whose names differ only in a number at their end, such as `gmp-75` and `gmp-90`, are one
     /// series.
     #[must_use]
     pub fn plot(&self) -> Plot {
         let mut series: Vec<Series> = Vec::new();
         let mut lines = Vec::new();
-        for row in &self.rows {
+        for (row, name) in self.rows.iter().zip(self.short_names()) {
             let Some(difference) = row.difference else {
-                lines.push((row.short_name().to_owned(), row.top1));
+                lines.push((name.to_owned(), row.top1));
                 continue;
             };
             let interval = [difference.low - difference.mean, difference.high - difference.mean];
             let point = Point { sparsity: row.sparsity.prunable, top1: row.top1, interval };
-            let name = row.short_name().trim_end_matches(|c: char| c.is_ascii_digit() || ".-_".contains(c));
+            let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || ".-_/,".contains(c));
             match series.iter_mut().find(|series| series.name == name) {
                 Some(series) => series.points.push(point),
                 None => series.push(Series { name: name.to_owned(), points: vec![point] }),

@@ -2,6 +2,7 @@
 
 use super::architecture::Metadata;
 use super::{InputHint, Pretrained, Values, WeightsAt};
+use crate::advice::some;
 use crate::error::{Error, Result};
 use crate::weights::weights_path;
 use sparse_formats::import::{Choice, Contents, as_f32, import_with};
@@ -222,14 +223,4 @@ fn odd_numbers(path: &Path, parameters: &BTreeMap<String, Values>) -> Vec<String
         ));
     }
     notes
-}
-
-/// Some of a list of names.
-fn some(names: &[String]) -> String {
-    const MOST: usize = 5;
-    let shown: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
-    match names.len().saturating_sub(MOST) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }

@@ -4,6 +4,7 @@ use super::Search;
 use crate::compare::Difference;
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
+use crate::run_file::read_if_there;
 use crate::run_folder::RunFolder;
 use serde::{Deserialize, Serialize};
 use sparse_data::Fingerprint;
@@ -84,14 +85,10 @@ impl SweepReport {
         let (search, points) = (search.clone(), Vec::new());
         let fresh = Self { loss, search, recipe, data: Some(data), dense: None, points, best: None };
         let path = folder.path().join(STATE);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(fresh),
-            Err(source) => return Err(Error::io("read", &path, source)),
-        };
+        let Some(bytes) = read_if_there(&path)? else { return Ok(fresh) };
         let advice = "move it away to begin the sweep anew";
         let saved: Self =
-            serde_json::from_str(&text).map_err(|source| Error::BadJson { path, source, advice })?;
+            serde_json::from_slice(&bytes).map_err(|source| Error::BadJson { path, source, advice })?;
         if let Some(key) = saved.recipe.difference(&fresh.recipe) {
             return Err(Error::OtherSweep { folder: folder.path().to_path_buf(), key });
         }
