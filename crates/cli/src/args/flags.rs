@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::UsageError;
 use super::bench::BenchArgs;
 use super::compare::CompareArgs;
 use super::export::ExportArgs;
 use super::keys::KeyFlags;
 use super::predict::PredictArgs;
 use super::sweep::SweepArgs;
-use sparse_trainer::config::{ConfigError, Layers};
+use sparse_trainer::config::Layers;
 
 /// Train, prune and test MobileNetV1 image classifiers; without a subcommand, train or test: `sparse-train --config FILE`.
 #[derive(Debug, Parser)]
@@ -154,7 +155,7 @@ pub(super) struct PrintFlags {
 pub(super) struct ConfigFlags {
     /// Config file, TOML [default: none]
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Vec<PathBuf>,
     /// Set any config key, as in --set prune.ratio=0.75; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -165,16 +166,23 @@ pub(super) struct ConfigFlags {
 impl ConfigFlags {
     /// The config file, if one is named.
     pub(super) fn file(&self) -> Option<&Path> {
-        self.config.as_deref()
+        self.config.first().map(PathBuf::as_path)
     }
 
     /// Stacks flag over `--set` over config file.
     ///
     /// # Errors
-    /// If the file cannot be read or an assignment is malformed.
-    pub(super) fn layers(self) -> Result<Layers, ConfigError> {
+    /// If there are two files, the file cannot be read, or an assignment is malformed.
+    pub(super) fn layers(self) -> Result<Layers, UsageError> {
+        if let [first, second, ..] = self.config.as_slice() {
+            return Err(UsageError::Conflict {
+                flag: format!("--config {}", first.display()),
+                other: format!("--config {}", second.display()),
+                advice: "give one file, and what another would change with --set or flags",
+            });
+        }
         let mut layers = Layers::new();
-        if let Some(path) = &self.config {
+        if let Some(path) = self.file() {
             layers.file(path)?;
         }
         for assignment in &self.set {

@@ -63,7 +63,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
         flags::CommandLine::command().get_subcommands().any(|command| *first == *command.get_name())
     });
     // Subcommands have no `--set`.
-    let hint = |error| if subcommand { error } else { with_key_hint(error) };
+    let not_utf8 = normalise::not_utf8(&arguments);
+    let hint = |error: clap::Error| match (error.kind(), not_utf8) {
+        (ErrorKind::InvalidUtf8, Some(what)) => {
+            flags::CommandLine::command().error(ErrorKind::InvalidUtf8, what)
+        }
+        _ if subcommand => error,
+        _ => with_key_hint(error),
+    };
     flags::CommandLine::try_parse_from(arguments).map(flags::CommandLine::into_action).map_err(hint)
 }
 

@@ -22,6 +22,20 @@ pub(super) fn normalise(arguments: impl IntoIterator<Item = OsString>) -> Vec<Os
     normalised
 }
 
+/// Names the argument that is no UTF-8, with its option: the value of an option first, since images may have any name.
+pub(super) fn not_utf8(arguments: &[OsString]) -> Option<String> {
+    let odd = |index: &usize| arguments[*index].to_str().is_none();
+    let before =
+        |index: usize| index.checked_sub(1).map(|before| &arguments[before]).filter(|it| is_option(it));
+    let indices = || (1..arguments.len()).filter(odd);
+    let index = indices().find(|&index| before(index).is_some()).or_else(|| indices().next())?;
+    let option = before(index).map_or_else(String::new, |option| format!("{} ", option.display()));
+    let argument = arguments[index].display();
+    Some(format!(
+        "{option}{argument}: it is not UTF-8; give the file or folder a name in UTF-8, or a link of such a name"
+    ))
+}
+
 fn with_underscores(argument: OsString) -> OsString {
     let Some(option) = argument.to_str().and_then(|text| text.strip_prefix("--")) else { return argument };
     let (name, value) = option.find('=').map_or((option, ""), |at| option.split_at(at));
@@ -54,6 +68,19 @@ mod tests {
         check("--resume_epoch -1 -h", "--resume_epoch -1 -h");
         check("--set=data.path=a-b --set data.path=a-b", "--set=data.path=a-b --set data.path=a-b");
         check("--a-b -- --a-b", "--a_b -- --a-b");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_utf8_is_named_with_its_option() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = || OsString::from_vec(b"caf\xe9".to_vec());
+        let word = OsString::from;
+        let named = |line: Vec<OsString>| not_utf8(&line).unwrap_or_default();
+        assert!(named(vec![word("x"), word("--model_path"), odd()]).starts_with("--model_path caf"));
+        assert!(named(vec![word("x"), odd(), word("--key"), odd()]).starts_with("--key caf"));
+        assert!(named(vec![word("x"), word("inspect"), odd()]).starts_with("caf"));
+        assert_eq!(named(vec![word("x"), word("a")]), "");
     }
 
     #[test]

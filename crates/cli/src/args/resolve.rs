@@ -246,6 +246,12 @@ mod tests {
     }
 
     #[test]
+    fn a_second_config_is_refused() {
+        let said = message(&format!("{} {}", in_config("mbv1.toml"), in_config("mbv1.toml")));
+        assert!(said.contains("mbv1.toml contradict each other") && said.contains("--set"), "{said}");
+    }
+
+    #[test]
     fn the_line_of_the_readme_works_pasted() {
         let line = "--batch_size 64 --data mnist --lr 0.05 --pruning_mode threshold --threshold 0.01";
         let Resolved { config, phase, resume, .. } = resolve(line);

@@ -65,7 +65,7 @@ impl SweepArgs {
             };
             return Err(conflict.into());
         }
-        let mut layers = self.config.layers().map_err(UsageError::from)?;
+        let mut layers = self.config.layers()?;
         let (low, high, steps) = (self.low, self.high, self.steps);
         // The recipe must do for the highest ratio that may be tried; one of all weights is none.
         let ladder = self.ladder.iter().flatten().copied().reduce(f64::max);
