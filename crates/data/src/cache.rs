@@ -93,15 +93,27 @@ impl PixelCache {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let mut file = match open_regular(path) {
             Ok((file, _)) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound && path.is_symlink() => {
+                let reason =
+                    format!("{} is a link to a file that is not there; remove the link", path.display());
+                return Err(Error::Setting { setting: "data.cache", reason });
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err("there was none")),
             Err(error) => return Err(io(error)),
         };
         let length = file.metadata().map_err(io)?.len();
         let mut header = [0; HEADER];
-        let magic = file.read_exact(&mut header).is_ok() && header[..7] == MAGIC[..7];
-        if !magic {
-            let reason = format!("{} is no cache of images; name another file", path.display());
+        let start = length.min(HEADER as u64) as usize;
+        file.read_exact(&mut header[..start]).map_err(io)?;
+        if header[..7] != MAGIC[..7] {
+            let reason = format!(
+                "{} is no cache of images; name another file, or delete this one if it is a damaged cache",
+                path.display()
+            );
             return Err(Error::Setting { setting: "data.cache", reason });
+        }
+        if start < HEADER {
+            return Ok(Err("it was cut short"));
         }
         let word =
             |at: usize| header[at..at + 4].iter().rev().fold(0u32, |sum, &byte| sum << 8 | u32::from(byte));
@@ -231,6 +243,8 @@ fn build(
     threads: usize,
     read: &ReadImage,
 ) -> std::io::Result<()> {
+    // A link stays, and the file that it leads to is replaced.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.unfinished", std::process::id()));
     let unfinished = Unfinished(name.into());

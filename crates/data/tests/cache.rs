@@ -92,6 +92,8 @@ fn a_stale_or_damaged_cache_is_made_anew_and_another_file_left_alone() {
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 1]).unwrap();
     assert_eq!(reason(2), Some("it was cut short"));
+    fs::write(&path, &whole[..10]).unwrap();
+    assert_eq!(reason(2), Some("it was cut short"));
     let mut damaged = whole.clone();
     damaged[40] ^= 1;
     fs::write(&path, &damaged).unwrap();
@@ -105,6 +107,21 @@ fn a_stale_or_damaged_cache_is_made_anew_and_another_file_left_alone() {
         fs::write(&path, foreign).unwrap();
         let error = open(&path, 2, 1).unwrap_err();
         assert!(matches!(error, Error::Setting { setting: "data.cache", .. }), "{error}");
+        assert!(error.to_string().contains("delete this one if it is a damaged cache"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), foreign);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_cache_stays_and_one_to_nothing_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    std::os::unix::fs::symlink("file", &link).unwrap();
+    let error = open(&link, 1, 1).unwrap_err().to_string();
+    assert!(error.contains("a link to a file that is not there"), "{error}");
+    open(&file, 1, 1).unwrap();
+    open(&link, 2, 1).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(open(&file, 2, 1).unwrap().1, None);
 }

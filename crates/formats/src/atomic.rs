@@ -12,16 +12,19 @@ use std::path::{Component, Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::regular::described;
 use crate::{Error, Result};
 
 const TEMP_MARK: &str = ".tmp-";
 
-/// Writes `bytes` to the file `path`, replacing a file of that name.
+/// Writes `bytes` to the file `path`, replacing a file of that name. A link stays, and the file that it leads to is replaced.
 ///
 /// # Errors
-/// [`Error::Io`] if a step fails, [`Error::BadFileName`] if `path` does not end in a file name.
+/// [`Error::Io`] if a step fails, [`Error::BadFileName`] if `path` does not end in a file name, [`Error::NoPlainTarget`] if
+/// a folder, a pipe, a socket or a device is there.
 pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
-    let path = path.as_ref();
+    parent(path.as_ref())?;
+    let path = &behind_links(path.as_ref())?;
     let parent = parent(path)?;
     let (temp, file) = claim_temp(path, |temp| File::create_new(temp))?;
     let renamed = write_and_flush(file, bytes)
@@ -84,6 +87,30 @@ pub fn remove_stale_temps(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     }
     removed.sort();
     Ok(removed)
+}
+
+/// Where the file `path` is: the end of its links, where there may be nothing yet.
+fn behind_links(path: &Path) -> Result<PathBuf> {
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let kind = match fs::metadata(path) {
+        Ok(found) => found.file_type(),
+        Err(error) if is_missing(&error) => {
+            // Links that lead around in a circle are another error, so that this comes to an end.
+            return match fs::read_link(path) {
+                Ok(next) => behind_links(&path.with_file_name(next)),
+                Err(_) => Ok(path.to_owned()),
+            };
+        }
+        Err(source) => return Err(io_error(path, "inspect")(source)),
+    };
+    if !kind.is_file() {
+        return Err(Error::NoPlainTarget { path: path.to_owned(), what: described(kind) });
+    }
+    if path.is_symlink() {
+        fs::canonicalize(path).map_err(io_error(path, "inspect"))
+    } else {
+        Ok(path.to_owned())
+    }
 }
 
 /// Creates the first temporary name for `path` that nobody has, and what `create` makes of it.

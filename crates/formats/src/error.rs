@@ -31,6 +31,14 @@ pub enum Error {
         /// What is there.
         what: &'static str,
     },
+    /// A pipe, a device or a folder stands where a file is written.
+    #[error("`{}` is {what}, and is left as it is; give the name of a file to write", path.display())]
+    NoPlainTarget {
+        /// The path the caller asked for, or what its links lead to.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
     /// A folder is only ever written under a new name.
     #[error("`{}` exists already and is never replaced; choose another name or move it away", path.display())]
     TargetExists {

@@ -41,7 +41,7 @@ pub fn read_regular(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// What is no plain file, in words.
-fn described(kind: FileType) -> &'static str {
+pub(crate) fn described(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;

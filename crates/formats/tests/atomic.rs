@@ -95,7 +95,9 @@ fn a_missing_parent_and_a_file_or_folder_in_the_way_are_typed_errors() {
     write_dir(at("folder"), &[("inner", b"kept")]).unwrap();
     let before = tree(folder.path());
 
-    for path in [at("missing/weights"), at("file/weights"), at("folder")] {
+    let error = write_file(at("folder"), b"new").unwrap_err();
+    assert!(matches!(error, Error::NoPlainTarget { what: "a folder", .. }), "{error}");
+    for path in [at("missing/weights"), at("file/weights")] {
         let error = write_file(&path, b"new").unwrap_err();
         assert!(matches!(&error, Error::Io { path: named, .. } if *named == path), "{error}");
         assert!(std::error::Error::source(&error).is_some());
@@ -183,4 +185,61 @@ fn run_out_of_space(folder: &Path) {
     );
     assert_eq!(tree(folder), expected_tree(&[("weights", b"old")]));
     write_file(folder.join("ran"), b"").unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_stays_and_what_it_leads_to_is_written() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("far")).unwrap();
+    fs::write(at("far/old"), b"old").unwrap();
+    for (link, to) in
+        [("to_old", "far/old"), ("to_new", "far/new"), ("again", "to_newer"), ("to_newer", "far/newer")]
+    {
+        symlink(to, at(link)).unwrap();
+    }
+    for (link, file) in [("to_old", "far/old"), ("to_new", "far/new"), ("again", "far/newer")] {
+        write_file(at(link), b"now").unwrap();
+        assert!(at(link).is_symlink(), "{link}");
+        assert_eq!(fs::read(at(file)).unwrap(), b"now", "{link}");
+    }
+    assert!(at("to_newer").is_symlink());
+    assert_eq!(fs::read_dir(at("far")).unwrap().count(), 3);
+    symlink("b", at("a")).unwrap();
+    symlink("a", at("b")).unwrap();
+    assert!(matches!(write_file(at("a"), b""), Err(Error::Io { .. })));
+}
+
+#[test]
+#[cfg(unix)]
+fn what_is_no_file_is_refused_by_what_it_is_and_stays() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let refused = |name: &str, expected: &str| {
+        let error = write_file(at(name), b"bytes").unwrap_err();
+        assert!(matches!(error, Error::NoPlainTarget { what, .. } if what == expected), "{name}: {error}");
+    };
+    fs::create_dir(at("folder")).unwrap();
+    refused("folder", "a folder");
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    symlink("socket", at("link")).unwrap();
+    refused("socket", "a socket");
+    refused("link", "a socket");
+    if Command::new("mkfifo").arg(at("pipe")).status().is_ok_and(|status| status.success()) {
+        refused("pipe", "a pipe");
+        assert!(fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
+    }
+    // Making a device takes rights that a test may not have.
+    if Command::new("mknod")
+        .arg(at("null"))
+        .args(["c", "1", "3"])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        refused("null", "a device");
+        assert!(fs::symlink_metadata(at("null")).unwrap().file_type().is_char_device());
+    }
 }
