@@ -72,8 +72,8 @@ impl Mode {
                 }
                 Self::Palette => {
                     for (value, &number) in target.iter_mut().zip(source) {
-                        // Numbers past the palette are grey, as in Pillow.
-                        *value = palette.get(usize::from(number)).map_or(number, |colour| colour[channel]);
+                        // Numbers past the palette are black, as in Pillow 13.
+                        *value = palette.get(usize::from(number)).map_or(0, |colour| colour[channel]);
                     }
                 }
                 Self::Cmyk => {

@@ -14,6 +14,8 @@ const WORKSPACE: usize = 1 << 26;
 pub(crate) fn decode(bytes: &[u8]) -> Result<Picture, ImageFault> {
     let fault = |error: png::DecodingError| ImageFault::Decoder(error.to_string());
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: WORKSPACE });
+    // The checksum of the pixels too, which the decoder passes over unless it is told.
+    decoder.ignore_checksums(false);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let info = decoder.read_header_info().map_err(fault)?;

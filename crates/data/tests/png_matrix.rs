@@ -60,6 +60,19 @@ fn every_kind_of_file_is_seen_as_pillow_sees_it() {
 }
 
 #[test]
+fn a_wrong_checksum_of_the_pixels_is_refused_as_by_pillow() {
+    let mut bytes = archive()["2-8-0-0-0.png"].clone();
+    decode_image(&bytes).unwrap();
+    let at = bytes.windows(4).position(|kind| kind == b"IDAT").unwrap();
+    let end = at + 4 + u32::from_be_bytes(bytes[at - 4..at].try_into().unwrap()) as usize;
+    bytes[end - 1] ^= 1;
+    let mut sum = flate2::Crc::new();
+    sum.update(&bytes[at..end]);
+    bytes[end..end + 4].copy_from_slice(&sum.sum().to_be_bytes());
+    assert!(decode_image(&bytes).is_err());
+}
+
+#[test]
 fn other_formats_are_refused_by_name() {
     for (bytes, name) in [
         (&b"GIF89a\x01\0\x01\0"[..], "GIF"),

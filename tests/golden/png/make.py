@@ -40,7 +40,7 @@ def png(width, height, colour, depth, interlaced, transparent, seed, palette=Non
     def value(x, y, channel):
         if colour == 3:
             # Some files use numbers past their palette.
-            return rng.randint(0, min(most, palette - 1))
+            return rng.randint(0, most)
         if channel == channels - 1 and colour > 3:
             return rng.choice([0, 0, most // 3, most // 2, most, rng.randint(0, most)])
         if colour == 0 and depth == 16 and seed % 2:
