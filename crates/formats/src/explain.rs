@@ -132,17 +132,23 @@ mod tests {
                 "{error}"
             );
         }
-        let error = decode("f.safetensors", &[9, 0, 0]).unwrap_err();
-        assert!(matches!(error, Error::WrongFileLength { expected: 8, got: 3, .. }), "{error}");
         let error = decode("f.safetensors", &[9, 0, 0, 0, 0, 0, 0, 0, b'{']).unwrap_err();
         assert!(matches!(error, Error::WrongFileLength { expected: 17, got: 9, .. }), "{error}");
     }
 
     #[test]
-    fn a_text_file_is_a_bad_header() {
-        let error = decode("notes.txt", b"this is no tensor file").unwrap_err();
-        assert!(matches!(error, Error::BadHeader { .. }), "{error}");
-        assert!(error.to_string().contains("`notes.txt`"), "{error}");
+    fn what_is_no_safetensors_file_is_told_by_what_it_is() {
+        for (bytes, what) in [
+            (b"this is no tensor file".as_slice(), "`notes` is text"),
+            (b"abc", "`notes` is text"),
+            (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "`notes` is a JPEG image"),
+            (&[9, 0, 0], "`notes` is of no format known here"),
+            (&[0xee; 64], "`notes` is of no format known here"),
+        ] {
+            let error = decode("notes", bytes).unwrap_err();
+            assert!(matches!(error, Error::UnknownContent { .. }), "{error}");
+            assert!(error.to_string().contains(what), "{error}");
+        }
         assert!(matches!(decode_header("[1,2]", 0), Err(Error::BadHeader { .. })));
         assert!(matches!(decode_header(r#"{"w":3}"#, 0), Err(Error::BadHeader { .. })));
     }
@@ -211,7 +217,7 @@ mod tests {
         let header =
             r#"{"w":{"dtype":"U8","shape":[1152921504606846976],"data_offsets":[0,1152921504606846976]}}"#;
         assert!(matches!(decode_header(header, 8), Err(Error::WrongFileLength { .. })));
-        let error = decode("f", &[0xff; 64]).unwrap_err();
+        let error = decode("f", b"\xff\xff\xff\xff\xff\xff\xff\xff{}").unwrap_err();
         assert!(matches!(error, Error::BadHeader { .. }), "{error}");
     }
 }
