@@ -30,13 +30,24 @@ impl Normalise {
     ///
     /// A mean outside `[0, 1]` or a deviation outside `(0, 1]`.
     pub fn new(mean: Vec<f64>, std: Vec<f64>) -> Result<Self> {
-        if mean.is_empty() || !mean.iter().all(|value| (0.0..=1.0).contains(value)) {
-            return Err(bad("data.mean", &mean, "from 0 to 1"));
+        Self::of_white(1.0, &mean, &std)
+    }
+
+    /// Mean and standard deviation of pixels that are 0 where they are black and `white` where they are white: one of each
+    /// per channel, or one for all channels.
+    ///
+    /// # Errors
+    ///
+    /// A mean outside `[0, white]` or a deviation outside `(0, white]`.
+    pub fn of_white(white: f64, mean: &[f64], std: &[f64]) -> Result<Self> {
+        if mean.is_empty() || !mean.iter().all(|value| (0.0..=white).contains(value)) {
+            return Err(outside("data.mean", mean, white, "at least 0"));
         }
-        if std.is_empty() || !std.iter().all(|&value| value > 0.0 && value <= 1.0) {
-            return Err(bad("data.std", &std, "above 0, at most 1"));
+        if std.is_empty() || !std.iter().all(|&value| value > 0.0 && value <= white) {
+            return Err(outside("data.std", std, white, "above 0"));
         }
-        Ok(Self { mean, std })
+        let fractions = |values: &[f64]| values.iter().map(|value| value / white).collect();
+        Ok(Self { mean: fractions(mean), std: fractions(std) })
     }
 
     /// ImageNet's statistics: mean .485 .456 .406, deviation .229 .224 .225 (red, green, blue).
@@ -57,12 +68,11 @@ impl Normalise {
     /// One lookup table per channel.
     pub(crate) fn tables(&self, channels: usize) -> Result<Vec<Table>> {
         let fits = |values: &[f64]| values.len() == 1 || values.len() == channels;
-        let expected = format!("one per channel ({channels}) or one for all");
         if !fits(&self.mean) {
-            return Err(bad("data.mean", &self.mean, &expected));
+            return Err(miscounted("data.mean", &self.mean, channels));
         }
         if !fits(&self.std) {
-            return Err(bad("data.std", &self.std, &expected));
+            return Err(miscounted("data.std", &self.std, channels));
         }
         let table = |channel| {
             let mean = 255.0 * self.mean[channel % self.mean.len()];
@@ -79,8 +89,17 @@ impl Default for Normalise {
     }
 }
 
-fn bad(setting: &'static str, values: &[f64], expected: &str) -> Error {
-    let reason = format!("{values:?} cannot be used; give fractions of 255 (127.5 is 0.5), {expected}");
+fn outside(setting: &'static str, values: &[f64], white: f64, least: &str) -> Error {
+    let example = if white == 1.0 { " (127.5 of 255 is 0.5)" } else { "" };
+    let reason = format!(
+        "{values:?} cannot be used; pixels are counted from 0 to {white} here{example}: give numbers of {least}, at most {white}"
+    );
+    Error::Setting { setting, reason }
+}
+
+fn miscounted(setting: &'static str, values: &[f64], channels: usize) -> Error {
+    let count = values.len();
+    let reason = format!("it has {count} numbers; give one per channel ({channels}) or one for all");
     Error::Setting { setting, reason }
 }
 
@@ -113,7 +132,11 @@ mod tests {
             assert!(matches!(Normalise::new(mean, std), Err(Error::Setting { .. })));
         }
         let pixels = Normalise::new(vec![127.5], vec![127.5]).unwrap_err().to_string();
-        assert!(pixels.contains("data.mean") && pixels.contains("127.5 is 0.5"), "{pixels}");
-        assert!(matches!(Normalise::imagenet().tables(1), Err(Error::Setting { .. })));
+        assert!(pixels.contains("data.mean") && pixels.contains("127.5 of 255 is 0.5"), "{pixels}");
+        let bytes = Normalise::of_white(255.0, &[300.0], &[1.0]).unwrap_err().to_string();
+        assert!(bytes.contains("[300.0]") && bytes.contains("from 0 to 255 here: give"), "{bytes}");
+        assert_eq!(Normalise::of_white(255.0, &[127.5], &[127.5]).unwrap(), Normalise::default());
+        let count = Normalise::imagenet().tables(1).unwrap_err().to_string();
+        assert!(count.contains("it has 3 numbers; give one per channel (1)"), "{count}");
     }
 }

@@ -51,6 +51,9 @@ impl Datasets {
 pub fn open_split(config: &TrainConfig, split: Split) -> Result<Arc<dyn Dataset>> {
     let DataSection { data, path, mean, std, augment, .. } = &config.data;
     let normalise = normalisation(*data, mean, std)?;
+    if let (Split::Train, Some(note)) = (split, unit_note(*data, mean, std)) {
+        tracing::warn!("{note}");
+    }
     Ok(match data {
         DataKind::Mnist => {
             let mnist = Mnist::open(path, split, &normalise)?;
@@ -127,11 +130,62 @@ fn transform_config(data: &DataSection) -> Result<TransformConfig> {
 }
 
 fn normalisation(data: DataKind, mean: &[f64], std: &[f64]) -> Result<Normalise> {
-    Ok(Normalise::new(fractions(data, mean), fractions(data, std))?)
+    Ok(Normalise::of_white(white(data), mean, std)?)
 }
 
-/// The config counts MNIST's and CIFAR-10's pixels from 0 to 255, the data crate all pixels from 0 to 1.
+/// A word about numbers that were counted from 0 to 1 where the config counts from 0 to 255.
+fn unit_note(data: DataKind, mean: &[f64], std: &[f64]) -> Option<String> {
+    let are_fractions =
+        |values: &[f64]| values.iter().all(|&value| value <= 1.0) && values.iter().any(|&value| value > 0.0);
+    let looks = white(data) > 1.0 && (are_fractions(mean) || are_fractions(std));
+    looks.then(|| {
+        format!(
+            "data.mean={mean:?} and data.std={std:?} are counted in pixels from 0 to 255 for {}, and look like fractions of \
+             them; multiply them by 255",
+            data.name()
+        )
+    })
+}
+
+/// What the config calls a white pixel: it counts MNIST's and CIFAR-10's pixels from 0 to 255, others from 0 to 1.
+fn white(data: DataKind) -> f64 {
+    if data == DataKind::Imagenet { 1.0 } else { 255.0 }
+}
+
+/// Numbers of the config as the data crate counts them, from 0 to 1.
 pub(crate) fn fractions(data: DataKind, values: &[f64]) -> Vec<f64> {
-    let white = if data == DataKind::Imagenet { 1.0 } else { 255.0 };
-    values.iter().map(|value| value / white).collect()
+    values.iter().map(|value| value / white(data)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_cannot_be_used_are_told_as_they_were_given() {
+        for (data, value, unit) in [
+            (DataKind::Mnist, 300.0, "0 to 255"),
+            (DataKind::Cifar10, 256.0, "0 to 255"),
+            (DataKind::Imagenet, 127.5, "0 to 1 "),
+        ] {
+            let error = normalisation(data, &[value], &[1.0]).unwrap_err().to_string();
+            assert!(error.contains(&format!("data.mean: [{value:?}]")) && error.contains(unit), "{error}");
+            let error = normalisation(data, &[0.0], &[value]).unwrap_err().to_string();
+            assert!(error.contains(&format!("data.std: [{value:?}]")) && error.contains(unit), "{error}");
+        }
+    }
+
+    #[test]
+    fn fractions_in_place_of_pixels_get_a_word() {
+        for (data, mean, std, noted) in [
+            (DataKind::Mnist, 0.1307, 0.3081, true),
+            (DataKind::Mnist, 0.0, 1.0, true),
+            (DataKind::Mnist, 0.0, 255.0, false),
+            (DataKind::Cifar10, 0.5, 127.5, true),
+            (DataKind::Cifar10, 127.5, 127.5, false),
+            (DataKind::Imagenet, 0.5, 0.5, false),
+        ] {
+            assert_eq!(unit_note(data, &[mean], &[std]).is_some(), noted, "{data:?} {mean} {std}");
+        }
+    }
 }
