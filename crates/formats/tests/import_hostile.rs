@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail the test")]
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::PathBuf;
@@ -37,7 +38,11 @@ fn check(bytes: &[u8]) -> bool {
     // Everything of the first dictionary, and the only one if there is one.
     let first = |contents: &Contents<'_>| -> Result<Choice, Error> {
         let dictionary = contents.dictionaries.first().into_iter().flat_map(|first| first.tensors.keys());
-        Ok(Choice { dictionary: 0, names: dictionary.map(|name| name.clone().into_owned()).collect() })
+        Ok(Choice {
+            dictionary: 0,
+            names: dictionary.map(|name| name.clone().into_owned()).collect(),
+            beside: BTreeMap::new(),
+        })
     };
     drop(import_bytes_with("hostile".as_ref(), bytes, first));
     let Ok(imported) = import_bytes("hostile", bytes) else { return false };
@@ -116,7 +121,7 @@ fn what_an_unknown_function_makes_is_no_tensor() {
         let bytes = replaced(&sample(index), b"_reconstruct", b"_reconstrukt");
         let all = |contents: &Contents<'_>| -> Result<Choice, Error> {
             let names = contents.dictionaries[0].tensors.keys().map(|name| name.clone().into_owned());
-            Ok(Choice { dictionary: 0, names: names.collect() })
+            Ok(Choice { dictionary: 0, names: names.collect(), beside: BTreeMap::new() })
         };
         let error = import_bytes_with("odd".as_ref(), &bytes, all).map(drop).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("not read"), "{error}");

@@ -23,7 +23,11 @@ fn dictionary(file: &str, key: &str) -> Tensors {
             keys.iter().position(|&one| one == key).unwrap_or_else(|| panic!("{file}: {key} of {keys:?}"));
         let tensors = &contents.dictionaries[dictionary].tensors;
         let readable = tensors.iter().filter(|(_, entry)| entry.refused.is_none());
-        Ok(Choice { dictionary, names: readable.map(|(name, _)| name.clone().into_owned()).collect() })
+        Ok(Choice {
+            dictionary,
+            names: readable.map(|(name, _)| name.clone().into_owned()).collect(),
+            beside: BTreeMap::new(),
+        })
     };
     import_with(made(file), choose).unwrap_or_else(|error| panic!("{file}: {error}")).tensors
 }
@@ -50,7 +54,7 @@ fn every_tensor_is_what_the_reader_of_its_program_gives() {
 fn what_is_not_read_is_refused_by_its_name_and_with_what_to_do() {
     let chosen = |file: &str, name: &str| {
         let choose = |_: &Contents<'_>| -> Result<Choice, Error> {
-            Ok(Choice { dictionary: 0, names: [name.to_owned()].into() })
+            Ok(Choice { dictionary: 0, names: [name.to_owned()].into(), beside: BTreeMap::new() })
         };
         import_with(made(file), choose)
             .map(|imported| imported.tensors.len())
@@ -101,7 +105,11 @@ fn a_file_with_a_changed_byte_fails_its_checksum_and_says_so() {
     let place = bytes.windows(numbers.len()).position(|part| part == numbers).unwrap();
     bytes[place] ^= 1;
     let error = sparse_formats::import::import_bytes_with("x".as_ref(), &bytes, |_| {
-        Ok::<_, Error>(Choice { dictionary: 0, names: ["transposed".to_owned()].into() })
+        Ok::<_, Error>(Choice {
+            dictionary: 0,
+            names: ["transposed".to_owned()].into(),
+            beside: BTreeMap::new(),
+        })
     });
     let error = error.unwrap_err().to_string();
     assert!(error.contains("views/data/0") && error.contains("checksum"), "{error}");

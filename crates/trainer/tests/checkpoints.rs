@@ -44,7 +44,7 @@ fn dict<'a>(tensors: &'a Tensors, prefix: &str) -> Item<'a> {
     )
 }
 
-fn entries<const N: usize>(items: [(&str, Item<'static>); N]) -> Vec<(String, Item<'static>)> {
+fn entries<'a, const N: usize>(items: [(&str, Item<'a>); N]) -> Vec<(String, Item<'a>)> {
     items.into_iter().map(|(name, item)| (name.to_owned(), item)).collect()
 }
 
@@ -259,6 +259,27 @@ fn masks_are_multiplied_into_the_weights_and_it_is_said() {
     parts.insert(format!("{name}_mask"), scaled(&cut, 0.5)[name].clone());
     let message = files.refused(&files.pickle(&dict(&parts, "")), None);
     assert!(message.contains(&format!("{name}_mask")) && message.contains("0.5"), "{message}");
+}
+
+#[test]
+fn masks_in_a_dictionary_of_their_own_are_multiplied_in_as_well() {
+    let files = Files::new();
+    let weights = timm();
+    let cut = masks(&weights, "conv_pw.weight");
+    let expected = files.converted(&files.pickle(&dict(&masked(&weights, &cut), "")));
+    for (key, prefix) in [("masks", ""), ("mask", "module.")] {
+        let both =
+            Item::Dict(entries([("state_dict", dict(&weights, "module.")), (key, dict(&cut, prefix))]));
+        let path = files.pickle(&both);
+        let pretrained = Pretrained::read(&path).unwrap();
+        assert_eq!(pretrained.masked, cut.len());
+        assert!(pretrained.notes[0].contains("masks of 13 tensors"), "{:?}", pretrained.notes);
+        assert!(files.converted(&path) == expected, "{key}");
+    }
+    let renamed: Tensors = cut.iter().map(|(name, mask)| (format!("x{name}"), mask.clone())).collect();
+    let both = Item::Dict(entries([("state_dict", dict(&weights, "")), ("masks", dict(&renamed, ""))]));
+    let notes = Pretrained::read(&files.pickle(&both)).unwrap().notes;
+    assert!(notes[0].contains("belong to no weights") && notes[0].contains("masks.xblocks"), "{notes:?}");
 }
 
 #[test]

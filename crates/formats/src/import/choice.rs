@@ -45,6 +45,8 @@ pub struct Choice {
     pub dictionary: usize,
     /// Names in it.
     pub names: BTreeSet<String>,
+    /// Tensors of other dictionaries: the name that each gets, its dictionary and its name in there.
+    pub beside: BTreeMap<String, (usize, String)>,
 }
 
 impl<'a> Contents<'a> {
@@ -74,7 +76,7 @@ impl<'a> Contents<'a> {
             (Some(first), None) => {
                 let dictionary = self.dictionaries.iter().position(|one| std::ptr::eq(one, first));
                 let names = first.tensors.keys().map(|name| name.clone().into_owned()).collect();
-                Ok(Choice { dictionary: dictionary.unwrap_or(0), names })
+                Ok(Choice { dictionary: dictionary.unwrap_or(0), names, beside: BTreeMap::new() })
             }
             (Some(_), Some(_)) => {
                 let keys = self.dictionaries.iter().filter(usable).take(8).map(Dictionary::name);

@@ -41,19 +41,19 @@ pub(super) fn chosen<E: From<Error>>(
 ) -> Result<BTreeMap<String, Id>, E> {
     let found = find(path, pickle, file_bytes)?;
     let dictionaries = found.iter().map(|found| described(pickle, found)).collect();
-    let Choice { dictionary, names } = choose(&Contents { path, format, dictionaries })?;
+    let Choice { dictionary, names, beside } = choose(&Contents { path, format, dictionaries })?;
     let mut named = BTreeMap::new();
-    let Some(found) = found.get(dictionary) else { return Ok(named) };
-    if let Some(fault) = &found.fault {
-        return Err(bad(path, &found.key, fault.as_str()).into());
-    }
-    for (name, &id) in &found.tensors {
-        if names.contains(name.as_ref()) {
-            if let Some(reason) = refusal(pickle, id) {
-                return Err(bad(path, name, reason).into());
-            }
-            named.insert(name.clone().into_owned(), id);
+    let own = names.into_iter().map(|name| (name.clone(), (dictionary, name)));
+    for (given, (dictionary, name)) in own.chain(beside) {
+        let Some(found) = found.get(dictionary) else { continue };
+        if let Some(fault) = &found.fault {
+            return Err(bad(path, &found.key, fault.as_str()).into());
         }
+        let Some(&id) = found.tensors.get(name.as_str()) else { continue };
+        if let Some(reason) = refusal(pickle, id) {
+            return Err(bad(path, &name, reason).into());
+        }
+        named.insert(given, id);
     }
     Ok(named)
 }

@@ -13,7 +13,7 @@ const WIDEST: usize = 16 * FEATURES;
 /// What torch's pruning puts behind the name of a weight that it masks, and what it and PaddleSlim put behind that of the
 /// mask.
 pub(super) const UNMASKED: &str = "_orig";
-const MASK: &str = "_mask";
+pub(super) const MASK: &str = "_mask";
 /// Parts of the names of weights that are made anew in each forward pass, and what to do about them.
 const REMADE: [(&str, &str); 3] = [
     (
@@ -92,7 +92,8 @@ pub(super) fn recognise(family: &'static Family, shapes: &Shapes<'_>) -> Result<
     };
     recognised.background = family.background == Background::In(recognised.network.classes);
     let names = family.names(&layers(&recognised.network)?);
-    let (mut missing, mut misshaped, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut missing, mut misshaped) = (Vec::new(), Vec::new());
+    let mut refused: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let wanted: BTreeMap<String, Vec<usize>> =
         parameters(&recognised.network)?.into_iter().map(|p| (p.name, p.shape)).collect();
     for named in &names {
@@ -101,7 +102,7 @@ pub(super) fn recognise(family: &'static Family, shapes: &Shapes<'_>) -> Result<
             Found::Source(source) => recognised.sources.push(source),
             Found::Missing => missing.push(named.foreign.clone()),
             Found::OtherShape(text) => misshaped.push(text),
-            Found::Refused(text) => refused.push(text),
+            Found::Refused { name, reason } => refused.entry(reason).or_default().push(name),
         }
     }
     let known = names.iter().map(|named| named.foreign.as_str());
@@ -115,14 +116,12 @@ pub(super) fn recognise(family: &'static Family, shapes: &Shapes<'_>) -> Result<
         return Ok(recognised);
     }
     let advice = advice(&left_over);
-    let faults = [
-        ("missing", missing),
-        ("left over", left_over),
-        ("of another shape", misshaped),
-        ("not to be read", refused),
-    ];
+    let faults = [("missing", missing), ("left over", left_over), ("of another shape", misshaped)];
     let faults = faults.into_iter().filter(|(_, names)| !names.is_empty());
     let faults = faults.map(|(fault, names)| format!("{fault}: {}", shortened(&names)));
+    let refused =
+        refused.iter().map(|(reason, names)| format!("not to be read: {}: {reason}", shortened(names)));
+    let faults = faults.chain(refused);
     Err(Error::ForeignTensors {
         family: family.name,
         scale: recognised.network.scale,
@@ -170,7 +169,7 @@ enum Found {
     Source(Source),
     Missing,
     OtherShape(String),
-    Refused(String),
+    Refused { name: String, reason: String },
 }
 
 fn source(family: &Family, named: &Named, expected: Vec<usize>, shapes: &Shapes<'_>) -> Found {
@@ -190,7 +189,7 @@ fn source(family: &Family, named: &Named, expected: Vec<usize>, shapes: &Shapes<
         return Found::Missing;
     };
     if let Some(reason) = refused {
-        return Found::Refused(format!("{name}: {reason}"));
+        return Found::Refused { name, reason: reason.to_owned() };
     }
     if let Some((mask, facts)) = mask.as_ref().and_then(|mask| Some((mask, shapes.get(mask.as_str())?)))
         && (facts.shape != shape || facts.refused.is_some())

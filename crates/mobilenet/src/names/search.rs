@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::recognise::{FEATURES, Facts, Recognised, Shapes, UNMASKED, recognise, shortened};
+use super::recognise::{FEATURES, Facts, MASK, Recognised, Shapes, UNMASKED, recognise, shortened};
 use super::{FAMILIES, Family};
 use crate::{Error, MobileNetConfig, Result, layers};
 
@@ -20,6 +20,8 @@ const PARTLY: usize = 60;
 const PARTS: usize = 8;
 /// Tensors in an optimizer state of PaddlePaddle.
 const OPTIMIZER: [&str; 3] = ["_velocity_0", "_moment1_0", "LR_Scheduler"];
+/// A word in the keys of a dictionary of masks.
+const MASKS: [&str; 2] = ["mask", "masks"];
 /// Tensors beside a network that say how it came about, and are no part of it.
 const COUNTERS: [&str; 6] = ["n_averaged", "num_updates", "decay", "num_batches_tracked", "step", "epoch"];
 
@@ -30,6 +32,14 @@ pub struct Table<'a> {
     pub key: &'a str,
     /// Its tensors.
     pub tensors: Shapes<'a>,
+}
+
+impl Table<'_> {
+    /// Whether it is called a dictionary of masks.
+    fn holds_masks(&self) -> bool {
+        let mut words = self.key.split(['.', '_']);
+        words.any(|word| MASKS.iter().any(|mask| word.eq_ignore_ascii_case(mask)))
+    }
 }
 
 /// The network that was found.
@@ -46,6 +56,11 @@ pub struct Found {
     /// Where tensors under such names are that are a part of a network and not a whole one, such as averages of what is
     /// trained; nothing if a key was given.
     pub partly: Vec<String>,
+    /// Masks that lie in a dictionary of their own: the name that [`Source::mask`](super::Source::mask) has, the place of
+    /// their dictionary among the tables and the name in there.
+    pub masks: BTreeMap<String, (usize, String)>,
+    /// Tensors of such dictionaries that belong to no weights of the network.
+    pub stray_masks: Vec<String>,
 }
 
 /// Finds the one network in some dictionaries, or that under `key`: keys and parts of names with dots between them, all or
@@ -60,7 +75,11 @@ pub fn search(tables: &[Table<'_>], key: Option<&str>) -> Result<Found> {
     let networks: Vec<&Candidate<'_>> =
         candidates.iter().filter(|candidate| candidate.hits >= COMPETING).collect();
     let named = |candidate: &&Candidate<'_>| candidate.is_at(tables, key);
+    let masks = |candidate: &Candidate<'_>| tables.get(candidate.table).is_some_and(Table::holds_masks);
     let mut competing: Vec<&Candidate<'_>> = networks.iter().copied().filter(named).collect();
+    if key.is_none() && !competing.iter().all(|candidate| masks(candidate)) {
+        competing.retain(|candidate| !masks(candidate));
+    }
     if competing.is_empty() {
         let likely = candidates.iter().filter(|candidate| candidate.hits >= LIKELY).filter(named);
         competing.extend(best(likely));
@@ -68,7 +87,8 @@ pub fn search(tables: &[Table<'_>], key: Option<&str>) -> Result<Found> {
     let Some(&first) = competing.first() else { return Err(nothing(tables, &networks, key)) };
     let mut found = first.evaluate(tables, &networks);
     if let (Ok(found), None) = (&mut found, key) {
-        let partly = candidates.iter().filter(|other| (PARTLY..COMPETING).contains(&other.hits));
+        let partly =
+            candidates.iter().filter(|other| (PARTLY..COMPETING).contains(&other.hits) && !masks(other));
         found.partly =
             partly.map(|other| other.shown(tables)).filter(|other| *other != first.shown(tables)).collect();
     }
@@ -149,7 +169,62 @@ impl Candidate<'_> {
         let beside = tensors.keys().filter(|name| !own(name) && !taken(name));
         let beside =
             beside.filter(|name| !COUNTERS.contains(&last_part(name))).map(|&name| name.to_owned()).collect();
-        Ok(Found { table: self.table, key: self.key(tables), recognised, beside, partly: Vec::new() })
+        let mut found = Found {
+            table: self.table,
+            key: self.key(tables),
+            recognised,
+            beside,
+            partly: Vec::new(),
+            masks: BTreeMap::new(),
+            stray_masks: Vec::new(),
+        };
+        self.add_masks(tables, &mut found)?;
+        Ok(found)
+    }
+
+    /// Finds the masks that lie in a dictionary beside that of the network.
+    fn add_masks(&self, tables: &[Table<'_>], found: &mut Found) -> Result<()> {
+        let Some(own) = tables.get(self.table) else { return Ok(()) };
+        let mut misshaped = Vec::new();
+        for (place, table) in tables.iter().enumerate() {
+            if place == self.table || !table.holds_masks() {
+                continue;
+            }
+            let mut strays: BTreeMap<&str, &Facts<'_>> =
+                table.tensors.iter().map(|(name, facts)| (*name, facts)).collect();
+            for source in &mut found.recognised.sources {
+                let Some(weight) = source.name.clone().filter(|_| source.mask.is_none()) else { continue };
+                let full = weight.strip_suffix(UNMASKED).unwrap_or(&weight);
+                let short = full.get(self.prefix.len()..).unwrap_or(full);
+                let names =
+                    [full.to_owned(), format!("{full}{MASK}"), short.to_owned(), format!("{short}{MASK}")];
+                let Some(name) = names.iter().find(|name| strays.contains_key(name.as_str())) else {
+                    continue;
+                };
+                let shape = own.tensors.get(weight.as_str()).map(|facts| facts.shape);
+                let given = format!("{}.{name}", table.key);
+                match strays.remove(name.as_str()) {
+                    Some(facts) if facts.refused.is_none() && Some(facts.shape) == shape => {
+                        source.mask = Some(given.clone());
+                        found.masks.insert(given, (place, name.clone()));
+                    }
+                    facts => misshaped.push(format!(
+                        "{given} {:?}, the mask of {weight} {:?}",
+                        facts.map_or(&[][..], |facts| facts.shape),
+                        shape.unwrap_or_default()
+                    )),
+                }
+            }
+            found.stray_masks.extend(strays.keys().map(|name| format!("{}.{name}", table.key)));
+        }
+        if misshaped.is_empty() {
+            return Ok(());
+        }
+        Err(Error::ForeignTensors {
+            family: self.family.name,
+            scale: found.recognised.network.scale,
+            faults: format!("of another shape: {}", shortened(&misshaped)),
+        })
     }
 
     /// An error about these tensors with the place where they are.
@@ -401,6 +476,40 @@ mod tests {
     }
 
     #[test]
+    fn masks_in_a_dictionary_of_their_own_belong_to_the_weights() {
+        let names = prefixed(&FAMILIES[4], "module.");
+        let shape = |name: &str| names[&format!("module.{name}")].clone();
+        for (key, prefix, end) in [("masks", "", ""), ("mask", "module.", ""), ("pruner.Masks", "", "_mask")]
+        {
+            let of = |name: &str| format!("{prefix}{name}{end}");
+            let mut masks = Names::from([
+                (of("conv_stem.weight"), shape("conv_stem.weight")),
+                (of("blocks.0.0.conv_pw.weight"), shape("blocks.0.0.conv_pw.weight")),
+                ("other.weight".to_owned(), vec![3]),
+            ]);
+            let result = found(&[("state_dict", &names, 0), (key, &masks, 500)], None).unwrap();
+            let sources = &result.recognised.sources;
+            let given: Vec<&String> = sources.iter().filter_map(|one| one.mask.as_ref()).collect();
+            assert_eq!(given.len(), 2, "{key}");
+            let stem = sources.iter().find(|one| one.canonical == "conv1_weights").unwrap();
+            let stem = &result.masks[stem.mask.as_ref().unwrap()];
+            assert_eq!(*stem, (1, of("conv_stem.weight")));
+            assert_eq!(result.stray_masks, [format!("{key}.other.weight")]);
+            masks.insert(of("conv_stem.weight"), vec![2]);
+            let error =
+                found(&[("state_dict", &names, 0), (key, &masks, 500)], None).unwrap_err().to_string();
+            assert!(error.contains("[2], the mask of module.conv_stem.weight"), "{error}");
+        }
+        // One for every tensor is no second network; under its own key it is looked at as one.
+        let tables = [("model", &names, 0), ("masks", &names, 500)];
+        let result = found(&tables, None).unwrap();
+        assert_eq!((result.table, result.masks.len(), result.stray_masks.len()), (0, 137, 0));
+        assert_eq!(found(&tables, Some("masks")).unwrap().masks.len(), 0);
+        let error = found(&[("model", &names, 0), ("masked_model", &names, 500)], None).unwrap_err();
+        assert!(matches!(error, Error::SeveralNetworks { .. }), "{error}");
+    }
+
+    #[test]
     fn weights_that_are_made_anew_in_each_pass_are_told_with_what_to_do() {
         let mut names = prefixed(&FAMILIES[4], "");
         let shape = names.remove("conv_stem.weight").unwrap();
@@ -416,7 +525,11 @@ mod tests {
         let names = prefixed(&FAMILIES[4], "");
         let mut tensors = shapes(&names);
         tensors.insert("conv_stem.weight", Facts { refused: Some("it is quantised"), ..Facts::default() });
+        let long = "it is stored in a way that takes many words to tell: make it dense with to_dense() and save it again";
+        tensors.insert("bn1.weight", Facts { refused: Some(long), ..Facts::default() });
+        tensors.insert("bn1.bias", Facts { refused: Some(long), ..Facts::default() });
         let error = search(&[Table { key: "", tensors }], None).unwrap_err().to_string();
+        assert!(error.contains(&format!("not to be read: bn1.weight, bn1.bias: {long}")), "{error}");
         assert!(error.contains("not to be read: conv_stem.weight: it is quantised"), "{error}");
     }
 }

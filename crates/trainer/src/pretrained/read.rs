@@ -39,7 +39,7 @@ impl Pretrained {
 
     fn of(imported: Imported, found: Found) -> Result<Self> {
         let Imported { path, format, tensors, metadata } = imported;
-        let Found { key, recognised, beside, partly, .. } = found;
+        let Found { key, recognised, beside, partly, stray_masks, .. } = found;
         let metadata = Metadata::parse(metadata.as_deref(), &path);
         let network = metadata.refine(&recognised.network);
         let Recognised { family, background, ignored, sources, .. } = recognised;
@@ -56,6 +56,13 @@ impl Pretrained {
                 "{} holds tensors beside those of the network, under {key}; they are not read: {}",
                 path.display(),
                 some(&beside)
+            ));
+        }
+        if !stray_masks.is_empty() {
+            notes.push(format!(
+                "{} holds masks that belong to no weights of the network under {key}; they are not read: {}",
+                path.display(),
+                some(&stray_masks)
             ));
         }
         if !partly.is_empty() {
@@ -111,8 +118,9 @@ fn chosen(contents: &Contents<'_>, key: Option<&str>) -> Result<(Found, Choice)>
     let sources = found.recognised.sources.iter();
     let names: BTreeSet<String> =
         sources.flat_map(|source| [&source.name, &source.mask]).flatten().cloned().collect();
-    let dictionary = found.table;
-    Ok((found, Choice { dictionary, names }))
+    let names = names.into_iter().filter(|name| !found.masks.contains_key(name)).collect();
+    let (dictionary, beside) = (found.table, found.masks.clone());
+    Ok((found, Choice { dictionary, names, beside }))
 }
 
 /// What reads the numbers of parameters.
