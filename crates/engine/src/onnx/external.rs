@@ -86,7 +86,9 @@ impl Files {
                 opened.length
             )));
         };
-        let length = number(tensor, "length").map_err(refused)?.unwrap_or(rest);
+        let length = number(tensor, "length").map_err(refused)?;
+        // Without a length it is what the shape needs.
+        let length = length.unwrap_or(rest.min(needed));
         if length > rest {
             let reason =
                 format!("bytes {offset} to {offset} + {length} of a file of {} bytes", opened.length);
