@@ -65,6 +65,12 @@ pub enum Error {
         /// Bytes that could be read.
         got: u64,
     },
+    /// A gzip stream ends before its checksum.
+    #[error("{} is a gzip file that is cut short: its last bytes, with the checksum, are missing; fetch it again", path.display())]
+    NoChecksum {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file goes on after its header says it ends.
     #[error("{} goes on after the {expected} bytes its header announces; fetch it again", path.display())]
     TrailingBytes {

@@ -37,6 +37,7 @@ fn marks_line_ends_and_blanks_of_all_systems_are_read() {
     for list in [
         b"a.jpg 0\nd/b.jpg 1\nd/c d.jpg 2\n".as_slice(),
         b"\xef\xbb\xbfa.jpg 0\nd/b.jpg 1\nd/c d.jpg 2",
+        b"\xef\xbb\xbf\xef\xbb\xbfa.jpg 0\n\xef\xbb\xbfd/b.jpg 1\nd/c d.jpg 2\n\xef\xbb\xbf",
         b"\xef\xbb\xbfa.jpg 0\r\nd/b.jpg 1\r\n\r\nd/c d.jpg 2\r\n",
         b"a.jpg 0\rd/b.jpg 1\rd/c d.jpg 2\r",
         b"  a.jpg\t0 \n\n./d/b.jpg   1\n\t\nd/c d.jpg \t 2\n",

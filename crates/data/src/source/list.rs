@@ -112,7 +112,11 @@ pub(super) fn for_each_line(path: &Path, what: &'static str, mut visit: impl FnM
     let end = if text.contains(&b'\n') { b'\n' } else { b'\r' };
     let mut empty = true;
     for (number, line) in (1..).zip(text.split(|&byte| byte == end)) {
-        let line = line.trim_ascii();
+        let mut line = line.trim_ascii();
+        // Lists that were joined have the mark of each.
+        while let Some(rest) = line.strip_prefix(BYTE_ORDER_MARK) {
+            line = rest.trim_ascii_start();
+        }
         if line.is_empty() {
             continue;
         }

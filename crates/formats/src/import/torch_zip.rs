@@ -140,11 +140,12 @@ impl<'a> Entries<'a> {
 }
 
 fn damaged(path: &Path, error: &zip::result::ZipError) -> Error {
+    // A format of the library would be told by the name of a type of it.
+    let error = error.to_string();
+    let why = if error.contains("::") { String::new() } else { format!(" ({error})") };
     bad(
         path,
         "",
-        format!(
-            "it starts as a zip archive and cannot be read as one ({error}): if it was cut, copy it again"
-        ),
+        format!("it starts as a zip archive and cannot be read as one{why}: if it was cut, copy it again"),
     )
 }
