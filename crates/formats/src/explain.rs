@@ -149,7 +149,7 @@ mod tests {
             assert!(matches!(error, Error::UnknownContent { .. }), "{error}");
             assert!(error.to_string().contains(what), "{error}");
         }
-        assert!(matches!(decode_header("[1,2]", 0), Err(Error::BadHeader { .. })));
+        assert!(matches!(decode_header("[1,2]", 0), Err(Error::UnknownContent { .. })));
         assert!(matches!(decode_header(r#"{"w":3}"#, 0), Err(Error::BadHeader { .. })));
     }
 
