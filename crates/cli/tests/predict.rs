@@ -293,6 +293,17 @@ fn wrong_requests_are_named() {
 }
 
 #[test]
+fn an_image_below_the_size_names_the_flag_that_enlarges_it() {
+    let bench = Bench::new();
+    write_image_folder(&bench.path("images"));
+    let flags = format!("images/val/1.png --weights {} --resize_short 0 --size 224", timm());
+    let ended = end(bench.bare(&format!("predict {flags}")));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    ended.says(&["48x40 pixels", "--resize_short 224 enlarges it"]);
+    assert!(!ended.stderr.contains("data.resize"), "{}", ended.stderr);
+}
+
+#[test]
 fn scores_that_are_no_numbers_are_no_ranking() {
     let bench = Bench::new();
     write_image_folder(&bench.path("images"));

@@ -48,6 +48,18 @@ pub enum ImageFault {
         /// What is wrong with them.
         reason: &'static str,
     },
+    /// The test's view takes an image as it is, and it is smaller than what is cut out of it.
+    #[error(
+        "{width}x{height} pixels: it is smaller than the crop of {size}; set `data.resize` to enlarge it"
+    )]
+    BelowCrop {
+        /// Pixels across.
+        width: usize,
+        /// Pixels down.
+        height: usize,
+        /// Height and width of the crop.
+        size: usize,
+    },
     /// The decoder's reason.
     #[error("{0}")]
     Decoder(String),

@@ -305,8 +305,7 @@ impl Transform {
         let whole = Rectangle { left: 0, top: 0, width: width as u32, height: height as u32 };
         let resized = match resize_short {
             0 if width.min(height) < size => {
-                let reason = "it is smaller than the crop; set `data.resize` to enlarge it";
-                return Err(ImageFault::Sides { width, height, reason });
+                return Err(ImageFault::BelowCrop { width, height, size });
             }
             0 => (whole.width, whole.height),
             short => geometry::resize_short(whole.width, whole.height, short as u32),

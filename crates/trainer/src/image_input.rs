@@ -35,12 +35,16 @@ impl ImageInput {
         }
     }
 
-    /// The same for inputs of another size: the resize grows or shrinks with it.
+    /// The same for inputs of another size: the resize grows or shrinks with it, where there is one.
     pub fn resized(self, size: usize) -> Self {
         if size == self.size {
             return self;
         }
-        let resize = if self.resize == self.size { size } else { usual_resize(size) };
+        let resize = match self.resize {
+            0 => 0,
+            whole if whole == self.size => size,
+            _ => usual_resize(size),
+        };
         Self { size, resize, ..self }
     }
 
@@ -83,6 +87,7 @@ mod tests {
         let cropped = ImageInput::of(&data);
         assert_eq!((cropped.size, cropped.resize), (160, 0));
         assert_eq!(cropped.clone().resized(160), cropped);
+        assert_eq!(cropped.clone().resized(96).resize, 0);
         let mnist = ImageInput::of(&DataSection::defaults(DataKind::Mnist));
         assert_eq!((mnist.size, mnist.resize, mnist.mean.clone()), (28, 28, vec![0.5]));
         assert!(mnist.view(1).unwrap().grey);

@@ -1,6 +1,6 @@
 //! From image files to a batch of inputs, on several threads.
 
-use sparse_data::{Transform, View, read_image, read_image_from};
+use sparse_data::{ImageFault, Transform, View, read_image, read_image_from};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread::Builder;
@@ -38,6 +38,16 @@ fn read_one(path: &Path, transform: &Transform, input: &mut [f32]) -> Result<(),
     let written = transform.write(&bytes, View::Eval, 0, input);
     written.map_err(|fault| {
         input.fill(0.0);
-        fault.to_string()
+        in_flags(&fault)
     })
+}
+
+/// Why an image cannot be used, in the words of flags: no config is read here.
+fn in_flags(fault: &ImageFault) -> String {
+    match fault {
+        ImageFault::BelowCrop { width, height, size } => format!(
+            "{width}x{height} pixels: it is smaller than the input of {size}x{size}; --resize_short {size} enlarges it"
+        ),
+        other => other.to_string(),
+    }
 }
