@@ -155,3 +155,14 @@ fn weights_given_to_a_run_that_goes_on_are_said_to_have_no_effect() {
         .train("--resume auto --num_epochs 3 --pretrained_model run --model_path from")
         .says(&["model.pretrained_model = run has no effect", "began with the weights of other"]);
 }
+
+#[test]
+fn a_run_that_is_past_its_end_is_refused() {
+    let bench = Bench::new();
+    bench.train("--num_epochs 3");
+    let before = snapshot(&bench.path("run"));
+    let parts = ["step-00000030 lies after the end of a run of 2 epochs", "--num_epochs 3", "--resume_epoch"];
+    fail(bench.small("--num_epochs 2 --resume auto"), 1, &parts);
+    assert!(snapshot(&bench.path("run")) == before);
+    bench.train("--num_epochs 2 --resume_epoch 2");
+}

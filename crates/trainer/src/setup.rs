@@ -52,6 +52,10 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start, data: &Fingerprint)
         let mut learner = new_learner(plan, build_model(&plan.config, plan.data.image_shape[0])?, 0)?;
         checkpoint.recipe.check_resume(&learner.recipe(&plan.config), &folder)?;
         checkpoint.check_data(data, &folder)?;
+        if step > plan.total_steps {
+            let (epochs, num_epochs) = (step.div_ceil(plan.steps_per_epoch), plan.config.train.num_epochs);
+            return Err(CheckpointError::PastEnd { folder, epochs, num_epochs }.into());
+        }
         checkpoint.restore(&mut learner, &folder)?;
         place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
         tracing::info!("resumed from {} ({step} of {} steps done)", folder.display(), plan.total_steps);

@@ -94,6 +94,30 @@ pub enum CheckpointError {
         /// Its value now.
         given: String,
     },
+    /// The run learned from other weights than it would now.
+    #[error("{} {}, or start afresh (another --model_path)", .folder.display(), teacher_advice(*.saved, *.given))]
+    OtherTeacher {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// Whether the run that was saved learned from a teacher.
+        saved: bool,
+        /// Whether this one would.
+        given: bool,
+    },
+    /// The run would have ended before.
+    #[error(
+        "{} lies after the end of a run of {num_epochs} epochs, in epoch {epochs}: give --num_epochs {epochs} or more, or go \
+         back with --resume_epoch N",
+        .folder.display()
+    )]
+    PastEnd {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// Epochs done or begun in it.
+        epochs: usize,
+        /// `train.num_epochs`.
+        num_epochs: usize,
+    },
     /// The pruner cannot go on from the state that was saved.
     #[error(
         "{} cannot go on with these settings of pruning: {source}; config.toml of its run has those it was saved with",
@@ -123,6 +147,21 @@ pub enum CheckpointError {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+/// What to do about another teacher.
+fn teacher_advice(saved: bool, given: bool) -> &'static str {
+    match (saved, given) {
+        (true, true) => {
+            "was saved in a run that learned from other weights: give those with --teacher (config.toml of that run names \
+             them)"
+        }
+        (true, false) => {
+            "was saved in a run that learned from a teacher: give --distill, and the weights it learned from with --teacher \
+             (config.toml of that run names them)"
+        }
+        (false, _) => "was saved in a run without a teacher: leave train.distill out",
+    }
 }
 
 /// Lists what is there.
