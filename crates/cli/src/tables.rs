@@ -150,11 +150,14 @@ pub(crate) fn inspection(inspection: &Inspection) -> String {
             format!("{:.3e}", layer.max),
         ]
     });
-    let layers = table(&["tensor", "shape", "zeros", "sparsity", "min |w|", "median |w|", "max |w|"], layers);
+    let layers = table(&["tensor", "shape", "zeros", "sparsity", "min abs", "median abs", "max abs"], layers);
     let by_share = inspection.threshold_for_sparsity.iter();
     let mut rows: Vec<_> = by_share.chain(&inspection.sparsity_for_threshold).collect();
     rows.sort_by(|a, b| a.threshold.total_cmp(&b.threshold));
     let rows = rows.into_iter().map(|row| vec![format!("{:.4e}", row.threshold), percent(row.pruned)]);
+    let mut rows: Vec<_> = rows.collect();
+    // All shares below that of the zeros have the threshold 0.
+    rows.dedup();
     let thresholds = table(&["--threshold", "sparsity, prunable"], rows);
     let sparsity = inspection.sparsity;
     format!(

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Bench, number};
+use common::{Bench, number, succeed};
 
 const EMPTIED: &str = "all weights are pruned in ";
 
@@ -49,5 +49,17 @@ fn the_threshold_that_is_advised_prunes_as_much_as_it_says_of_blocks_too() {
         bench.train(&format!("{threshold} --threshold {advised}"));
         let sparsity = number(&bench.json("run/summary.json"), "/sparsity/prunable");
         assert!((sparsity - 0.8).abs() < 0.02, "{block}: {sparsity} below {advised}");
+    }
+}
+
+#[test]
+fn inspect_shows_the_threshold_of_the_zeros_once_and_exports_name_the_key() {
+    let bench = Bench::new();
+    bench.train("--num_epochs 1");
+    let table = succeed(bench.bare("inspect run")).stdout;
+    assert_eq!(table.matches("0.0000e0").count(), 1, "{table}");
+    for (to, file) in [("packed", "p.safetensors"), ("onnx", "p.onnx")] {
+        let said = succeed(bench.bare(&format!("export run --to {to} -o {file} --json"))).stdout;
+        assert!(said.contains("\"key\": \"\""), "{said}");
     }
 }

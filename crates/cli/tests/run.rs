@@ -200,7 +200,7 @@ fn inspect_shows_every_tensor_and_the_thresholds() {
             "{name} is not in\n{table}"
         );
     }
-    for column in ["shape", "zeros", "sparsity", "min |w|", "median |w|", "max |w|", "--threshold"] {
+    for column in ["shape", "zeros", "sparsity", "min abs", "median abs", "max abs", "--threshold"] {
         assert!(table.contains(column), "{column} is not in\n{table}");
     }
     let json = succeed(bench.bare("inspect run/weights.safetensors --json")).stdout;

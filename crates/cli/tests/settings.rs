@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::data::write_image_folder;
 use common::{Bench, Ended, fail, succeed};
 
 /// The warnings of a command that resolves its config.
@@ -157,4 +158,27 @@ fn a_checkpoint_that_is_not_there_ends_a_run_that_asks_for_it() {
         fail(bench.small(&format!("--resume auto --checkpoint {path}")), 1, &parts);
     }
     assert!(!bench.path("run/weights.safetensors").exists());
+}
+
+#[test]
+fn outputs_without_a_class_are_told_of_once() {
+    let bench = Bench::new();
+    write_image_folder(&bench.path("files"));
+    for split in ["train", "val"] {
+        for class in 0..16 {
+            let folder = bench.path(&format!("images/{split}/{class:02}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::copy(bench.path(&format!("files/{split}/{class}.png")), folder.join("a.png")).unwrap();
+        }
+    }
+    let ended = succeed(bench.bare(
+        "--data imagenet --set data.path=images --set data.image_size=32 --set model.scale=0.125 --num_classes 20 \
+         --batch_size 8 --num_epochs 1 --threads 1 --num_workers 1 --model_path run",
+    ));
+    assert_eq!(
+        ended.stderr.matches("has 16 classes and the network 20 outputs").count(),
+        1,
+        "{}",
+        ended.stderr
+    );
 }

@@ -25,7 +25,9 @@ impl Datasets {
     /// # Errors
     /// What [`sparse_data`] reports of missing, damaged or malformed files.
     pub fn open(config: &TrainConfig) -> Result<Self> {
-        Ok(Self { train: open_split(config, Split::Train)?, test: open_split(config, Split::Test)? })
+        let train = open_split(config, Split::Train)?;
+        // Its classes are those of the training images, which were told of.
+        Ok(Self { train, test: open_told(config, Split::Test, false)? })
     }
 
     /// Two data sets of one's own.
@@ -49,6 +51,11 @@ impl Datasets {
 /// # Errors
 /// What [`sparse_data`] reports of missing, damaged or malformed files.
 pub fn open_split(config: &TrainConfig, split: Split) -> Result<Arc<dyn Dataset>> {
+    open_told(config, split, true)
+}
+
+/// As [`open_split`]; `tell`: warns of outputs without a class.
+fn open_told(config: &TrainConfig, split: Split, tell: bool) -> Result<Arc<dyn Dataset>> {
     let DataSection { data, path, mean, std, augment, .. } = &config.data;
     let normalise = normalisation(*data, mean, std)?;
     if let (Split::Train, Some(note)) = (split, unit_note(*data, mean, std)) {
@@ -64,19 +71,17 @@ pub fn open_split(config: &TrainConfig, split: Split) -> Result<Arc<dyn Dataset>
             }
         }
         DataKind::Cifar10 => Arc::new(Cifar10::open(path, split, &normalise, *augment)?),
-        DataKind::Imagenet => {
-            let transform = transform_config(&config.data)?;
-            Arc::new(open_images(config, split, &transform)?)
-        }
+        DataKind::Imagenet => Arc::new(open_images(config, split, tell)?),
     })
 }
 
 /// Opens encoded images.
-fn open_images(config: &TrainConfig, split: Split, transform: &TransformConfig) -> Result<ImageSet> {
+fn open_images(config: &TrainConfig, split: Split, tell: bool) -> Result<ImageSet> {
     let data = &config.data;
+    let transform = Transform::new(&transform_config(data)?)?;
     let source = open_source(&data.path, split, &source_config(data))?;
     let (classes, outputs) = (source.class_names().len(), config.model.num_classes);
-    if (1..outputs).contains(&classes) {
+    if (1..outputs).contains(&classes) && tell {
         tracing::warn!(
             "{} has {classes} classes and the network {outputs} outputs; for an output per class give \
              --set model.num_classes={classes}",
@@ -90,7 +95,7 @@ fn open_images(config: &TrainConfig, split: Split, transform: &TransformConfig) 
             BadImagePolicy::Skip => BadImages::Skip { limit: data.bad_images_limit },
         },
     };
-    let mut images = ImageSet::new(source, Transform::new(transform)?, settings)?;
+    let mut images = ImageSet::new(source, transform, settings)?;
     if let (Split::Train, Some(file)) = (split, data.cache_file()) {
         tracing::info!("decoded images: {}", file.display());
         if let Some(reason) = images.keep(&file, data.worker_count())? {

@@ -40,8 +40,8 @@ pub fn test<'a>(
     if let Head::New { classes, of } = head {
         return Err(Error::OtherHead { path: file, classes: of, num_classes: classes });
     }
-    tracing::info!("testing {} on {} images, {head}", file.display(), dataset.len());
     let folder = RunFolder::open(&config.train.model_path)?;
+    tracing::info!("testing {} on {} images, {head}", file.display(), dataset.len());
     let mut learner = Learner::new(model, LearnerConfig::dense(storage(config.train.precision)))?;
     place(&mut learner, DeviceChoice::for_config(&config.train)?, config.train.gpu_sparse_from)?;
     let scores = |images: &Tensor| learner.scores(images);

@@ -352,7 +352,14 @@ impl Run<'_> {
         }
         let newest = self.store.list().ok().and_then(|mut found| found.pop());
         let checkpoint = newest.map(|found| found.folder);
-        Error::Diverged { step: self.step, what: error.to_string(), checkpoint }
+        // The pruner advises to go back, and here it is known whether there is a checkpoint.
+        let what = match error {
+            Error::Prune(sparse_prune::Error::NotANumber { name, index }) => {
+                format!("weight {index} of {name} is NaN")
+            }
+            other => other.to_string(),
+        };
+        Error::Diverged { step: self.step, what, checkpoint }
     }
 
     fn summary(&self, tested: Evaluation, wall: Duration) -> Result<Summary> {

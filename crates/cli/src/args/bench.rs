@@ -105,7 +105,7 @@ pub(crate) struct BenchInferArgs {
         allow_negative_numbers = true
     )]
     batch: Vec<usize>,
-    /// Height and width of the images, at least 16 [default: as the weights say, 224 for random ones]
+    /// Height and width of the images, from 16 to 4096 [default: as the weights say, 224 for random ones]
     #[arg(long, value_name = "PIXELS", value_parser = whole, allow_negative_numbers = true)]
     size: Option<usize>,
     /// Threads [default: cores]
@@ -149,7 +149,7 @@ pub(crate) struct BenchTrainArgs {
     /// Images per step
     #[arg(long, value_name = "N", default_value = "32", value_parser = whole, allow_negative_numbers = true)]
     batch: usize,
-    /// Height and width of the images, at least 16
+    /// Height and width of the images, from 16 to 4096
     #[arg(long, value_name = "PIXELS", default_value = "224", value_parser = whole, allow_negative_numbers = true)]
     size: usize,
     #[command(flatten)]

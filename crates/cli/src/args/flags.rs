@@ -37,7 +37,7 @@ enum Command {
     Compare(CompareArgs),
     /// Find the highest sparsity whose accuracy stays within a given loss
     Sweep(Box<SweepArgs>),
-    /// Measure how fast this machine trains, or prepares images
+    /// Measure how fast this machine trains, runs trained networks, or prepares images
     Bench(BenchArgs),
     /// Write weights of Paddle, PyTorch or TensorFlow as a file of this program
     Convert(ConvertArgs),

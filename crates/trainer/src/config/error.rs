@@ -30,12 +30,12 @@ impl fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A key that no section has.
-    #[error("unknown key `{key}`{origin}: did you mean `{nearest}`?")]
+    #[error("unknown key `{key}`{origin}: {advice}")]
     UnknownKey {
         /// The key as given, `section.name`.
         key: String,
-        /// The nearest known key, `section.name`.
-        nearest: String,
+        /// The nearest known key, or which there are.
+        advice: String,
         /// The source that gave it.
         origin: Origin,
     },

@@ -59,20 +59,38 @@ pub(super) fn check_known(table: &Table, origin: &Origin) -> Result<(), ConfigEr
 }
 
 fn unknown(key: String, origin: &Origin) -> ConfigError {
-    ConfigError::UnknownKey { nearest: nearest_key(&key), key, origin: origin.clone() }
+    ConfigError::UnknownKey { advice: advice(&key), key, origin: origin.clone() }
 }
 
-/// The full path of the known key nearest to `path`: the same name in another section, else the most similar name,
-/// those of the same section first.
-fn nearest_key(path: &str) -> String {
+/// Which key may be meant, or which there are.
+fn advice(path: &str) -> String {
+    if let Some(nearest) = nearest_key(path) {
+        return format!("did you mean `{nearest}`?");
+    }
+    let section = path.split_once('.').map_or(path, |(section, _)| section);
+    match SECTIONS.iter().find(|(name, _)| *name == section) {
+        Some((_, keys)) => {
+            let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+            format!("the keys of {section} are {}", names.join(", "))
+        }
+        None => {
+            let names = SECTIONS.map(|(name, _)| name);
+            format!("a key is SECTION.NAME, and the sections are {}", names.join(", "))
+        }
+    }
+}
+
+/// The full path of the known key nearest to `path`, if one is near: the same name in another section, else the most
+/// similar name, those of the same section first.
+fn nearest_key(path: &str) -> Option<String> {
     const SAME_SECTION: f64 = 0.05;
+    const NEAR: f64 = 0.6;
     let (section, name) = path.split_once('.').unwrap_or(("", path));
     let name = name.replace('-', "_").to_lowercase();
-    let score = |key: &&Key| {
-        let bonus = if key.section == section { SAME_SECTION } else { 0.0 };
-        strsim::normalized_damerau_levenshtein(key.name, &name) + bonus
-    };
-    known_keys().max_by(|a, b| score(a).total_cmp(&score(b))).map_or_else(String::new, Key::path)
+    let likeness = |key: &&Key| strsim::normalized_damerau_levenshtein(key.name, &name);
+    let score = |key: &&Key| likeness(key) + if key.section == section { SAME_SECTION } else { 0.0 };
+    let nearest = known_keys().max_by(|a, b| score(a).total_cmp(&score(b)));
+    nearest.filter(|key| likeness(key) >= NEAR).map(Key::path)
 }
 
 #[cfg(test)]
@@ -81,22 +99,22 @@ mod tests {
 
     #[test]
     fn a_mistyped_key_names_the_nearest_one_of_its_section() {
-        assert_eq!(nearest_key("prune.rato"), "prune.ratio");
-        assert_eq!(nearest_key("prune.treshold"), "prune.threshold");
-        assert_eq!(nearest_key("train.batch-size"), "train.batch_size");
-        assert_eq!(nearest_key("train.momentum"), "train.momentum_rate");
-        assert_eq!(nearest_key("prune.pruning_epoch"), "prune.pruning_epochs");
-        assert_eq!(nearest_key("prune.tuning_epochs"), "prune.tunning_epochs");
-        assert_eq!(nearest_key("checkpoint.keeps"), "checkpoint.keep");
+        assert_eq!(nearest_key("prune.rato").as_deref(), Some("prune.ratio"));
+        assert_eq!(nearest_key("prune.treshold").as_deref(), Some("prune.threshold"));
+        assert_eq!(nearest_key("train.batch-size").as_deref(), Some("train.batch_size"));
+        assert_eq!(nearest_key("train.momentum").as_deref(), Some("train.momentum_rate"));
+        assert_eq!(nearest_key("prune.pruning_epoch").as_deref(), Some("prune.pruning_epochs"));
+        assert_eq!(nearest_key("prune.tuning_epochs").as_deref(), Some("prune.tunning_epochs"));
+        assert_eq!(nearest_key("checkpoint.keeps").as_deref(), Some("checkpoint.keep"));
     }
 
     #[test]
     fn a_key_of_another_section_is_named_with_its_full_path() {
-        assert_eq!(nearest_key("train.ratio"), "prune.ratio");
-        assert_eq!(nearest_key("ratio"), "prune.ratio");
-        assert_eq!(nearest_key("prunes.ratio"), "prune.ratio");
-        assert_eq!(nearest_key("model.lr"), "train.lr");
-        assert_eq!(nearest_key("train.pruning_epochs"), "prune.pruning_epochs");
+        assert_eq!(nearest_key("train.ratio").as_deref(), Some("prune.ratio"));
+        assert_eq!(nearest_key("ratio").as_deref(), Some("prune.ratio"));
+        assert_eq!(nearest_key("prunes.ratio").as_deref(), Some("prune.ratio"));
+        assert_eq!(nearest_key("model.lr").as_deref(), Some("train.lr"));
+        assert_eq!(nearest_key("train.pruning_epochs").as_deref(), Some("prune.pruning_epochs"));
     }
 
     #[test]
@@ -111,6 +129,22 @@ mod tests {
             let error = check_known(&table, &Origin::File("x.toml".into())).unwrap_err().to_string();
             assert_eq!(error, format!("unknown key `{wrong}` (in x.toml): did you mean `{nearest}`?"));
         }
+    }
+
+    #[test]
+    fn where_no_key_is_near_those_of_the_section_are_named() {
+        let message = |text: &str| {
+            let table: Table = toml::from_str(text).unwrap();
+            check_known(&table, &Origin::Default).unwrap_err().to_string()
+        };
+        assert_eq!(
+            message("[checkpoint]\nnope = 1"),
+            "unknown key `checkpoint.nope`: the keys of checkpoint are every_steps, keep"
+        );
+        assert!(message("[prune]\nnope = 1").contains("the keys of prune are pruning_mode, "));
+        assert!(
+            message("[zebra]\nqqq = 1").contains("the sections are data, model, train, prune, checkpoint")
+        );
     }
 
     #[test]

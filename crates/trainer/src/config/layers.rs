@@ -209,6 +209,19 @@ impl Layers {
         flag.or_else(set).or_else(file).map(|(value, origin)| (value.clone(), origin))
     }
 
+    /// The key that decides the pruning mode: itself, or a ratio or a threshold that a higher source gives.
+    pub(super) fn key_of_mode(&self) -> &'static str {
+        const KEYS: [&str; 3] = ["prune.pruning_mode", "prune.ratio", "prune.threshold"];
+        // 0 for a flag, 1 for --set, 2 for the file: in one layer the mode itself comes first.
+        let layer = |key: &&str| match self.origin(key) {
+            Origin::Flag(_) => 0,
+            Origin::Set(_) => 1,
+            Origin::File(_) => 2,
+            Origin::Default => 3,
+        };
+        KEYS.into_iter().min_by_key(layer).unwrap_or(KEYS[0])
+    }
+
     /// The command that decides `section.name`, whatever the sources say.
     pub(super) fn fixed_by(&self, path: &str) -> Option<&str> {
         value_at(&self.fixed, path).map(|_| self.command.as_str())

@@ -86,7 +86,7 @@ settings! {
         /// Outputs of the head.
         num_classes: usize = data.classes(),
             Key::whole(1, "").flag("N").in_tests().must_agree()
-                .default_words("those of the weights given, else the classes of the data set");
+                .default_words("those of the weights given, else one for each of data.classes, else 1000 for imagenet and 10 for the others");
         /// What follows each batch norm.
         activation: Activation = Activation::Relu,
             Key::of(Activation::VALUES).in_tests().must_agree();

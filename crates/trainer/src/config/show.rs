@@ -35,6 +35,7 @@ impl Layers {
         if let Some(command) = self.fixed_by(path) {
             return format!("  # {command}");
         }
+        let path = if path == "prune.pruning_mode" { self.key_of_mode() } else { path };
         match self.origin(path) {
             Origin::Flag(name) => format!("  # --{name}"),
             Origin::Set(_) => "  # --set".to_owned(),
@@ -67,11 +68,32 @@ mod tests {
             "keep = 2  # --set",
             "lr = 0.25  # --lr",
             "batch_size = 512",
-            "pruning_mode = \"ratio\"  # follows from the weights or from other settings",
+            "pruning_mode = \"ratio\"  # a\\nb.toml",
             "# threads is left out: cores",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
         }
         assert_eq!(TrainConfig::from_toml(Path::new("x.toml"), &text).unwrap(), config);
+    }
+
+    #[test]
+    fn the_source_of_the_mode_is_the_one_that_decided_it() {
+        let file = "[prune]\npruning_mode = 'threshold'";
+        let shown = |change: &dyn Fn(&mut Layers)| {
+            let mut layers = Layers::new();
+            layers.text(Path::new("a.toml"), file).unwrap();
+            change(&mut layers);
+            let text = layers.describe(&layers.resolve().unwrap()).unwrap();
+            text.lines().find(|line| line.starts_with("pruning_mode")).unwrap_or_default().to_owned()
+        };
+        assert_eq!(shown(&|_| {}), "pruning_mode = \"threshold\"  # a.toml");
+        let ratio = |layers: &mut Layers| {
+            layers.flag("prune.ratio", Some(0.5));
+        };
+        assert_eq!(shown(&ratio), "pruning_mode = \"ratio\"  # --ratio");
+        let set = |layers: &mut Layers| {
+            layers.set("prune.ratio=0.5").unwrap();
+        };
+        assert_eq!(shown(&set), "pruning_mode = \"ratio\"  # --set");
     }
 }

@@ -23,7 +23,7 @@ impl TrainPlan {
         let (config, data) = (&self.config, &self.data);
         let [channels, height, width] = data.image_shape;
         let device = match self.device {
-            DeviceChoice::Cpu { threads } => format!("CPU, {threads} threads"),
+            DeviceChoice::Cpu { threads } => format!("CPU, {}", counted(threads, "thread")),
             DeviceChoice::Cuda { ordinal, .. } => format!("CUDA device {ordinal}"),
         };
         [
@@ -42,8 +42,11 @@ impl TrainPlan {
             (
                 "steps",
                 format!(
-                    "{} = {} epochs x {} batches of {}",
-                    self.total_steps, config.train.num_epochs, self.steps_per_epoch, config.train.batch_size
+                    "{} = {} x {} of {}",
+                    self.total_steps,
+                    counted(config.train.num_epochs, "epoch"),
+                    batches(self.steps_per_epoch),
+                    config.train.batch_size
                 ),
             ),
             ("lr", lr_row(config)),
@@ -79,6 +82,15 @@ impl TrainPlan {
             ),
         }
     }
+}
+
+/// So many of a thing.
+fn counted(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
+fn batches(count: usize) -> String {
+    if count == 1 { "1 batch".to_owned() } else { format!("{count} batches") }
 }
 
 fn lr_row(config: &TrainConfig) -> String {
@@ -144,6 +156,17 @@ device    CPU, 2 threads, activations in f32, about 195 MiB of memory
 output    ./models
 ";
         assert_eq!(plan.to_string(), expected);
+    }
+
+    #[test]
+    fn one_of_a_thing_is_no_plural() {
+        let mut config = TrainConfig::defaults(DataKind::Mnist);
+        (config.train.threads, config.train.num_epochs, config.train.batch_size) = (Some(1), 1, 60_000);
+        let text = TrainPlan::resolve(&config, &MNIST).unwrap().to_string();
+        assert!(
+            text.contains("1 = 1 epoch x 1 batch of 60000\n") && text.contains("CPU, 1 thread,"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -12,6 +12,8 @@ use std::path::Path;
 pub struct Packed {
     /// The file or folder that was read.
     pub from: String,
+    /// The keys that lead to the network in it; empty for the top.
+    pub key: String,
     /// Its format.
     pub format: String,
     /// The file that was written.
@@ -48,6 +50,7 @@ pub fn export_packed<'a>(from: impl Into<WeightsAt<'a>>, to: &Path, values: Valu
     let report = packed::write(to, &tensors, Some(&metadata), values)?;
     Ok(Packed {
         from: pretrained.path.display().to_string(),
+        key: pretrained.key.clone(),
         format: pretrained.format.to_string(),
         to: to.display().to_string(),
         values: values.to_string(),

@@ -31,6 +31,8 @@ pub struct OnnxOptions {
 pub struct ExportedOnnx {
     /// The file or folder that was read.
     pub from: String,
+    /// The keys that lead to the network in it; empty for the top.
+    pub key: String,
     /// Its format.
     pub format: String,
     /// The file that was written.
@@ -72,6 +74,7 @@ pub fn export_onnx<'a>(
     write_file(to, &bytes)?;
     Ok(ExportedOnnx {
         from: pretrained.path.display().to_string(),
+        key: pretrained.key.clone(),
         format: pretrained.format.to_string(),
         to: to.display().to_string(),
         bytes: bytes.len(),
