@@ -114,6 +114,9 @@ pub enum Error {
         /// What is missing, left over or of another shape.
         faults: String,
     },
+    /// What other ranks were to do with numbers of this one failed.
+    #[error(transparent)]
+    Across(Box<dyn std::error::Error + Send + Sync>),
     /// A tensor operation failed.
     #[error("tensor operation failed")]
     Candle(#[from] candle_core::Error),

@@ -31,4 +31,7 @@ pub use sparse_network::{
     Activation, ConvKind, ConvLayer, HEAD_BIAS, HEAD_WEIGHT, Initial, MobileNetConfig, Padding, Parameter,
     layers, parameters,
 };
-pub use train::{LayerPaths, LayerTimes, Loss, Masks, Precision, SoftTargets, Targets, Times, TrainPass};
+pub use train::{
+    Across, AddUp, LayerPaths, LayerTimes, Loss, Masks, Precision, Ready, SoftTargets, Targets, Times,
+    TrainPass,
+};

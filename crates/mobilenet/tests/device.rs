@@ -16,7 +16,8 @@ use sparse_kernels::cuda::select::Selector;
 use sparse_kernels::cuda::sgd::Rule;
 use sparse_mobilenet::device::{DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed};
 use sparse_mobilenet::{
-    Activation, Masks, MobileNet, MobileNetConfig, Mode, Padding, Precision, SoftTargets, Targets, TrainPass,
+    Across, Activation, Masks, MobileNet, MobileNetConfig, Mode, Padding, Precision, SoftTargets, Targets,
+    TrainPass,
 };
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
 use sparse_sparsity::Mask;
@@ -138,7 +139,7 @@ fn on_the_host(case: Case, dtype: DType) -> Vec<Found> {
         let soft = SoftTargets { logits, temperature: 2.0, weight: 0.7 };
         let labels = case.labels(step);
         let targets = Targets { labels: &labels, label_smoothing: 0.1, soft: case.soft.then_some(&soft) };
-        let loss = pass.forward_to(&model, &images, targets).unwrap().loss;
+        let loss = pass.forward_to(&model, &images, targets, &mut Across::alone()).unwrap().loss;
         let gradients = pass.backward(&model).unwrap();
         let mask_of =
             |name: &str| masks.get(name).map(|m| GradientMask { words: m.words(), hold_pruned: false });

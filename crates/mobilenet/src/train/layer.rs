@@ -1,5 +1,6 @@
 //! What one convolution keeps between forward and backward.
 
+use super::across::Across;
 use super::buffer::Buffer;
 use crate::Result;
 use sparse_kernels::Real;
@@ -87,17 +88,22 @@ impl<E: Stored> Layer<E> {
         (Input::Normalised(self.y.as_slice(), norm), sums)
     }
 
-    /// From the sums of the gradient: the gradients to scale and offset, and how `g` becomes the gradient to `y`.
-    pub(super) fn close_gradient(&mut self, batch: usize) -> [Vec<E::Real>; 2] {
-        let pixels = (self.size[0] * self.size[1] * batch) as f64;
+    /// From the sums of the gradient: this rank's part of the gradients to scale and offset, and how `g` becomes the gradient to `y`.
+    pub(super) fn close_gradient(
+        &mut self,
+        batch: usize,
+        across: &mut Across<'_>,
+    ) -> Result<[Vec<E::Real>; 2]> {
+        let pixels = (self.size[0] * self.size[1] * batch) as f64 * across.parts();
+        let [sums, products] = across.sums(&self.sum, &self.product)?;
         let mut dscale = Vec::with_capacity(self.sum.len());
-        for channel in 0..self.sum.len() {
-            let (inverse, product) = (self.inverse[channel].widen(), self.product[channel].widen());
-            self.constant[channel] = E::Real::from_f64(self.sum[channel].widen() / pixels);
+        for (channel, (sum, product)) in sums.into_iter().zip(products).enumerate() {
+            let inverse = self.inverse[channel].widen();
+            self.constant[channel] = E::Real::from_f64(sum / pixels);
             self.slope[channel] = E::Real::from_f64(product * inverse * inverse / pixels);
-            dscale.push(E::Real::from_f64(product * inverse));
+            dscale.push(E::Real::from_f64(self.product[channel].widen() * inverse));
         }
-        [dscale, self.sum.clone()]
+        Ok([dscale, self.sum.clone()])
     }
 
     /// The gradient to the raw output, from the gated gradient `g` behind the ReLU.

@@ -3,6 +3,7 @@
 //! Candle's autograd over [`MobileNet::forward`] gives the same gradients. It also starts every gradient from zeros and
 //! adds, normalises in passes of its own and allocates every activation anew; a chain of layers needs none of that.
 
+mod across;
 mod buffer;
 mod layer;
 mod paths;
@@ -15,8 +16,12 @@ use half::bf16;
 use std::collections::BTreeMap;
 use tape::Tape;
 
+pub use across::{Across, AddUp};
 pub use paths::{LayerPaths, Masks};
 pub use times::{LayerTimes, Times};
+
+/// Takes the gradient to a variable of this name.
+pub type Ready<'a> = dyn FnMut(String, Tensor) -> Result<()> + 'a;
 
 /// How activations are stored between layers; weights, sums and optimizer state stay as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,15 +124,22 @@ impl TrainPass {
         labels: &[u32],
         label_smoothing: f64,
     ) -> Result<Loss> {
-        self.forward_to(model, images, Targets { labels, label_smoothing, soft: None })
+        let targets = Targets { labels, label_smoothing, soft: None };
+        self.forward_to(model, images, targets, &mut Across::alone())
     }
 
-    /// As [`TrainPass::forward`], for any targets: with soft ones of weight w and temperature T the loss is
+    /// As [`TrainPass::forward`], for any targets and for a rank's part of a batch; the loss is that of the part. With soft ones of weight w and temperature T the loss is
     /// `(1 − w)·cross-entropy + w·T²·KL(teacher ‖ model)`, both sides softened by T.
     ///
     /// # Errors
     /// As [`TrainPass::forward`]; [`Error::Teacher`] if the teacher's scores do not fit.
-    pub fn forward_to(&mut self, model: &MobileNet, images: &Tensor, targets: Targets<'_>) -> Result<Loss> {
+    pub fn forward_to(
+        &mut self,
+        model: &MobileNet,
+        images: &Tensor,
+        targets: Targets<'_>,
+        across: &mut Across<'_>,
+    ) -> Result<Loss> {
         model.check_images(images)?;
         let batch = images.dims()[0];
         model.check_labels(batch, targets.labels)?;
@@ -137,7 +149,7 @@ impl TrainPass {
             let expected = [batch, model.config().classes];
             return Err(Error::Teacher { got: soft.logits.dims().to_vec(), expected });
         }
-        each!(&mut self.0, tape => tape.forward(model, images, targets))
+        each!(&mut self.0, tape => tape.forward(model, images, targets, across))
     }
 
     /// Class scores with running statistics, as [`MobileNet::forward`] in [`crate::Mode::Eval`] gives them; nothing is updated,
@@ -157,7 +169,27 @@ impl TrainPass {
     /// # Errors
     /// [`Error::NoForward`] without a forward pass before it, [`Error::Memory`], or candle's.
     pub fn backward(&mut self, model: &MobileNet) -> Result<BTreeMap<String, Tensor>> {
-        each!(&mut self.0, tape => tape.backward(model))
+        let mut gradients = BTreeMap::new();
+        self.backward_to(model, &mut Across::alone(), &mut |name, gradient| {
+            gradients.insert(name, gradient);
+            Ok(())
+        })?;
+        Ok(gradients)
+    }
+
+    /// As [`TrainPass::backward`], for what [`TrainPass::forward_to`] saw with the same `across`: each gradient is handed to
+    /// `ready` as soon as it is known, from the head to the stem. What a rank finds is its part of the gradient to the mean
+    /// loss of the whole batch; the sum over ranks is the gradient.
+    ///
+    /// # Errors
+    /// As [`TrainPass::backward`], and what `ready` reports.
+    pub fn backward_to(
+        &mut self,
+        model: &MobileNet,
+        across: &mut Across<'_>,
+        ready: &mut Ready<'_>,
+    ) -> Result<()> {
+        each!(&mut self.0, tape => tape.backward(model, across, ready))
     }
 
     /// Time spent in each layer since the last call.
@@ -253,7 +285,7 @@ mod tests {
         let expected = loss.backward().unwrap();
         let soft = SoftTargets { logits: teacher, temperature, weight };
         let targets = Targets { labels: &labels, label_smoothing: 0.1, soft: Some(&soft) };
-        let found = pass.forward_to(&model, &images, targets).unwrap();
+        let found = pass.forward_to(&model, &images, targets, &mut Across::alone()).unwrap();
         let exact = loss.to_scalar::<f64>().unwrap();
         let off = (found.loss - exact).abs() / exact.abs();
         assert!(off < 1e-11, "{} for {exact}: off by {off:e}", found.loss);
@@ -264,7 +296,10 @@ mod tests {
         let logits = soft.logits.narrow(1, 0, 4).unwrap();
         let narrow = SoftTargets { logits, ..soft };
         let targets = Targets { soft: Some(&narrow), ..targets };
-        assert!(matches!(pass.forward_to(&model, &images, targets), Err(Error::Teacher { .. })));
+        assert!(matches!(
+            pass.forward_to(&model, &images, targets, &mut Across::alone()),
+            Err(Error::Teacher { .. })
+        ));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The chain of layers over raw buffers.
 
+use super::across::Across;
 use super::buffer::Buffer;
 use super::layer::Layer;
 use super::paths::{LayerPaths, Masks, Sparse};
 use super::times::Times;
-use super::{Loss, Targets};
+use super::{Loss, Ready, Targets};
 use crate::model::Conv;
 use crate::{ConvKind, Error, HEAD_BIAS, HEAD_WEIGHT, MobileNet, Mode, Result};
 use candle_core::{Tensor, Var};
@@ -15,7 +16,6 @@ use sparse_kernels::host::pointwise::{self, Gradients, WallClock};
 use sparse_kernels::host::vector::Stored;
 use sparse_kernels::host::{conv3x3, cross_entropy, depthwise, distillation, linear, pool, transpose};
 use sparse_ops::{Element, with_values};
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// The buffers of a step, with activations stored as `E`.
@@ -84,28 +84,35 @@ impl<E: Stored<Real: Element>> Tape<E> {
         model: &MobileNet,
         images: &Tensor,
         targets: Targets<'_>,
+        across: &mut Across<'_>,
     ) -> Result<Loss> {
-        self.convolutions(model, images, Mode::Train)?;
+        self.convolutions(model, images, Mode::Train, across)?;
         let start = Instant::now();
         let logits = self.classify(model)?;
-        let loss = self.loss(targets)?;
+        let loss = self.loss(targets, across.share())?;
         self.times.head.forward += start.elapsed();
         Ok(Loss { loss, logits })
     }
 
     /// Class scores with running statistics; a backward pass cannot follow.
     pub(super) fn scores(&mut self, model: &MobileNet, images: &Tensor) -> Result<Tensor> {
-        self.convolutions(model, images, Mode::Eval)?;
+        self.convolutions(model, images, Mode::Eval, &mut Across::alone())?;
         let logits = self.classify(model);
         self.batch = 0;
         logits
     }
 
-    fn convolutions(&mut self, model: &MobileNet, images: &Tensor, mode: Mode) -> Result<()> {
+    fn convolutions(
+        &mut self,
+        model: &MobileNet,
+        images: &Tensor,
+        mode: Mode,
+        across: &mut Across<'_>,
+    ) -> Result<()> {
         self.read_images(images)?;
         for (index, convolution) in model.convolutions.iter().enumerate() {
             let start = Instant::now();
-            self.convolve(model, convolution, index, mode)?;
+            self.convolve(model, convolution, index, mode, across)?;
             self.times.convolution(index).forward += start.elapsed();
         }
         Ok(())
@@ -126,7 +133,14 @@ impl<E: Stored<Real: Element>> Tape<E> {
     }
 
     /// One convolution: raw output and the batch norm that follows from it.
-    fn convolve(&mut self, model: &MobileNet, convolution: &Conv, index: usize, mode: Mode) -> Result<()> {
+    fn convolve(
+        &mut self,
+        model: &MobileNet,
+        convolution: &Conv,
+        index: usize,
+        mode: Mode,
+        across: &mut Across<'_>,
+    ) -> Result<()> {
         let (layer, batch) = (&convolution.layer, self.batch);
         let (before, rest) = self.layers.split_at_mut(index);
         let this = &mut rest[0];
@@ -162,6 +176,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
         })?;
         let network = model.config();
         if mode == Mode::Train {
+            across.moments(&running_mean, &mut this.mean, &mut this.variance)?;
             blend(&mut running_mean, &this.mean, network.bn_momentum);
             blend(&mut running_variance, &this.variance, network.bn_momentum);
             set(&convolution.running_mean, running_mean)?;
@@ -191,44 +206,54 @@ impl<E: Stored<Real: Element>> Tape<E> {
         Ok(Tensor::from_slice(&self.logits, (batch, classes), &candle_core::Device::Cpu)?)
     }
 
-    /// The loss, and its gradient to the scores.
-    fn loss(&mut self, targets: Targets<'_>) -> Result<f64> {
+    /// The loss, and the gradient to the scores of this `share` of the batch.
+    fn loss(&mut self, targets: Targets<'_>, share: f64) -> Result<f64> {
         let Targets { labels, label_smoothing, soft } = targets;
         let (logits, dlogits) = (&self.logits, &mut self.dlogits);
         dlogits.resize(logits.len(), E::Real::from_f64(0.0));
         let hard = soft.map_or(1.0, |soft| 1.0 - soft.weight);
         let mut loss = hard * cross_entropy::forward(logits, labels, label_smoothing).widen();
-        cross_entropy::input_gradient(logits, labels, label_smoothing, E::Real::from_f64(hard), dlogits);
+        cross_entropy::input_gradient(
+            logits,
+            labels,
+            label_smoothing,
+            E::Real::from_f64(hard * share),
+            dlogits,
+        );
         if let Some(soft) = soft {
             let (classes, temperature) = (logits.len() / labels.len(), soft.temperature);
             with_values([&soft.logits.contiguous()?], |[teacher]: [&[E::Real]; 1]| {
                 let divergence = distillation::forward(logits, teacher, classes, temperature).widen();
                 loss += soft.weight * divergence;
-                let weight = soft.weight;
+                let weight = soft.weight * share;
                 distillation::add_input_gradient(logits, teacher, classes, temperature, weight, dlogits);
             })?;
         }
         Ok(loss)
     }
 
-    pub(super) fn backward(&mut self, model: &MobileNet) -> Result<BTreeMap<String, Tensor>> {
+    pub(super) fn backward(
+        &mut self,
+        model: &MobileNet,
+        across: &mut Across<'_>,
+        ready: &mut Ready<'_>,
+    ) -> Result<()> {
         if self.batch == 0 {
             return Err(Error::NoForward);
         }
-        let mut gradients = BTreeMap::new();
         let start = Instant::now();
-        self.head_backward(model, &mut gradients)?;
+        self.head_backward(model, ready)?;
         self.times.head.backward += start.elapsed();
         for (index, convolution) in model.convolutions.iter().enumerate().rev() {
             let start = Instant::now();
-            self.convolution_backward(model, convolution, index, &mut gradients)?;
+            self.convolution_backward(model, convolution, index, across, ready)?;
             self.times.convolution(index).backward += start.elapsed();
         }
-        Ok(gradients)
+        Ok(())
     }
 
     /// From the scores to the gated gradient of the last convolution.
-    fn head_backward(&mut self, model: &MobileNet, gradients: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    fn head_backward(&mut self, model: &MobileNet, ready: &mut Ready<'_>) -> Result<()> {
         let index = self.layers.len() - 1;
         let last = &mut self.layers[index];
         let (batch, outputs) = (self.batch, model.config().classes);
@@ -242,8 +267,8 @@ impl<E: Stored<Real: Element>> Tape<E> {
         })?;
         linear::weight_gradient(&self.features, &self.dlogits, &mut dweight, dims);
         linear::bias_gradient(&self.dlogits, &mut dbias);
-        gradients.insert(HEAD_WEIGHT.to_owned(), like(&model.head_weight, dweight)?);
-        gradients.insert(HEAD_BIAS.to_owned(), like(&model.head_bias, dbias)?);
+        ready(HEAD_WEIGHT.to_owned(), like(&model.head_weight, dweight)?)?;
+        ready(HEAD_BIAS.to_owned(), like(&model.head_bias, dbias)?)?;
         self.gradients[0].resize(last.y.as_slice().len())?;
         let plane = last.size[0] * last.size[1];
         let (x, sums) = last.output_and_sums();
@@ -257,12 +282,13 @@ impl<E: Stored<Real: Element>> Tape<E> {
         model: &MobileNet,
         convolution: &Conv,
         index: usize,
-        gradients: &mut BTreeMap<String, Tensor>,
+        across: &mut Across<'_>,
+        ready: &mut Ready<'_>,
     ) -> Result<()> {
         let (layer, batch) = (&convolution.layer, self.batch);
         let (before, rest) = self.layers.split_at_mut(index);
         let this = &mut rest[0];
-        let [dscale, doffset] = this.close_gradient(batch);
+        let [dscale, doffset] = this.close_gradient(batch, across)?;
         let [g, dx] = &mut self.gradients;
         let dy = this.gradient(g.as_slice());
         let (stride, padding) = (layer.stride, model.config().padding);
@@ -295,10 +321,9 @@ impl<E: Stored<Real: Element>> Tape<E> {
             }
         }
         self.gradients.swap(0, 1);
-        gradients.insert(convolution.weight_name(), like(&convolution.weight, dw)?);
-        gradients.insert(format!("{}_bn_scale", layer.name), like(&convolution.scale, dscale)?);
-        gradients.insert(format!("{}_bn_offset", layer.name), like(&convolution.offset, doffset)?);
-        Ok(())
+        ready(convolution.weight_name(), like(&convolution.weight, dw)?)?;
+        ready(format!("{}_bn_scale", layer.name), like(&convolution.scale, dscale)?)?;
+        ready(format!("{}_bn_offset", layer.name), like(&convolution.offset, doffset)?)
     }
 }
 
