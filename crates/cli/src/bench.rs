@@ -1,8 +1,8 @@
 //! `sparse-train bench`.
 
 use crate::args::{BenchArgs, BenchTrainArgs, BenchWhat};
-use crate::{infer_tables, run, tables};
-use sparse_trainer::bench::{bench_data, bench_infer, bench_train};
+use crate::{infer_tables, ranks, run, tables};
+use sparse_trainer::bench::{bench_data, bench_infer, bench_train_shared};
 use sparse_trainer::config::TrainSection;
 use sparse_trainer::plan::DeviceChoice;
 
@@ -28,6 +28,12 @@ fn bench_steps(arguments: &BenchTrainArgs) -> anyhow::Result<()> {
     let threads = TrainSection { threads: arguments.threads, ..TrainSection::default() }.thread_count();
     DeviceChoice::of(Some(arguments.device), threads)?;
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-    let reports = bench_train(&arguments.config())?;
+    let ranks = ranks::join()?;
+    let reports = bench_train_shared(&arguments.config(), &ranks)?;
+    let first = ranks.place().is_first();
+    ranks.finish()?;
+    if !first {
+        return Ok(());
+    }
     run::print(&reports, arguments.json, |reports| tables::bench(reports, arguments.layers))
 }

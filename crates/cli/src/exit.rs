@@ -1,6 +1,7 @@
 //! From an error to a message and an exit code.
 
 use crate::args::UsageError;
+use crate::ranks;
 use crate::talk::tell;
 use sparse_trainer::Error;
 use std::io::ErrorKind;
@@ -8,8 +9,9 @@ use std::process::ExitCode;
 
 /// Prints the error with its causes on stderr; 2 if the request itself was wrong, else 1.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    let who = ranks::before_report();
     let mut said = without_backtrace(error.to_string());
-    let mut text = format!("error: {said}\n");
+    let mut text = format!("error: {who}{said}\n");
     for cause in error.chain().skip(1).map(|cause| without_backtrace(cause.to_string())) {
         // A message that already holds its cause is not repeated.
         if !said.contains(&cause) {

@@ -14,6 +14,7 @@ mod infer_tables;
 mod inspect;
 mod predict;
 mod progress;
+mod ranks;
 mod run;
 mod signals;
 mod steady;
@@ -37,7 +38,7 @@ fn work() -> ExitCode {
         Ok(action) => action,
         Err(error) => return exit::before_start(&error),
     };
-    let talk = talk::start();
+    let talk = talk::start(ranks::rank().unwrap_or(0));
     if let Err(error) = signals::file_limit_is_an_error() {
         tracing::warn!("a limit on the size of files would end the program: {error}");
     }

@@ -2,6 +2,7 @@
 
 use crate::args::{self, Flags, Print, Resolved};
 use crate::progress::Progress;
+use crate::ranks;
 use crate::signals::{self, Signals, Work};
 use crate::tables;
 use crate::talk::Talk;
@@ -9,7 +10,7 @@ use anyhow::Context;
 use serde::Serialize;
 use sparse_trainer::config::{Phase, schema};
 use sparse_trainer::plan::{DeviceChoice, TrainPlan, data_path_check};
-use sparse_trainer::{Datasets, Error, Outcome, Start, WeightsAt};
+use sparse_trainer::{Datasets, Error, Outcome, Ranks, Start, WeightsAt};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -30,15 +31,18 @@ pub(crate) fn run(flags: Flags, talk: Talk) -> anyhow::Result<ExitCode> {
         resolved.settle()?;
         return print_text(resolved.described()?.trim_end());
     }
+    let ranks = ranks::join()?;
     let threads = DeviceChoice::for_config(&resolved.config.train)?.threads();
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     data_path_check(&resolved.config.data, resolved.phase)?;
     resolved.settle()?;
     let signals = signals::listen()?;
-    match resolved.phase {
-        Phase::Train => train(resolved, &signals, talk),
-        Phase::Test => test(&resolved, &signals, talk),
-    }
+    let code = match resolved.phase {
+        Phase::Train => train(resolved, &ranks, &signals, talk),
+        Phase::Test => test(&resolved, &ranks, &signals, talk),
+    }?;
+    ranks.finish()?;
+    Ok(code)
 }
 
 fn print_text(text: &str) -> anyhow::Result<ExitCode> {
@@ -46,13 +50,24 @@ fn print_text(text: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn train(resolved: Resolved, signals: &Signals, talk: Talk) -> anyhow::Result<ExitCode> {
+fn train(resolved: Resolved, ranks: &Ranks, signals: &Signals, talk: Talk) -> anyhow::Result<ExitCode> {
     let datasets = Datasets::open(&resolved.config)?;
-    let plan = TrainPlan::resolve(&resolved.config, &datasets.size())?;
-    talk.say(&plan.to_string());
+    let plan = TrainPlan::resolve_shared(&resolved.config, &datasets.size(), ranks.place())?;
+    let first = ranks.place().is_first();
+    if first {
+        talk.say(&plan.to_string());
+    }
     let start = Start { resume: resolved.resume, checkpoint: resolved.checkpoint };
     signals.begin(Work::Training(plan.config.train.model_path.clone()));
-    match sparse_trainer::train(&plan, &datasets, &start, signals.stop(), &mut Progress::new(talk))? {
+    match sparse_trainer::train_shared(
+        &plan,
+        &datasets,
+        &start,
+        ranks,
+        signals.stop(),
+        &mut Progress::new(talk),
+    )? {
+        Outcome::Finished(_) if !first => Ok(ExitCode::SUCCESS),
         Outcome::Finished(summary) => {
             print(&summary, resolved.json, tables::summary)?;
             Ok(ExitCode::SUCCESS)
@@ -64,11 +79,12 @@ fn train(resolved: Resolved, signals: &Signals, talk: Talk) -> anyhow::Result<Ex
     }
 }
 
-fn test(resolved: &Resolved, signals: &Signals, talk: Talk) -> anyhow::Result<ExitCode> {
+fn test(resolved: &Resolved, ranks: &Ranks, signals: &Signals, talk: Talk) -> anyhow::Result<ExitCode> {
     let config = &resolved.config;
     let weights = resolved.weights().unwrap_or_else(|| WeightsAt::from(&config.train.model_path));
     signals.begin(Work::Testing);
-    match sparse_trainer::test(config, weights, signals.stop(), &mut Progress::new(talk)) {
+    match sparse_trainer::test_shared(config, weights, ranks, signals.stop(), &mut Progress::new(talk)) {
+        Ok(_) if !ranks.place().is_first() => Ok(ExitCode::SUCCESS),
         Ok(report) => {
             print(&report, resolved.json, tables::test)?;
             Ok(ExitCode::SUCCESS)

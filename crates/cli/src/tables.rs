@@ -296,6 +296,13 @@ pub(crate) fn bench(reports: &[BenchReport], layers: bool) -> String {
             peak.gbytes_per_second,
         ),
     };
+    let computing = match first.processes {
+        1 => computing,
+        processes => format!(
+            "processes: {processes}, which wait for each other in {} of a step; each with {computing}",
+            percent(first.waiting_share)
+        ),
+    };
     let mut text = format!(
         "{} images of {}×{}, {computing}\n{}",
         first.batch,

@@ -43,9 +43,14 @@ pub(crate) fn tell(text: &str) {
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-/// Starts the log: level from `RUST_LOG`, else info; colours on a terminal unless `NO_COLOR` is set.
-pub(crate) fn start() -> Talk {
-    let terminal = std::io::stderr().is_terminal();
+/// Starts the log: level from `RUST_LOG`, else info; colours on a terminal unless `NO_COLOR` is set. Of the ranks of a run the
+/// first alone logs more than errors and shows a bar.
+pub(crate) fn start(rank: usize) -> Talk {
+    let terminal = std::io::stderr().is_terminal() && rank == 0;
+    let filter = match rank {
+        0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        _ => EnvFilter::new("error"),
+    };
     let bars = MultiProgress::with_draw_target(match terminal {
         true => ProgressDrawTarget::term_like_with_hz(Box::new(Steady::stderr()), DRAWN_PER_SECOND),
         false => ProgressDrawTarget::hidden(),
@@ -53,7 +58,7 @@ pub(crate) fn start() -> Talk {
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = Lines { bars: bars.clone() };
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(filter)
         .with_writer(move || lines.clone())
         .with_ansi(colours)
         .with_target(false)

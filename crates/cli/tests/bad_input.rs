@@ -202,7 +202,7 @@ fn cut_weights_are_refused_by_every_command() {
         }
     }
     std::fs::write(bench.path("other.txt"), "not weights").unwrap();
-    fail(bench.bare("inspect other.txt"), 1, &["other.txt", "safetensors"]);
+    fail(bench.bare("inspect other.txt"), 1, &["other.txt", "is text and holds no weights"]);
     for command in readers(&bench, "nowhere") {
         fail(command, 1, &["nowhere is missing", "--pretrained_model"]);
     }

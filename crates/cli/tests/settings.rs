@@ -182,3 +182,24 @@ fn outputs_without_a_class_are_told_of_once() {
         ended.stderr
     );
 }
+
+#[test]
+#[cfg(not(feature = "mpi"))]
+fn several_processes_are_refused_by_a_build_that_cannot_share_a_run() {
+    let bench = Bench::new();
+    for variable in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"] {
+        for flags in ["", "--phase test --pretrained_model w"] {
+            let mut command = bench.small(flags);
+            command.env(variable, "4");
+            fail(command, 2, &["4 processes were started", variable, "--features mpi"]);
+        }
+        let mut sweep = bench.bare("sweep");
+        sweep.env(variable, "4");
+        fail(sweep, 2, &["a sweep is the work of one"]);
+        // One process is no reason, nor what a batch script is told.
+        let mut alone = bench.bare("--print_config");
+        alone.env(variable, "1").env("SLURM_NTASKS", "4");
+        succeed(alone);
+    }
+    assert!(!bench.path("run").exists());
+}

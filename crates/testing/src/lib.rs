@@ -35,11 +35,13 @@ pub enum Need {
     FullDevice,
     /// valgrind.
     Valgrind,
+    /// A build with the feature `mpi`.
+    Mpi,
 }
 
 impl Need {
     /// Every need.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::CCompiler,
         Self::CppCompiler,
         Self::Python,
@@ -48,6 +50,7 @@ impl Need {
         Self::BoundUser,
         Self::FullDevice,
         Self::Valgrind,
+        Self::Mpi,
     ];
 
     /// What it is called in the line of a test that is left out.
@@ -62,6 +65,7 @@ impl Need {
             Self::BoundUser => "a user whom the permissions of files bind (not root)",
             Self::FullDevice => "a device that is always full (/dev/full)",
             Self::Valgrind => "valgrind",
+            Self::Mpi => "a build with --features mpi",
         }
     }
 
@@ -78,6 +82,8 @@ impl Need {
             Self::BoundUser => runs(&["sh", "-c", "test \"$(id -u)\" -ne 0"]),
             Self::FullDevice => std::path::Path::new("/dev/full").exists(),
             Self::Valgrind => runs(&["valgrind", "--version"]),
+            // A step of `cargo xtask ci` is such a build.
+            Self::Mpi => false,
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::advice::{device_advice, io_advice, kept, lower_updates};
 use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
+use crate::shared_error::SharedError;
 
 /// What the training driver reports; every message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +172,10 @@ pub enum Error {
         /// The variable.
         name: String,
     },
+
+    /// Processes cannot share the run, or do not any longer.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
 
     /// A signal asked to stop an evaluation.
     #[error("stopped by signal {signal}")]
@@ -540,6 +545,12 @@ pub enum Error {
 /// The crate's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl From<sparse_collectives::Error> for Error {
+    fn from(source: sparse_collectives::Error) -> Self {
+        Self::Shared(source.into())
+    }
+}
+
 impl Error {
     pub(crate) fn io(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io { action, path: path.to_path_buf(), source }
@@ -548,6 +559,9 @@ impl Error {
     /// True when the request itself is wrong, so that the command line exits with 2 (usage) rather than 1.
     #[must_use]
     pub fn is_usage(&self) -> bool {
+        if let Error::Shared(error) = self {
+            return error.is_usage();
+        }
         matches!(
             self,
             Error::Config(_)

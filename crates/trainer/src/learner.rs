@@ -1,17 +1,23 @@
 //! One training step: masks, forward, backward, optimizer, pruner, in the order of PaddleSlim's demo.
 
+use crate::buckets::Buckets;
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::scores_of;
 use crate::metrics::Accuracy;
 use crate::on_device::{DeviceLearner, DeviceRule, HostBatch, HostState, OnDevice};
+use crate::ranks::Ranks;
 use crate::recipe::Recipe;
 use crate::teacher::Teacher;
 use candle_core::{DType, Storage, Tensor};
+use sparse_collectives::Slice;
 use sparse_kernels::cuda::Queue;
-use sparse_mobilenet::{LayerPaths, Loss, Masks, MobileNet, Mode, Precision, Targets, Times, TrainPass};
+use sparse_mobilenet::{
+    Across, LayerPaths, Loss, Masks, MobileNet, Mode, Precision, Targets, Times, TrainPass,
+};
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
 use sparse_prune::{GradientMode, Pruner, PrunerConfig};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The model with its optimizer and its pruner.
@@ -27,6 +33,9 @@ pub struct Learner {
     times: StepTimes,
     last: Option<LastStep>,
     precision: Precision,
+    ranks: Ranks,
+    /// Whether batch norm takes its statistics from the whole batch of all ranks.
+    sync_bn: bool,
     device: Option<Box<dyn OnDevice>>,
     /// Whether the device went on from what the host holds.
     ahead: bool,
@@ -52,6 +61,8 @@ pub struct StepTimes {
     pub optimizer: Duration,
     /// The pruner's step.
     pub pruner: Duration,
+    /// Waiting for what other ranks have, in parts of the above.
+    pub others: Duration,
 }
 
 /// How a [`Learner`] is to learn.
@@ -110,6 +121,8 @@ impl Learner {
             times,
             last: None,
             precision: config.precision,
+            ranks: Ranks::alone(),
+            sync_bn: false,
             device: None,
             ahead: false,
         })
@@ -119,6 +132,13 @@ impl Learner {
     #[must_use]
     pub fn with_teacher(self, teacher: Option<Teacher>) -> Self {
         Self { teacher, ..self }
+    }
+
+    /// The same learner, which has an equal part of each batch and shares what it finds with the other ranks. With `sync_bn`
+    /// batch norm takes the statistics of the whole batch, else each rank those of its part; running averages are those of all.
+    #[must_use]
+    pub fn with_ranks(self, ranks: Ranks, sync_bn: bool) -> Self {
+        Self { sync_bn: sync_bn && !ranks.is_alone(), ranks, ..self }
     }
 
     /// What of a run with this learner decides the weights.
@@ -207,11 +227,8 @@ impl Learner {
         self.times.teacher += start.elapsed();
         self.tell_masks();
         let targets = Targets { labels, label_smoothing: self.label_smoothing, soft: soft.as_ref() };
-        let Loss { loss, logits } = self.pass.forward_to(&self.model, images, targets)?;
-        if !loss.is_finite() {
-            return Err(Error::LossNotFinite { loss });
-        }
-        let gradients = self.pass.backward(&self.model)?;
+        let (loss, logits, gradients) =
+            passes(&mut self.pass, &self.model, images, targets, &self.ranks, self.sync_bn)?;
         let (masked, hold_pruned) = (self.masks_gradient(), !self.pruner.regrow());
         let pruner = &self.pruner;
         let start = Instant::now();
@@ -267,6 +284,10 @@ impl Learner {
         let Some(LastStep { loss, logits, labels }) = &self.last else { return Ok(StepResults::default()) };
         let mut accuracy = Accuracy::default();
         accuracy.add(&scores_of(logits)?, labels);
+        let mut counts = [accuracy.samples, accuracy.hits1, accuracy.hits5];
+        self.ranks.sum(Slice::U64(&mut counts))?;
+        let [samples, hits1, hits5] = counts;
+        let accuracy = Accuracy { samples, hits1, hits5 };
         Ok(StepResults { loss: *loss, top1: accuracy.top1(), top5: accuracy.top5() })
     }
 
@@ -318,16 +339,22 @@ impl Learner {
         self.tell_masks();
         let momentum = self.model.config().bn_momentum;
         self.model.set_bn_momentum(keep);
-        let passed = self.pass.forward(&self.model, images, labels, 0.0);
+        let targets = Targets { labels, label_smoothing: 0.0, soft: None };
+        let passed = forward(&mut self.pass, &self.model, images, targets, &self.ranks, self.sync_bn);
         self.model.set_bn_momentum(momentum);
         passed?;
+        if !self.ranks.is_alone() && !self.sync_bn {
+            let mut buckets = Buckets::new(&self.ranks);
+            add_running_averages(&self.model, &self.ranks, &mut buckets)?;
+            set_running_averages(&self.model, &mut buckets.sums()?)?;
+        }
         Ok(())
     }
 
     /// Time by part since the last call.
     pub fn take_times(&mut self) -> StepTimes {
         let passes = self.pass.take_times();
-        StepTimes { passes, ..std::mem::take(&mut self.times) }
+        StepTimes { passes, others: self.ranks.take_waited(), ..std::mem::take(&mut self.times) }
     }
 
     /// How each pointwise layer is computed.
@@ -359,6 +386,84 @@ impl Learner {
         }
         Ok(())
     }
+}
+
+/// The loss of the whole batch, the scores of this rank's part, and the gradient of that loss, on every rank the same.
+fn passes(
+    pass: &mut TrainPass,
+    model: &MobileNet,
+    images: &Tensor,
+    targets: Targets<'_>,
+    ranks: &Ranks,
+    sync_bn: bool,
+) -> Result<(f64, Tensor, BTreeMap<String, Tensor>)> {
+    let Loss { loss, logits } = forward(pass, model, images, targets, ranks, sync_bn)?;
+    // Not finite on one rank is not finite on all, so that all end here.
+    let loss = if ranks.is_alone() { loss } else { ranks.mean(loss)? };
+    if !loss.is_finite() {
+        return Err(Error::LossNotFinite { loss });
+    }
+    if ranks.is_alone() {
+        return Ok((loss, logits, pass.backward(model)?));
+    }
+    let mut buckets = Buckets::new(ranks);
+    let mut add_up = add_up(ranks);
+    let mut across =
+        Across { ranks: ranks.place().ranks, statistics: if sync_bn { Some(&mut add_up) } else { None } };
+    pass.backward_to(model, &mut across, &mut |name, gradient| {
+        buckets.add(name, &gradient).map_err(|error| sparse_mobilenet::Error::Across(error.into()))
+    })?;
+    if sync_bn {
+        return Ok((loss, logits, buckets.sums()?));
+    }
+    add_running_averages(model, ranks, &mut buckets)?;
+    let mut sums = buckets.sums()?;
+    set_running_averages(model, &mut sums)?;
+    Ok((loss, logits, sums))
+}
+
+fn forward(
+    pass: &mut TrainPass,
+    model: &MobileNet,
+    images: &Tensor,
+    targets: Targets<'_>,
+    ranks: &Ranks,
+    sync_bn: bool,
+) -> Result<Loss> {
+    let mut add_up = add_up(ranks);
+    let mut across =
+        Across { ranks: ranks.place().ranks, statistics: if sync_bn { Some(&mut add_up) } else { None } };
+    Ok(pass.forward_to(model, images, targets, &mut across)?)
+}
+
+/// How a pass adds up statistics over ranks.
+fn add_up(ranks: &Ranks) -> impl FnMut(&mut [f64]) -> sparse_mobilenet::Result<()> {
+    |values| ranks.sum(Slice::F64(values)).map_err(|error| sparse_mobilenet::Error::Across(error.into()))
+}
+
+/// The running averages of batch norm, by name.
+fn running_averages(model: &MobileNet) -> Result<impl Iterator<Item = (&String, &candle_core::Var)>> {
+    let trainable = model.trainable()?;
+    Ok(model.variables().iter().filter(move |(name, _)| !trainable.contains_key(*name)))
+}
+
+/// This rank's share of the running averages of all.
+fn add_running_averages(model: &MobileNet, ranks: &Ranks, buckets: &mut Buckets<'_>) -> Result<()> {
+    let share = 1.0 / ranks.place().ranks as f64;
+    for (name, variable) in running_averages(model)? {
+        buckets.add(name.clone(), &(variable.as_tensor() * share)?)?;
+    }
+    Ok(())
+}
+
+/// Takes the running averages of all out of the sums.
+fn set_running_averages(model: &MobileNet, sums: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    for (name, variable) in running_averages(model)? {
+        if let Some(average) = sums.remove(name) {
+            variable.set(&average)?;
+        }
+    }
+    Ok(())
 }
 
 /// Images on the host as numbers in a row.

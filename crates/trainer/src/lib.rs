@@ -23,6 +23,7 @@
 mod advice;
 mod bad_images;
 pub mod bench;
+mod buckets;
 pub mod checkpoint;
 pub mod compare;
 pub mod config;
@@ -45,12 +46,14 @@ mod outcome;
 mod predict;
 mod predictions;
 mod pretrained;
+mod ranks;
 mod recalibrate;
 mod recipe;
 mod run_file;
 mod run_folder;
 mod run_lock;
 mod setup;
+mod shared_error;
 mod start_weights;
 mod stop;
 mod teacher;
@@ -73,15 +76,18 @@ pub use pretrained::{
     Converted, ExportedOnnx, Head, InputHint, OnnxOptions, Packed, Pretrained, WeightsAt, convert,
     export_onnx, export_packed,
 };
+pub use ranks::{Place, Ranks};
 pub use recipe::Recipe;
 pub use run_folder::{RunFolder, run_beside};
 pub use setup::{Start, build_model};
+pub use shared_error::SharedError;
+pub use sparse_collectives as collectives;
 pub use sparse_data as data;
 pub use sparse_data::{Dataset, View};
 pub use sparse_formats::packed::Values as PackedValues;
 pub use sparse_prune::{Pruner, PrunerConfig, Sparsity};
 pub use stop::StopFlag;
 pub use teacher::Teacher;
-pub use test::test;
-pub use train::train;
+pub use test::{test, test_shared};
+pub use train::{train, train_shared};
 pub use weights::{WEIGHTS_FILE, weights_file};

@@ -10,6 +10,8 @@ pub const PREDICTIONS_FILE: &str = "predictions.csv";
 /// What `--phase test` calls it in the folder of a run whose weights it did not test.
 pub(crate) const OTHER_PREDICTIONS_FILE: &str = "test-predictions.csv";
 
+/// What a prediction takes on its way to another rank.
+const PREDICTION_BYTES: usize = 25;
 const HEADER: &str = "index,label,predicted,top5,loss";
 
 /// What a model says of one test image.
@@ -42,6 +44,25 @@ impl Prediction {
         let sum: f64 = scores.iter().map(|&score| f64::from(score - largest).exp()).sum();
         let loss = sum.ln() - f64::from(scores[label as usize] - largest);
         Self { index, label, predicted: best as u32, top5: rank(label as usize) < 5, loss }
+    }
+
+    /// All of it, for other ranks.
+    pub(crate) fn to_bytes(self) -> [u8; PREDICTION_BYTES] {
+        let mut bytes = [0; PREDICTION_BYTES];
+        bytes[..8].copy_from_slice(&self.index.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.loss.to_bits().to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.label.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.predicted.to_le_bytes());
+        bytes[24] = u8::from(self.top5);
+        bytes
+    }
+
+    /// The reverse of [`Prediction::to_bytes`].
+    pub(crate) fn from_bytes(bytes: &[u8; PREDICTION_BYTES]) -> Self {
+        let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
+        let short = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
+        let loss = f64::from_bits(long(8));
+        Self { index: long(0), label: short(16), predicted: short(20), top5: bytes[24] == 1, loss }
     }
 }
 

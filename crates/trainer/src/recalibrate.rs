@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::images_of;
 use crate::learner::Learner;
 use crate::plan::TrainPlan;
+use crate::ranks::Ranks;
 use crate::stop::StopFlag;
 use crate::train::train_loader;
 
@@ -19,6 +20,7 @@ pub(crate) fn recalibrate(
     learner: &mut Learner,
     plan: &TrainPlan,
     datasets: &Datasets,
+    ranks: &Ranks,
     stop: &StopFlag,
 ) -> Result<()> {
     let wanted = plan.config.train.bn_recal;
@@ -29,7 +31,7 @@ pub(crate) fn recalibrate(
             let batch = batch?;
             learner.average_statistics(&images_of(&batch)?, &batch.labels, seen)?;
             seen += 1;
-            if let Some(signal) = stop.signal() {
+            if let Some(signal) = ranks.signal(stop.signal())? {
                 return Err(Error::Stopped { signal });
             }
         }

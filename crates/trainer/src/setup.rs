@@ -2,11 +2,12 @@
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Store};
 use crate::config::{self, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::given_zeros;
 use crate::learner::{Learner, LearnerConfig};
 use crate::plan::{DeviceChoice, TrainPlan};
 use crate::pretrained::{Pretrained, WeightsAt};
+use crate::ranks::Ranks;
 use crate::recipe::Recipe;
 use crate::teacher::Teacher;
 use candle_core::{DType, Device};
@@ -14,6 +15,7 @@ use sparse_data::Fingerprint;
 use sparse_mobilenet::{MobileNet, Precision};
 use sparse_ops::SgdConfig;
 use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Scope, Strategy};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Where a run begins.
@@ -81,6 +83,59 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start, data: &Fingerprint)
     }
     place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
     Ok(Started { learner, step, resumed: false })
+}
+
+/// As [`start_learner`] on the first rank; the others begin with what it has, wherever that came from.
+///
+/// # Errors
+/// As [`start_learner`].
+pub(crate) fn start_shared(
+    plan: &TrainPlan,
+    start: &Start,
+    data: &Fingerprint,
+    ranks: &Ranks,
+) -> Result<Started> {
+    let sync_bn = plan.config.train.sync_bn;
+    let begin = || start_learner(plan, start, data).map_err(|error| other_batch(error, plan));
+    let first = ranks.place().is_first().then(begin).transpose()?;
+    let (step, resumed) = ranks
+        .of_first(|| Ok(first.as_ref().map_or((0, false), |started| (started.step, started.resumed))))?;
+    let mut learner = match first {
+        Some(started) if ranks.is_alone() => return Ok(started),
+        Some(started) => started.learner,
+        None => new_learner(plan, build_model(&plan.config, plan.data.image_shape[0])?, step)?,
+    };
+    let files = match ranks.place().is_first() {
+        true => Checkpoint::files(&learner, &plan.config, *data, step)?,
+        false => Checkpoint::FILES.map(|name| (name.to_owned(), Vec::new())).to_vec(),
+    };
+    let mut received = BTreeMap::new();
+    for (name, bytes) in files {
+        received.insert(name, ranks.bytes_of_first(|| Ok(bytes))?);
+    }
+    if !ranks.place().is_first() {
+        let folder = &plan.config.train.model_path;
+        let state = Checkpoint::of(folder, |name| Ok(received.get(name).cloned().unwrap_or_default()))?;
+        state.restore(&mut learner, folder)?;
+        place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
+    }
+    Ok(Started { learner: learner.with_ranks(ranks.clone(), sync_bn), step, resumed })
+}
+
+/// Says of another batch in a checkpoint how many images of each process make it, where that is what was given.
+fn other_batch(error: Error, plan: &TrainPlan) -> Error {
+    let Some(per_card) = plan.config.train.batch_size_per_card else { return error };
+    match error {
+        Error::Checkpoint(CheckpointError::OtherRun { folder, key, saved, given }) => {
+            match saved.parse().ok().filter(|_| key == "train.batch_size") {
+                Some(saved) => {
+                    CheckpointError::OtherBatch { folder, saved, ranks: plan.place.ranks, per_card }.into()
+                }
+                None => CheckpointError::OtherRun { folder, key, saved, given }.into(),
+            }
+        }
+        error => error,
+    }
 }
 
 /// Moves a learner to where it is to compute; `sparse_from` is `train.gpu_sparse_from`.

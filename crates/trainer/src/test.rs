@@ -11,6 +11,7 @@ use crate::outcome::TestReport;
 use crate::plan::{DeviceChoice, check_test_memory};
 use crate::predictions::{OTHER_PREDICTIONS_FILE, PREDICTIONS_FILE};
 use crate::pretrained::{Head, Pretrained, WeightsAt};
+use crate::ranks::Ranks;
 use crate::run_folder::{RunFolder, TEST};
 use crate::setup::{build_model, place, storage};
 use crate::stop::StopFlag;
@@ -31,6 +32,20 @@ pub fn test<'a>(
     stop: &StopFlag,
     observer: &mut dyn Observer,
 ) -> Result<TestReport> {
+    test_shared(config, weights, &Ranks::alone(), stop, observer)
+}
+
+/// As [`test()`], by several processes of which each tests its part of the images and the first writes.
+///
+/// # Errors
+/// As [`test()`].
+pub fn test_shared<'a>(
+    config: &TrainConfig,
+    weights: impl Into<WeightsAt<'a>>,
+    ranks: &Ranks,
+    stop: &StopFlag,
+    observer: &mut dyn Observer,
+) -> Result<TestReport> {
     let dataset = open_split(config, Split::Test)?;
     check_test_memory(config, dataset.image_shape())?;
     let model = build_model(config, dataset.image_shape()[0])?;
@@ -40,13 +55,13 @@ pub fn test<'a>(
     if let Head::New { classes, of } = head {
         return Err(Error::OtherHead { path: file, classes: of, num_classes: classes });
     }
-    let folder = RunFolder::open(&config.train.model_path)?;
+    let folder = ranks.place().is_first().then(|| RunFolder::open(&config.train.model_path)).transpose()?;
     tracing::info!("testing {} on {} images, {head}", file.display(), dataset.len());
     let mut learner = Learner::new(model, LearnerConfig::dense(storage(config.train.precision)))?;
     place(&mut learner, DeviceChoice::for_config(&config.train)?, config.train.gpu_sparse_from)?;
     let scores = |images: &Tensor| learner.scores(images);
-    let evaluation = evaluate(scores, dataset.clone(), feed(config), stop, observer);
-    bad_images::list_and_warn(&folder, "test", &*dataset, "left out")?;
+    let evaluation = evaluate(scores, dataset.clone(), feed(config), ranks, stop, observer);
+    bad_images::list_and_warn(folder.as_ref(), "test", &*dataset, "left out", ranks)?;
     let (evaluation, predictions) = evaluation?;
     let pruner = Pruner::new(&learner.model().var_map(), PrunerConfig::new(Mode::Threshold(0.0)))?;
     let report = TestReport {
@@ -57,8 +72,10 @@ pub fn test<'a>(
         images: evaluation.images,
         weights: file.display().to_string(),
     };
-    folder.write_predictions(predictions_file(&folder, &file), &predictions)?;
-    folder.write_json(TEST, &report)?;
+    if let Some(folder) = folder {
+        folder.write_predictions(predictions_file(&folder, &file), &predictions)?;
+        folder.write_json(TEST, &report)?;
+    }
     Ok(report)
 }
 

@@ -12,12 +12,15 @@ use crate::observer::{EvaluationRecord, LogRecord, Observer};
 use crate::outcome::{Outcome, Summary, write_weights};
 use crate::plan::TrainPlan;
 use crate::predictions::{PREDICTIONS_FILE, Prediction};
+use crate::ranks::Ranks;
 use crate::recalibrate::recalibrate;
 use crate::run_folder::RunFolder;
-use crate::setup::{Start, Started, start_learner};
+use crate::setup::{Start, Started, start_shared};
+#[cfg(doc)]
+use crate::shared_error::SharedError;
 use crate::start_weights;
 use crate::stop::StopFlag;
-use crate::weights::WEIGHTS_FILE;
+use crate::weights::{WEIGHTS_FILE, checksum, to_tensors};
 use candle_core::Tensor;
 use sparse_data::{Fingerprint, Loader, LoaderConfig, Order};
 use std::time::{Duration, Instant};
@@ -37,26 +40,40 @@ pub fn train(
     stop: &StopFlag,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
+    train_shared(plan, datasets, start, &Ranks::alone(), stop, observer)
+}
+
+/// As [`train`], by several processes: each has its part of every batch, the first alone reads and writes the run folder.
+///
+/// # Errors
+/// As [`train`]; [`SharedError::Differ`] if they do not have the same config, program or data, [`SharedError::Ranks`] if one is gone.
+pub fn train_shared(
+    plan: &TrainPlan,
+    datasets: &Datasets,
+    start: &Start,
+    ranks: &Ranks,
+    stop: &StopFlag,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
     plan.check_memory()?;
-    let folder = RunFolder::open(&plan.config.train.model_path)?;
     let data = datasets.train.fingerprint();
-    let Started { learner, step, resumed } = start_learner(plan, start, &data)?;
-    let store = Store::of_run(folder.path());
-    let elsewhere = start.checkpoint.as_deref().is_some_and(|path| !Store::named(path).is(&store));
-    let goes_on = resumed && !elsewhere;
-    let recorded = resumed.then(|| start_weights::recorded(&plan.config, start));
-    if goes_on && let Some(summary) = finished_before(plan, &folder, step) {
-        tracing::info!("the run in {} is complete; nothing is left to do", folder.path().display());
+    check_same_run(plan, datasets, ranks)?;
+    let folder =
+        ranks.place().is_first().then(|| RunFolder::open(&plan.config.train.model_path)).transpose()?;
+    let Started { learner, step, resumed } = start_shared(plan, start, &data, ranks)?;
+    let store = Store::of_run(&plan.config.train.model_path);
+    let done = ranks.of_first(|| match &folder {
+        Some(folder) => enter(folder, plan, start, &store, resumed.then_some(step)),
+        None => Ok(None),
+    })?;
+    if let Some(summary) = done {
+        tracing::info!(
+            "the run in {} is complete; nothing is left to do",
+            plan.config.train.model_path.display()
+        );
         return Ok(Outcome::Finished(summary));
     }
-    if !goes_on {
-        folder.set_aside_earlier_run()?;
-    }
-    folder.write_config(recorded.as_ref().unwrap_or(&plan.config))?;
     emptied::warn_of_large_blocks(&learner, &plan.config.prune);
-    if goes_on {
-        folder.go_back_to(step, &store)?;
-    }
     let clock = Clock::default();
     let mut run = Run {
         plan,
@@ -65,6 +82,7 @@ pub fn train(
         learner,
         folder,
         store,
+        ranks: ranks.clone(),
         step,
         clock,
         stop,
@@ -90,6 +108,60 @@ pub fn train(
         tracing::warn!("bad images are not listed: {error}");
     }
     outcome
+}
+
+/// Checks that all ranks run the same program with the same settings on the same images.
+fn check_same_run(plan: &TrainPlan, datasets: &Datasets, ranks: &Ranks) -> Result<()> {
+    if ranks.place().ranks == 1 {
+        return Ok(());
+    }
+    ranks.check_same("versions of the program", env!("CARGO_PKG_VERSION"))?;
+    ranks.check_same("settings", &shared_settings(&plan.config).to_toml()?)?;
+    for (what, dataset) in [("training images", &datasets.train), ("test images", &datasets.test)] {
+        let Fingerprint { images, names, contents } = dataset.fingerprint();
+        ranks.check_same(what, &format!("{images} images (names {names:08x}, contents {contents:08x})"))?;
+    }
+    Ok(())
+}
+
+/// The settings without those that each rank may have its own of: where things lie, threads, devices.
+fn shared_settings(config: &TrainConfig) -> TrainConfig {
+    let defaults = TrainConfig::defaults(config.data.data);
+    let mut shared = config.clone();
+    shared.data.path = defaults.data.path;
+    shared.data.cache = defaults.data.cache;
+    shared.data.num_workers = defaults.data.num_workers;
+    shared.model.pretrained_model = defaults.model.pretrained_model;
+    shared.train.teacher = defaults.train.teacher;
+    shared.train.model_path = defaults.train.model_path;
+    shared.train.threads = defaults.train.threads;
+    shared.train.device = defaults.train.device;
+    shared.train.use_gpu = defaults.train.use_gpu;
+    shared
+}
+
+/// Makes the folder that of a run from `resumed` on, or from the beginning; gives the summary of a run that was finished in it.
+fn enter(
+    folder: &RunFolder,
+    plan: &TrainPlan,
+    start: &Start,
+    store: &Store,
+    resumed: Option<usize>,
+) -> Result<Option<Summary>> {
+    let elsewhere = start.checkpoint.as_deref().is_some_and(|path| !Store::named(path).is(store));
+    let goes_on = resumed.filter(|_| !elsewhere);
+    let recorded = resumed.map(|_| start_weights::recorded(&plan.config, start));
+    if let Some(summary) = goes_on.and_then(|step| finished_before(plan, folder, step)) {
+        return Ok(Some(summary));
+    }
+    if goes_on.is_none() {
+        folder.set_aside_earlier_run()?;
+    }
+    folder.write_config(recorded.as_ref().unwrap_or(&plan.config))?;
+    if let Some(step) = goes_on {
+        folder.go_back_to(step, store)?;
+    }
+    Ok(None)
 }
 
 /// The summary of a run that was finished before in this folder and stands at its last step.
@@ -133,8 +205,10 @@ struct Run<'a> {
     /// What tells the training images from others.
     data: Fingerprint,
     learner: Learner,
-    folder: RunFolder,
+    /// Only the first rank has it.
+    folder: Option<RunFolder>,
     store: Store,
+    ranks: Ranks,
     /// Updates done.
     step: usize,
     clock: Clock,
@@ -169,14 +243,16 @@ impl Run<'_> {
             self.end_of_epoch(observer)?;
         }
         self.settle()?;
-        write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
+        self.write_weights()?;
         let tested = self.test(observer)?;
         self.emptied.warn_of_new(&self.learner, &self.plan.config.prune);
         let predictions = self.tested.iter().flat_map(|tested| tested.predictions.as_slice());
         let predictions: Vec<Prediction> = predictions.copied().collect();
-        self.folder.write_predictions(PREDICTIONS_FILE, &predictions)?;
         let summary = self.summary(tested, begin.elapsed())?;
-        self.folder.write_summary(&summary)?;
+        if let Some(folder) = &self.folder {
+            folder.write_predictions(PREDICTIONS_FILE, &predictions)?;
+            folder.write_summary(&summary)?;
+        }
         Ok(summary)
     }
 
@@ -195,10 +271,10 @@ impl Run<'_> {
             let results = self.is_log_due().then(|| self.learner.results()).transpose();
             self.clock.add(begin.elapsed(), loader.waited() - waited);
             if let Some(results) = results.map_err(|error| self.diverged(error))? {
-                self.log(results, batch.labels.len(), lr, observer)?;
+                self.log(results, lr, observer)?;
             }
             observer.step(self.step, self.plan.total_steps);
-            if let Some(signal) = self.stop.signal() {
+            if let Some(signal) = self.ranks.signal(self.stop.signal())? {
                 return Err(Error::Stopped { signal });
             }
             if self.plan.config.checkpoint.is_due(self.step) {
@@ -209,7 +285,14 @@ impl Run<'_> {
 
     /// Saves and tests if the epoch that just ended is one to do so.
     fn end_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        bad_images::list_and_warn(&self.folder, "training", &*self.datasets.train, "replaced by others")?;
+        let train = &*self.datasets.train;
+        bad_images::list_and_warn(
+            self.folder.as_ref(),
+            "training",
+            train,
+            "replaced by others",
+            &self.ranks,
+        )?;
         let (epoch, last) = (self.plan.epoch(self.step), self.step == self.plan.total_steps);
         if last || epoch.is_multiple_of(self.plan.config.train.model_period) {
             self.save_checkpoint()?;
@@ -217,7 +300,7 @@ impl Run<'_> {
                 self.recalibrate()?;
             }
             self.settle()?;
-            write_weights(&self.learner, &self.plan.config, &self.folder.weights())?;
+            self.write_weights()?;
         }
         self.test_if_due(observer)
     }
@@ -225,7 +308,7 @@ impl Run<'_> {
     /// Tests after an epoch that is one to test after, unless that is on record.
     fn test_if_due(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let due = self.plan.epoch(self.step).is_multiple_of(self.plan.config.train.test_period);
-        if due && !self.folder.has_evaluation(self.step)? {
+        if due && !self.has_evaluation()? {
             self.test(observer)?;
         }
         Ok(())
@@ -237,14 +320,38 @@ impl Run<'_> {
             return Ok(());
         }
         self.recalibrated = true;
-        recalibrate(&mut self.learner, self.plan, self.datasets, self.stop)
+        recalibrate(&mut self.learner, self.plan, self.datasets, &self.ranks, self.stop)
     }
 
     /// What was found before a run ends early.
     fn list_bad_images(&self) -> Result<()> {
-        bad_images::list(&self.folder, "training", &*self.datasets.train)?;
-        bad_images::list(&self.folder, "test", &*self.datasets.test)?;
+        let folder = self.folder.as_ref();
+        bad_images::list(folder, "training", &*self.datasets.train, &self.ranks)?;
+        bad_images::list(folder, "test", &*self.datasets.test, &self.ranks)?;
         Ok(())
+    }
+
+    /// Writes the weights as they are, masks applied.
+    fn write_weights(&self) -> Result<()> {
+        match &self.folder {
+            Some(folder) => write_weights(&self.learner, &self.plan.config, &folder.weights()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the evaluation after this step is on record.
+    fn has_evaluation(&self) -> Result<bool> {
+        let recorded = || self.folder.as_ref().map_or(Ok(false), |folder| folder.has_evaluation(self.step));
+        self.ranks.of_first(recorded)
+    }
+
+    /// Checks that all ranks have the same weights, and so the same masks.
+    fn check_same_weights(&self) -> Result<()> {
+        if self.ranks.place().ranks == 1 {
+            return Ok(());
+        }
+        let crc32 = checksum(&to_tensors(self.learner.model().variables())?);
+        self.ranks.check_same("weights", &format!("crc32 {crc32:08x} after step {}", self.step))
     }
 
     /// Brings what a device holds to the host; weights that are not finite end the run.
@@ -256,7 +363,11 @@ impl Run<'_> {
         self.settle()?;
         self.learner.enforce()?;
         self.learner.check_finite().map_err(|error| self.diverged(error))?;
-        self.store.save(&self.learner, &self.plan.config, self.data, self.step)
+        self.check_same_weights()?;
+        match self.ranks.place().is_first() {
+            true => self.store.save(&self.learner, &self.plan.config, self.data, self.step),
+            false => Ok(()),
+        }
     }
 
     /// Evaluates with the masks applied, unless that was done at this step already.
@@ -268,12 +379,15 @@ impl Run<'_> {
         self.learner.enforce()?;
         let (feed, dataset) = (feed(&self.plan.config), self.datasets.test.clone());
         let scores = |images: &Tensor| self.learner.scores(images);
-        let (evaluation, predictions) = evaluate(scores, dataset, feed, self.stop, observer)?;
-        bad_images::list_and_warn(&self.folder, "test", &*self.datasets.test, "left out")?;
+        let (evaluation, predictions) = evaluate(scores, dataset, feed, &self.ranks, self.stop, observer)?;
+        let folder = self.folder.as_ref();
+        bad_images::list_and_warn(folder, "test", &*self.datasets.test, "left out", &self.ranks)?;
         let sparsity = self.learner.pruner().sparsity()?;
         let record = EvaluationRecord::new(self.step, self.plan.epoch(self.step), evaluation, sparsity);
-        if !self.folder.has_evaluation(self.step)? {
-            self.folder.append_metrics(&record)?;
+        if let Some(folder) = folder
+            && !folder.has_evaluation(self.step)?
+        {
+            folder.append_metrics(&record)?;
         }
         observer.evaluated(&record);
         self.tested = Some(Tested { step: self.step, evaluation, predictions });
@@ -285,17 +399,12 @@ impl Run<'_> {
         edge || self.step.is_multiple_of(self.plan.config.train.log_period)
     }
 
-    fn log(
-        &mut self,
-        results: StepResults,
-        images: usize,
-        lr: f64,
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
+    fn log(&mut self, results: StepResults, lr: f64, observer: &mut dyn Observer) -> Result<()> {
         let StepResults { loss, top1, top5 } = results;
         self.settle()?;
         let sparsity_before = self.learner.pruner().total_sparse()?;
         self.learner.enforce()?;
+        self.check_same_weights()?;
         let sparsity = self.learner.pruner().sparsity()?;
         if self.step == 1 {
             self.warn_of_a_low_threshold()?;
@@ -311,11 +420,16 @@ impl Run<'_> {
             sparsity,
             sparsity_before,
             threshold: self.learner.pruner().threshold(),
-            images_per_second: rate(self.clock.window_steps * images, self.clock.window),
+            images_per_second: rate(
+                self.clock.window_steps * self.plan.config.train.batch_size,
+                self.clock.window,
+            ),
             data_wait_seconds: self.clock.window_wait.as_secs_f64(),
         };
         self.clock.close_window();
-        self.folder.append_metrics(&record)?;
+        if let Some(folder) = &self.folder {
+            folder.append_metrics(&record)?;
+        }
         observer.log(&record);
         Ok(())
     }
@@ -393,7 +507,8 @@ impl Run<'_> {
 /// What the loader reports.
 pub(crate) fn train_loader(plan: &TrainPlan, datasets: &Datasets, step: usize) -> Result<Loader> {
     let train = &plan.config.train;
-    let mut config = LoaderConfig::train(train.batch_size, train.seed, plan.epoch(step) as u64);
+    let mut config = LoaderConfig::train(plan.part_of_batch(), train.seed, plan.epoch(step) as u64);
+    (config.rank, config.ranks) = (plan.place.rank, plan.place.ranks);
     config.first_batch = step % plan.steps_per_epoch;
     config.workers = plan.config.data.worker_count();
     config.prefetch = 2 * config.workers;

@@ -29,6 +29,32 @@ pub(crate) enum UsageError {
         expects: &'static str,
     },
 
+    /// Several processes, and a build that cannot share a run among them.
+    #[error(
+        "{ranks} processes were started ({variable}), and this build does not share a run among processes: build it with \
+         --features mpi, or start one process"
+    )]
+    #[cfg(not(feature = "mpi"))]
+    RanksWithoutMpi {
+        /// How many.
+        ranks: usize,
+        /// What says so.
+        variable: &'static str,
+    },
+
+    /// Several processes for what one does.
+    #[error(
+        "{ranks} processes were started ({variable}), and {what} is the work of one: start it without the launcher"
+    )]
+    RanksOfOne {
+        /// What.
+        what: &'static str,
+        /// How many.
+        ranks: usize,
+        /// What says so.
+        variable: &'static str,
+    },
+
     /// A folder to resume from, without the wish to resume.
     #[error(
         "--checkpoint names the folder to resume training from: add --resume auto or --resume_epoch N, or pass \

@@ -22,8 +22,11 @@ pub use report::{BenchReport, LayerBench, Peak, SparsePaths, Split};
 use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::learner::{Learner, LearnerConfig};
-use crate::plan::{DeviceChoice, ModelSize, Part};
+use crate::plan::{DeviceChoice, ModelSize, Part, part_of_batch};
+use crate::ranks::Ranks;
 use crate::setup::{place, storage};
+#[cfg(doc)]
+use crate::shared_error::SharedError;
 use candle_core::{DType, Device, Tensor};
 use sparse_data::sample_rng;
 use sparse_kernels::peak;
@@ -122,11 +125,24 @@ fn check_network(scale: f64, classes: usize, sparsities: &[f64]) -> Result<()> {
 /// # Errors
 /// [`Error::BenchSetting`] for a setting out of its range, [`Error::NotEnoughMemory`], or what a step reports.
 pub fn bench_train(config: &BenchConfig) -> Result<Vec<BenchReport>> {
+    bench_train_shared(config, &Ranks::alone())
+}
+
+/// As [`bench_train`], by several processes that share each batch in equal parts.
+///
+/// # Errors
+/// As [`bench_train`], and [`SharedError::UnevenBatch`].
+pub fn bench_train_shared(config: &BenchConfig, ranks: &Ranks) -> Result<Vec<BenchReport>> {
     config.check()?;
-    check_memory(config)?;
+    let part = BenchConfig { batch: part_of_batch(config.batch, ranks.place().ranks)?, ..config.clone() };
+    check_memory(&part)?;
     let peak = config.gpu.is_none().then(host_peak);
-    let batch = random_batch(config)?;
-    config.sparsities.iter().map(|&sparsity| bench_one(config, sparsity, &batch, peak)).collect()
+    let batch = random_batch(&part)?;
+    let one = |&sparsity| bench_one(&part, sparsity, &batch, ranks, peak);
+    let reports: Result<Vec<BenchReport>> = config.sparsities.iter().map(one).collect();
+    // So that no rank takes leave while another still measures.
+    ranks.signal(None)?;
+    reports
 }
 
 /// Refuses what cannot fit into the memory there is, before any of it is taken.
@@ -156,8 +172,14 @@ fn host_peak() -> Peak {
     }
 }
 
-fn bench_one(config: &BenchConfig, sparsity: f64, batch: &Batch, peak: Option<Peak>) -> Result<BenchReport> {
-    let mut learner = learner(config, sparsity)?;
+fn bench_one(
+    config: &BenchConfig,
+    sparsity: f64,
+    batch: &Batch,
+    ranks: &Ranks,
+    peak: Option<Peak>,
+) -> Result<BenchReport> {
+    let mut learner = learner(config, sparsity)?.with_ranks(ranks.clone(), false);
     if let Some(ordinal) = config.gpu {
         let device = DeviceChoice::Cuda { ordinal, threads: peak::threads() };
         place(&mut learner, device, config.gpu_sparse_from)?;
@@ -175,7 +197,12 @@ fn bench_one(config: &BenchConfig, sparsity: f64, batch: &Batch, peak: Option<Pe
         tracing::info!("measuring the pruner at sparsity {sparsity}");
         Some(measure::pruner(&learner, if sparsity > 0.0 { sparsity } else { 0.5 })?)
     };
-    report::report(config, sparsity, &learner, report::Measured { steps, pruner, peak })
+    report::report(
+        config,
+        sparsity,
+        &learner,
+        report::Measured { steps, pruner, peak, ranks: ranks.place().ranks },
+    )
 }
 
 /// A fresh learner; with masks that stay if `sparsity` is above 0.

@@ -26,7 +26,9 @@ pub struct Peak {
 pub struct BenchReport {
     /// Fraction of each pointwise layer that is pruned; 0 is a dense run.
     pub sparsity: f64,
-    /// Images per step.
+    /// Processes that share the batch; all numbers but the next two are those of one.
+    pub processes: usize,
+    /// Images per step, of all.
     pub batch: usize,
     /// Height and width of the images.
     pub size: usize,
@@ -38,6 +40,8 @@ pub struct BenchReport {
     pub precision: Precision,
     /// `batch` by the median time of a step.
     pub images_per_second: f64,
+    /// Share of a step that waits for other processes.
+    pub waiting_share: f64,
     /// Milliseconds of a step.
     pub step_ms: f64,
     /// Milliseconds of the fastest step.
@@ -120,6 +124,7 @@ pub(super) struct Measured {
     /// Milliseconds of the pruner's step.
     pub(super) pruner: Option<f64>,
     pub(super) peak: Option<Peak>,
+    pub(super) ranks: usize,
 }
 
 /// Milliseconds of a part of a step, forward and backward.
@@ -163,12 +168,14 @@ pub(super) fn report(
     let parts = convolution_parts(&table, &spent, &work);
     Ok(BenchReport {
         sparsity,
-        batch: config.batch,
+        processes: measured.ranks,
+        batch: config.batch * measured.ranks,
         size: config.size,
         device: config.gpu.map_or_else(|| "cpu".to_owned(), |ordinal| format!("cuda:{ordinal}")),
         threads: peak::threads(),
         precision: config.precision,
-        images_per_second: config.batch as f64 / (step_ms / 1e3),
+        images_per_second: (config.batch * measured.ranks) as f64 / (step_ms / 1e3),
+        waiting_share: median_ms(steps.iter().map(|step| step.times.others)) / step_ms.max(f64::MIN_POSITIVE),
         step_ms,
         step_ms_min: ms(steps.iter().map(|step| step.step).min()),
         step_ms_max: ms(steps.iter().map(|step| step.step).max()),

@@ -118,6 +118,21 @@ pub enum CheckpointError {
         /// `train.num_epochs`.
         num_epochs: usize,
     },
+    /// The batches of the processes there are now do not make that of the run that was saved.
+    #[error(
+        "{} was saved with train.batch_size = {saved}, and {ranks} processes of --batch_size_per_card {per_card} have another: \
+         {}", .folder.display(), remedy(*.saved, *.ranks)
+    )]
+    OtherBatch {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// The batch of all processes in the run that was saved.
+        saved: usize,
+        /// Processes now.
+        ranks: usize,
+        /// Images of each.
+        per_card: usize,
+    },
     /// The pruner cannot go on from the state that was saved.
     #[error(
         "{} cannot go on with these settings of pruning: {source}; config.toml of its run has those it was saved with",
@@ -176,4 +191,12 @@ fn available_advice(available: &[(usize, Option<usize>)]) -> String {
     };
     let list: Vec<String> = available.iter().map(name).collect();
     format!("there are {}; give one of those epochs, or --resume auto for the newest", list.join(", "))
+}
+
+/// How many images of each process make the batch that was saved.
+fn remedy(saved: usize, ranks: usize) -> String {
+    match saved.is_multiple_of(ranks) {
+        true => format!("--batch_size_per_card {} keeps it", saved / ranks),
+        false => format!("start a number of processes that divides {saved}"),
+    }
 }

@@ -67,6 +67,9 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The files of a checkpoint, in the order in which they are written.
+    pub(crate) const FILES: [&'static str; 4] = [WEIGHTS, VELOCITY, MASKS, STATE];
+
     /// The files of a checkpoint of `learner` after `step` updates.
     ///
     /// # Errors
@@ -110,9 +113,9 @@ impl Checkpoint {
     /// [`CheckpointError::Damaged`] saying what is wrong, [`CheckpointError::Unreadable`], and
     /// [`CheckpointError::OtherVersion`].
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
-        let damaged = |reason: String| CheckpointError::Damaged { folder: folder.to_path_buf(), reason };
-        let bytes_of = |name: &str| {
+        Self::of(folder, |name| {
             let path = folder.join(name);
+            let damaged = |reason: String| CheckpointError::Damaged { folder: folder.to_path_buf(), reason };
             let opened = open_regular(&path).map_err(|error| match error {
                 sparse_formats::Error::Io { source, .. } => Ok(source),
                 sparse_formats::Error::NoPlainFile { what, .. } => Err(format!("{name} is {what}")),
@@ -129,7 +132,15 @@ impl Checkpoint {
                 Err(Ok(source)) => Err(CheckpointError::Unreadable { path, source }),
                 Err(Err(reason)) => Err(damaged(reason)),
             }
-        };
+        })
+    }
+
+    /// As [`Checkpoint::read`], from the bytes of each file; `folder` is for messages.
+    pub(crate) fn of(
+        folder: &Path,
+        bytes_of: impl Fn(&str) -> Result<Vec<u8>, CheckpointError>,
+    ) -> Result<Self, CheckpointError> {
+        let damaged = |reason: String| CheckpointError::Damaged { folder: folder.to_path_buf(), reason };
         let state = unsealed(&bytes_of(STATE)?).map_err(&damaged)?.map_err(|got| {
             CheckpointError::OtherVersion { folder: folder.to_path_buf(), expected: VERSION, got }
         })?;

@@ -244,7 +244,10 @@ mod tests {
     #[test]
     fn help_names_values_and_default() {
         let help = |path| known_key(path).unwrap().help();
-        assert_eq!(help("train.batch_size"), "Images per training step [default: 512]");
+        assert_eq!(
+            help("train.batch_size"),
+            "Images per training step, over all processes of a run that share it [default: 512]"
+        );
         assert_eq!(help("train.l2_decay"), "L2 decay on all trainable tensors [default: 3e-5]");
         assert_eq!(help("data.data"), "Data set: mnist, cifar10 or imagenet [default: mnist]");
         assert!(help("train.step_epochs").ends_with("[default: 30 60 90]"));

@@ -2,12 +2,16 @@
 
 use std::{num::NonZero, thread};
 
+use sparse_collectives::on_this_machine;
+
 use super::{ConfigError, Layers, TrainConfig};
 
-/// The processors that this process may use, by its affinity and its control group, 1 or more.
+/// The processors that this process may use, by its affinity and its control group, 1 or more. Processes of one run on a machine
+/// share its processors, where the launcher did not bind each to its own.
 #[must_use]
 pub fn core_count() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
+    let usable = thread::available_parallelism().map_or(1, NonZero::get);
+    (usable / on_this_machine(|name| std::env::var_os(name))).max(1)
 }
 
 /// The most threads that a request may ask for: four for each processor, or 64 where that is more.

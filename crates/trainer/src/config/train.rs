@@ -39,9 +39,15 @@ const DISTILLS: &[When] = &[When::DISTILLS];
 settings! {
     /// Section `train`.
     pub struct TrainSection: "train", with the defaults for _ => {
-        /// Images per training step.
+        /// Images per training step, over all processes of a run that share it.
         batch_size: usize = 512,
             Key::whole(1, "images").flag("N").must_agree();
+        /// Images per training step of each process; their number times this is train.batch_size.
+        batch_size_per_card: Option<usize> = None,
+            Key::whole(1, "images").flag("N").free().default_words("train.batch_size in equal parts");
+        /// Batch norm by the statistics of the whole batch, where several processes share it.
+        sync_bn: bool = false,
+            Key::truth().flag("BOOL").bare().added_later();
         /// Images per test batch.
         ///
         /// Changes speed and memory only.

@@ -60,12 +60,18 @@ impl ModelSize {
 
     /// What training needs: parameters, gradients, momentum and masks; the activations of one batch with the gradients of
     /// the layer at work, f32 or bf16; partial sums and packed weights; the batches that are loaded ahead; a teacher.
-    pub(super) fn training(&self, config: &TrainConfig, data: &DataSize, steps_per_epoch: usize) -> Need {
+    pub(super) fn training(
+        &self,
+        config: &TrainConfig,
+        part_of_batch: usize,
+        data: &DataSize,
+        steps_per_epoch: usize,
+    ) -> Need {
         let train = &config.train;
-        let batch_size = train.batch_size as u64;
+        let batch_size = part_of_batch as u64;
         let image = image_numbers(data.image_shape);
         let loaded = batches_loaded(config.data.worker_count(), steps_per_epoch);
-        let mut need = self.steps(train.batch_size, data.image_shape, train.precision);
+        let mut need = self.steps(part_of_batch, data.image_shape, train.precision);
         need.add(Part::Loaded, F32.saturating_mul(loaded).saturating_mul(batch_size).saturating_mul(image));
         // A teacher keeps its weights and every raw output of its forward pass.
         if train.distill {
@@ -184,7 +190,7 @@ mod tests {
         let model =
             ModelSize { parameters: 1000, trainable: 800, activations_per_image: 50, largest_activation: 20 };
         let state = 4 * (9000 + 1600) + 100;
-        let bytes = |config: &TrainConfig| model.training(config, &data, 10).bytes();
+        let bytes = |config: &TrainConfig| model.training(config, config.train.batch_size, &data, 10).bytes();
         assert_eq!(bytes(&config), state + 10 * 4 * (50 + 40 + 16 + 7 * 16));
         config.train.precision = Precision::Bf16;
         assert_eq!(bytes(&config), state + 10 * (2 * (50 + 40 + 16) + 4 * 7 * 16));
@@ -200,7 +206,7 @@ mod tests {
         for scale in [1e3, 1e9, 1e300] {
             config.model.scale = scale;
             let size = ModelSize::of(&config, &data).unwrap();
-            assert!(size.training(&config, &data, 1).bytes() > 1 << 40, "{scale}");
+            assert!(size.training(&config, config.train.batch_size, &data, 1).bytes() > 1 << 40, "{scale}");
             assert!(size.testing(&config, data.image_shape).bytes() > 1 << 40, "{scale}");
         }
     }

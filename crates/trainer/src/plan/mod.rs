@@ -24,6 +24,8 @@ use sparse_sparsity::schedule::GmpConfig;
 use crate::{
     config::TrainConfig,
     error::{Error, Result},
+    ranks::Place,
+    shared_error::SharedError,
     teacher::teacher_weights,
 };
 
@@ -61,8 +63,19 @@ pub struct TrainPlan {
     pub gmp: Option<GmpConfig>,
     /// Where the run computes.
     pub device: DeviceChoice,
-    /// Estimated memory.
+    /// Estimated memory of this process.
     pub memory: Need,
+    /// Which of the processes that share the run.
+    pub place: Place,
+}
+
+/// The equal part of a batch that each of `ranks` has.
+pub(crate) fn part_of_batch(batch_size: usize, ranks: usize) -> Result<usize> {
+    if batch_size.is_multiple_of(ranks) {
+        return Ok(batch_size / ranks);
+    }
+    let above = batch_size.next_multiple_of(ranks);
+    Err(SharedError::UnevenBatch { batch_size, ranks, below: (above - ranks).max(ranks), above }.into())
 }
 
 impl TrainPlan {
@@ -73,6 +86,19 @@ impl TrainPlan {
     /// [`Error::BatchTooLarge`], [`Error::GmpTooShort`], [`Error::GmpPastEnd`], [`Error::NoCuda`], [`Error::NoTeacher`],
     /// and [`Error::Model`] when there is no network of this width.
     pub fn resolve(config: &TrainConfig, data: &DataSize) -> Result<Self> {
+        Self::resolve_shared(config, data, Place::default())
+    }
+
+    /// As [`TrainPlan::resolve`], for one of several processes that share every batch in equal parts.
+    ///
+    /// # Errors
+    /// As [`TrainPlan::resolve`], and [`SharedError::UnevenBatch`].
+    pub fn resolve_shared(config: &TrainConfig, data: &DataSize, place: Place) -> Result<Self> {
+        let mut config = config.clone();
+        if let Some(per_card) = config.train.batch_size_per_card {
+            config.train.batch_size = per_card.saturating_mul(place.ranks);
+        }
+        let config = &config;
         config.validate()?;
         let (classes, num_classes) = (data.classes, config.model.num_classes);
         if classes > num_classes {
@@ -82,10 +108,14 @@ impl TrainPlan {
         if batch_size > train_len {
             return Err(Error::BatchTooLarge { batch_size, train_len });
         }
+        let part = part_of_batch(batch_size, place.ranks)?;
         teacher_weights(config)?;
         let steps_per_epoch = train_len / batch_size;
         let model = ModelSize::of(config, data)?;
         let device = DeviceChoice::for_config(&config.train)?;
+        if place.ranks > 1 && matches!(device, DeviceChoice::Cuda { .. }) {
+            return Err(SharedError::OnGpu { ranks: place.ranks }.into());
+        }
         Ok(Self {
             steps_per_epoch,
             total_steps: steps_per_epoch.saturating_mul(config.train.num_epochs),
@@ -93,11 +123,18 @@ impl TrainPlan {
             lr: LrSchedule::new(&config.train, steps_per_epoch),
             gmp: gmp::in_steps(config, steps_per_epoch)?,
             device,
-            memory: model.training(config, data, steps_per_epoch),
+            memory: model.training(config, part, data, steps_per_epoch),
+            place,
             config: config.clone(),
             data: *data,
             model,
         })
+    }
+
+    /// Images of a batch that this process has.
+    #[must_use]
+    pub fn part_of_batch(&self) -> usize {
+        self.config.train.batch_size / self.place.ranks
     }
 
     /// Refuses a run that cannot fit into the memory there is, before any of it is taken.
