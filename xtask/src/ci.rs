@@ -24,6 +24,9 @@ const LOOM: &str = "test -p sparse-kernels --lib --target-dir target/loom --conf
 const PARQUET: &str = "test --release -p sparse-data -p sparse-fuzz --no-default-features \
     --features sparse-data/parquet,sparse-fuzz/parquet --test parquet --test parquet_columns --test corpus";
 
+/// Runs of several processes, where there is an MPI.
+const MPI: &str = "test --release --workspace --features sparse-collectives/mpi,sparse-train/mpi --test communicators --test mpi";
+
 /// One cargo command.
 #[derive(Clone, Debug, PartialEq)]
 struct Step {
@@ -48,7 +51,14 @@ pub(crate) fn run(metadata: &Metadata) -> anyhow::Result<bool> {
     let root = metadata.workspace_root.as_std_path();
     let started = Instant::now();
     let readme = std::fs::read_to_string(root.join("README.md")).context("cannot read README.md")?;
-    let steps = steps(&library_crates(metadata), &test_command(&readme)?);
+    let mut steps = steps(&library_crates(metadata), &test_command(&readme)?);
+    if has_mpi() {
+        steps.push(step(MPI));
+    } else {
+        eprintln!(
+            "ci: NOTE runs of several processes are not tested: there is no mpirun (Debian: libopenmpi-dev, libclang-dev)"
+        );
+    }
     let failed = first_failure(&steps, |step| timed(step, root))?;
     match &failed {
         None => eprintln!("ci: all steps passed in {:.1} s", started.elapsed().as_secs_f64()),
@@ -65,12 +75,19 @@ fn test_command(readme: &str) -> anyhow::Result<String> {
     test.map(str::to_owned).context("README.md shows no `cargo test` command")
 }
 
-fn steps(library_crates: &[String], test_command: &str) -> Vec<Step> {
-    let step = |line: &str| Step {
-        arguments: line.split_whitespace().map(str::to_owned).collect(),
-        variable: None,
-        forgiven: None,
+/// Whether programs can be built with an MPI here and started by it.
+fn has_mpi() -> bool {
+    let runs = |program: &str| {
+        Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
     };
+    runs("mpirun") && runs("mpicc")
+}
+
+fn step(line: &str) -> Step {
+    Step { arguments: line.split_whitespace().map(str::to_owned).collect(), variable: None, forgiven: None }
+}
+
+fn steps(library_crates: &[String], test_command: &str) -> Vec<Step> {
     let not_assembled =
         (i32::from(crate::NOT_ASSEMBLED), "the CUDA kernels were not assembled: there is no ptxas");
     let mut steps = vec![
