@@ -89,6 +89,28 @@ impl Parquet {
         Ok(found)
     }
 
+    /// Appends the bytes of an image. The reader of the format may panic on damaged pages.
+    fn read_image(&self, index: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let (shard, group, row) = self.position(index);
+        let reader = shard.reader.get_row_group(group)?;
+        let ColumnReader::ByteArrayColumnReader(mut column) = reader.get_column_reader(shard.images)? else {
+            return Err(io::Error::other("the column of images holds no bytes"));
+        };
+        if column.skip_records(row)? != row {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (mut values, mut levels) = (Vec::<ByteArray>::new(), Vec::new());
+        column.read_records(1, Some(&mut levels), None, &mut values)?;
+        let Some(image) = values.first() else {
+            return Err(io::Error::other(
+                "the row holds no bytes of an image; a path to one is not followed",
+            ));
+        };
+        read::check_size(image.len() as u64)?;
+        bytes.extend_from_slice(image.data());
+        Ok(())
+    }
+
     /// The shard, the row group and the row in it.
     fn position(&self, index: usize) -> (&Shard, usize, usize) {
         let group = self.groups.partition_point(|group| group.end <= index);
@@ -174,24 +196,10 @@ impl Source for Parquet {
     }
 
     fn read(&self, index: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
-        let (shard, group, row) = self.position(index);
-        let reader = shard.reader.get_row_group(group)?;
-        let ColumnReader::ByteArrayColumnReader(mut column) = reader.get_column_reader(shard.images)? else {
-            return Err(io::Error::other("the column of images holds no bytes"));
-        };
-        if column.skip_records(row)? != row {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let (mut values, mut levels) = (Vec::<ByteArray>::new(), Vec::new());
-        column.read_records(1, Some(&mut levels), None, &mut values)?;
-        let Some(image) = values.first() else {
-            return Err(io::Error::other(
-                "the row holds no bytes of an image; a path to one is not followed",
-            ));
-        };
-        read::check_size(image.len() as u64)?;
-        bytes.extend_from_slice(image.data());
-        Ok(())
+        catch_unwind(AssertUnwindSafe(|| self.read_image(index, bytes))).unwrap_or_else(|payload| {
+            let reason = panic_message(&*payload);
+            Err(io::Error::other(format!("its page is damaged: the reader of the format panicked: {reason}")))
+        })
     }
 
     fn place(&self, index: usize) -> String {
