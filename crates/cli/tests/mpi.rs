@@ -14,8 +14,8 @@ mod common;
 #[cfg(feature = "mpi")]
 mod with_mpi {
     use crate::common::{Bench, Ended, end, succeed};
-    use std::process::{Command, Stdio};
-    use std::time::{Duration, Instant};
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
 
     /// A run as [`Bench::small`] by so many processes; `flags` may hold ` : ` and the flags of a rank of its own.
     fn shared(bench: &Bench, ranks: usize, flags: &str) -> Command {
@@ -150,14 +150,11 @@ mod with_mpi {
         })
     }
 
-    /// Waits until the run has this many lines of metrics.
-    fn wait_for_steps(bench: &Bench, run: &str, steps: usize) {
-        let patience = Instant::now();
-        let lines = || {
-            std::fs::read_to_string(bench.path(run).join("metrics.jsonl")).unwrap_or_default().lines().count()
-        };
-        while lines() < steps {
-            assert!(patience.elapsed() < Duration::from_secs(120), "the run never came so far");
+    /// Waits until a run has this many lines of metrics, or has ended.
+    fn wait_for_steps(bench: &Bench, child: &mut Child, steps: usize) {
+        let lines =
+            || std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap_or_default().lines().count();
+        while lines() < steps && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -169,13 +166,10 @@ mod with_mpi {
     /// Starts a run, sends a signal to one of its processes after some steps, and waits for its end.
     fn interrupted(bench: &Bench, ranks: usize, flags: &str, steps: usize, to: usize, name: &str) -> Ended {
         let mut command = shared(bench, ranks, flags);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_for_steps(bench, "run", steps);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for_steps(bench, &mut child, steps);
         signal(process_of(bench, to).unwrap(), name);
-        let begin = Instant::now();
-        let ended = Ended::from(child.wait_with_output().unwrap());
-        assert!(begin.elapsed() < Duration::from_secs(60), "the others did not end: {}", ended.stderr);
-        ended
+        child.wait_with_output().unwrap().into()
     }
 
     #[test]
