@@ -101,10 +101,14 @@ pub fn train_shared(
         }
         result => result.map(Outcome::Finished),
     };
-    // Where the run ends early for a reason of its own, that is what is reported.
-    if !matches!(outcome, Ok(Outcome::Finished(_)))
-        && let Err(error) = run.list_bad_images()
-    {
+    // Where the run ends early for a reason of its own, that is what is reported; other ranks do not know of it and would not
+    // answer.
+    let early = match &outcome {
+        Ok(Outcome::Finished(_)) => false,
+        Ok(Outcome::Stopped { .. }) => true,
+        Err(_) => ranks.place().ranks == 1,
+    };
+    if early && let Err(error) = run.list_bad_images() {
         tracing::warn!("bad images are not listed: {error}");
     }
     outcome
