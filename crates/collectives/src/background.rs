@@ -2,7 +2,7 @@
 
 use crate::{Communicator, Error, Numbers, Result, Slice};
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -229,5 +229,17 @@ impl Communicator for Background {
 
     fn take_waited(&mut self) -> Duration {
         std::mem::take(&mut self.waited)
+    }
+
+    fn idle(&mut self) -> Result<()> {
+        match self.answers.try_recv() {
+            // Only sums that were begun are answered without being waited for.
+            Ok(answer) => {
+                self.early.push_back(Ok(answer?));
+                Ok(())
+            }
+            Err(TryRecvError::Empty) => Ok(()),
+            Err(TryRecvError::Disconnected) => Err(Error::Ended),
+        }
     }
 }

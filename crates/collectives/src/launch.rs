@@ -10,6 +10,8 @@ const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TA
 const RANKS: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"];
 /// Variables in which they give the number of processes on this machine.
 const LOCAL_SIZES: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"];
+/// Variables in which they give the number of a process among those of its machine, in the order of [`SIZES`].
+const LOCAL_RANKS: [&str; 3] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"];
 
 /// A launcher started several processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,13 @@ pub fn launched(get: impl Fn(&str) -> Option<OsString>) -> Option<Launch> {
 /// How many processes of the run share this machine, as far as the launcher says; at least 1.
 pub fn on_this_machine(get: impl Fn(&str) -> Option<OsString>) -> usize {
     LOCAL_SIZES.into_iter().find_map(|variable| number(&get, variable)).unwrap_or(1).max(1)
+}
+
+/// Which of the processes of the run on this machine this is, from 0; 0 where the launcher does not say.
+pub fn place_on_this_machine(get: impl Fn(&str) -> Option<OsString>) -> usize {
+    let several = |variable| number(&get, variable).is_some_and(|ranks| ranks > 1);
+    let of_several = SIZES.into_iter().zip(LOCAL_RANKS).find(|&(ranks, _)| several(ranks));
+    of_several.and_then(|(_, place)| number(&get, place)).unwrap_or(0)
 }
 
 fn number(get: impl Fn(&str) -> Option<OsString>, variable: &str) -> Option<usize> {
@@ -60,6 +69,15 @@ mod tests {
         }
         // The script of a batch job is one process, whatever it asked for.
         assert_eq!(with("SLURM_NTASKS", "4"), None);
+        for (variable, place) in SIZES.into_iter().zip(LOCAL_RANKS) {
+            let of = |ranks: &'static str| {
+                let said = [(variable, ranks), (place, "3")];
+                place_on_this_machine(move |asked| {
+                    said.iter().find(|(name, _)| *name == asked).map(|(_, value)| value.into())
+                })
+            };
+            assert_eq!((of("4"), of("1")), (3, 0), "{variable}");
+        }
         let local = |value: &'static str| on_this_machine(move |_| Some(value.into()));
         assert_eq!((local("2"), local("0"), on_this_machine(|_| None)), (2, 1, 1));
     }

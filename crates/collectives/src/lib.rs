@@ -41,7 +41,7 @@ pub use background::Background;
 pub use error::{Error, Result};
 pub use exchange::Exchange;
 pub use folding::Folding;
-pub use launch::{Launch, launched, on_this_machine};
+pub use launch::{Launch, launched, on_this_machine, place_on_this_machine};
 #[cfg(feature = "mpi")]
 pub use mpi::mpi;
 pub use numbers::{Number, Numbers, Slice};
@@ -117,7 +117,8 @@ pub trait Communicator {
     /// As [`Communicator::sum`].
     fn finish(self: Box<Self>) -> Result<()>;
 
-    /// Is called now and then while nothing else is asked, so that others see that this rank lives.
+    /// Is called now and then while nothing else is asked, so that others see that this rank lives, and this one learns that another does
+    /// not.
     ///
     /// # Errors
     /// As [`Communicator::sum`].

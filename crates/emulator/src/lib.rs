@@ -8,10 +8,12 @@
 
 #![allow(unsafe_code)]
 
+mod between;
 mod matmul;
 mod memory;
 mod under_test;
 
+pub use between::Between;
 pub use memory::HostMemory;
 pub use sparse_kernels::cuda::{download, upload};
 pub use under_test::{TestQueue, queue, reads};

@@ -173,8 +173,8 @@ fn on_the_device(case: Case) -> Vec<Found> {
         let soft = DeviceSoftTargets { logits: logits.slice(), temperature: 2.0, weight: 0.7 };
         let targets = DeviceTargets { label_smoothing: 0.1, soft: case.soft.then_some(soft) };
         feed.put(&queue, &images, &labels, SIZE).unwrap();
-        pass.forward(&queue, &parameters, feed.batch(), targets, Mode::Train).unwrap();
-        pass.backward(&queue, &parameters).unwrap();
+        pass.forward(&queue, &parameters, feed.batch(), targets, Mode::Train, None).unwrap();
+        pass.backward(&queue, &parameters, None).unwrap();
         let rule =
             Rule { learning_rate: RATE, momentum: 0.9, l2_decay: 3e-5, masked: step > 0, hold_pruned: false };
         parameters.step(&queue, rule, case.clip_norm).unwrap();

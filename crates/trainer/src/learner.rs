@@ -5,13 +5,14 @@ use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::scores_of;
 use crate::metrics::Accuracy;
-use crate::on_device::{DeviceLearner, DeviceRule, HostBatch, HostState, OnDevice};
+use crate::on_device::{DeviceLearner, DeviceRule, HostBatch, HostState, OnDevice, Sharing};
 use crate::ranks::Ranks;
 use crate::recipe::Recipe;
 use crate::teacher::Teacher;
+use crate::through_host::ThroughHost;
 use candle_core::{DType, Storage, Tensor};
 use sparse_collectives::Slice;
-use sparse_kernels::cuda::Queue;
+use sparse_kernels::cuda::{AllReduce, Queue};
 use sparse_mobilenet::{
     Across, LayerPaths, Loss, Masks, MobileNet, Mode, Precision, Targets, Times, TrainPass,
 };
@@ -141,6 +142,11 @@ impl Learner {
         Self { sync_bn: sync_bn && !ranks.is_alone(), ranks, ..self }
     }
 
+    /// The ranks that share its batches.
+    pub(crate) fn ranks(&self) -> &Ranks {
+        &self.ranks
+    }
+
     /// What of a run with this learner decides the weights.
     pub(crate) fn recipe(&self, config: &TrainConfig) -> Recipe {
         Recipe::with_teacher(config, self.teacher.as_ref().map(Teacher::checksum))
@@ -183,14 +189,29 @@ impl Learner {
     }
 
     /// Computes on a device from here on, with what the host holds now; `sparse_from` is the share of pruned weights from which pointwise
-    /// layers leave their zeros out there, a fraction.
+    /// layers leave their zeros out there, a fraction. What other ranks share goes through the hosts.
     ///
     /// # Errors
     /// What the device reports.
     pub fn move_to<Q: Queue + 'static>(&mut self, queue: Q, sparse_from: f64) -> Result<()> {
+        self.move_to_share(queue, sparse_from, Box::new(ThroughHost(self.ranks.clone())))
+    }
+
+    /// As [`Learner::move_to`], with a way between the devices of all ranks.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn move_to_share<Q: Queue + 'static>(
+        &mut self,
+        queue: Q,
+        sparse_from: f64,
+        all_reduce: Box<dyn AllReduce<Q>>,
+    ) -> Result<()> {
         let host = HostState { model: &self.model, optimizer: &self.optimizer, pruner: &mut self.pruner };
         let teacher = self.teacher.as_ref().map(Teacher::for_device);
-        let learner = DeviceLearner::new(queue, host, self.precision, teacher, sparse_from)?;
+        let (ranks, sync_bn) = (self.ranks.clone(), self.sync_bn);
+        let sharing = (!ranks.is_alone()).then_some(Sharing { all_reduce, ranks, sync_bn });
+        let learner = DeviceLearner::new(queue, host, self.precision, (teacher, sharing), sparse_from)?;
         self.device = Some(Box::new(learner));
         Ok(())
     }
@@ -265,7 +286,7 @@ impl Learner {
     /// # Errors
     /// What the device reports.
     pub fn wait(&self) -> Result<()> {
-        self.device.as_ref().map_or(Ok(()), |device| device.results().map(|_| ()))
+        self.device.as_ref().map_or(Ok(()), |device| device.wait())
     }
 
     /// Whether the steps run on a device.

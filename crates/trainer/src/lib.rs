@@ -53,11 +53,14 @@ mod run_file;
 mod run_folder;
 mod run_lock;
 mod setup;
+#[cfg(feature = "cuda")]
+mod shared_device;
 mod shared_error;
 mod start_weights;
 mod stop;
 mod teacher;
 mod test;
+mod through_host;
 mod train;
 mod weights;
 

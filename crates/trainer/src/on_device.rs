@@ -5,18 +5,24 @@
 
 use crate::error::{Error, Result};
 use crate::learner::StepResults;
+use crate::ranks::Ranks;
+use sparse_collectives::Slice as Counts;
 use sparse_kernels::cuda::chunks::{Chunks, Member, Span};
 use sparse_kernels::cuda::select::Selector;
 use sparse_kernels::cuda::sgd::Rule;
-use sparse_kernels::cuda::{Memory, Queue, Slice, download, masks};
+use sparse_kernels::cuda::{AllReduce, Memory, Queue, Slice, download, masks};
 use sparse_mobilenet::device::{
-    BatchResults, DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed,
+    BatchResults, DeviceAcross, DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed,
 };
 use sparse_mobilenet::{ConvKind, ConvLayer, MobileNet, Mode, Precision};
 use sparse_ops::{Sgd, SgdConfig};
 use sparse_prune::{Pruner, Task};
 use sparse_sparsity::Mask;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Between two looks at a queue that waits for other ranks.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// Images as the loader gives them.
 #[derive(Clone, Copy)]
@@ -65,6 +71,9 @@ pub(crate) trait OnDevice {
         pruner: Option<&mut Pruner>,
     ) -> Result<()>;
 
+    /// Waits for the last step.
+    fn wait(&self) -> Result<()>;
+
     /// What the last step found of its batch; waits for it.
     fn results(&self) -> Result<StepResults>;
 
@@ -78,8 +87,18 @@ pub(crate) trait OnDevice {
     fn fetch(&self, host: HostState<'_>) -> Result<()>;
 }
 
+/// How the devices of all ranks share the steps.
+pub(crate) struct Sharing<Q> {
+    pub(crate) all_reduce: Box<dyn AllReduce<Q>>,
+    pub(crate) ranks: Ranks,
+    /// Whether batch norm takes the statistics of the whole batch.
+    pub(crate) sync_bn: bool,
+}
+
 /// A learner on a queue.
 pub(crate) struct DeviceLearner<Q: Queue> {
+    /// Goes before the queue, which waits for what is under way: a sum with a rank that is gone would never end.
+    sharing: Option<Sharing<Q>>,
     queue: Q,
     feed: Feed<Q::Memory>,
     parameters: DeviceParameters<Q::Memory>,
@@ -123,7 +142,7 @@ impl<Q: Queue> DeviceLearner<Q> {
         queue: Q,
         host: HostState<'_>,
         precision: Precision,
-        teacher: Option<DeviceTeacher<'_>>,
+        (teacher, sharing): (Option<DeviceTeacher<'_>>, Option<Sharing<Q>>),
         sparse_from: f64,
     ) -> Result<Self> {
         let HostState { model, optimizer, pruner } = host;
@@ -136,6 +155,7 @@ impl<Q: Queue> DeviceLearner<Q> {
             pass: DevicePass::new(model.config(), precision)?,
             feed: Feed::default(),
             bn_momentum: model.config().bn_momentum,
+            sharing,
             queue,
             parameters,
             masks,
@@ -185,6 +205,16 @@ impl<Q: Queue> DeviceLearner<Q> {
         Ok(())
     }
 
+    /// With other ranks: waits for what was queued, and gives up when one of them is gone, whose part of a sum would never come.
+    fn wait_for_ranks(&self) -> Result<()> {
+        let Some(Sharing { all_reduce, ranks, .. }) = &self.sharing else { return Ok(()) };
+        while !all_reduce.is_done(&self.queue)? {
+            ranks.idle()?;
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
     /// Sets pruned weights to zero, and tells the passes of new masks.
     fn enforce(&mut self) -> Result<()> {
         self.parameters.enforce(&self.queue)?;
@@ -200,6 +230,12 @@ impl<Q: Queue> DeviceLearner<Q> {
     }
 }
 
+impl<Q> Sharing<Q> {
+    fn across(&self) -> DeviceAcross<'_, Q> {
+        DeviceAcross { all_reduce: &*self.all_reduce, sync_bn: self.sync_bn }
+    }
+}
+
 impl<Q: Queue> OnDevice for DeviceLearner<Q> {
     fn step(
         &mut self,
@@ -209,6 +245,7 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
         pruner: Option<&mut Pruner>,
     ) -> Result<()> {
         self.feed.put(&self.queue, batch.images, batch.labels, batch.size)?;
+        self.wait_for_ranks()?;
         self.untold |= self.masked_gradient != rule.masked;
         self.masked_gradient = rule.masked;
         self.enforce()?;
@@ -217,8 +254,10 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
             None => None,
         };
         let targets = DeviceTargets { label_smoothing: rule.label_smoothing, soft };
-        self.pass.forward(&self.queue, &self.parameters, self.feed.batch(), targets, Mode::Train)?;
-        self.pass.backward(&self.queue, &self.parameters)?;
+        let across = self.sharing.as_ref().map(Sharing::across);
+        let (queue, parameters) = (&self.queue, &self.parameters);
+        self.pass.forward(queue, parameters, self.feed.batch(), targets, Mode::Train, across)?;
+        self.pass.backward(queue, parameters, across)?;
         let update = Rule {
             learning_rate: rule.learning_rate,
             momentum: rule.sgd.momentum,
@@ -230,13 +269,25 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
         pruner.map_or(Ok(()), |pruner| self.prune(model, pruner))
     }
 
+    fn wait(&self) -> Result<()> {
+        self.wait_for_ranks()?;
+        self.pass.results(&self.queue)?;
+        Ok(())
+    }
+
     fn results(&self) -> Result<StepResults> {
-        let BatchResults { loss, first, among_five } = self.pass.results(&self.queue)?;
+        self.wait_for_ranks()?;
+        let BatchResults { mut loss, first, among_five } = self.pass.results(&self.queue)?;
+        let mut counts = [self.feed.images() as u64, first, among_five];
+        if let Some(Sharing { ranks, .. }) = &self.sharing {
+            loss = ranks.mean(loss)?;
+            ranks.sum(Counts::U64(&mut counts))?;
+        }
         if !loss.is_finite() {
             return Err(Error::LossNotFinite { loss });
         }
-        let share = |count: u64| count as f64 / self.feed.images().max(1) as f64;
-        Ok(StepResults { loss, top1: share(first), top5: share(among_five) })
+        let share = |count: u64| count as f64 / counts[0].max(1) as f64;
+        Ok(StepResults { loss, top1: share(counts[1]), top5: share(counts[2]) })
     }
 
     fn average_statistics(&mut self, batch: HostBatch<'_>, momentum: f64) -> Result<()> {
@@ -244,21 +295,25 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
         self.enforce()?;
         self.pass.set_bn_momentum(momentum);
         let (fed, targets) = (self.feed.batch(), DeviceTargets::default());
-        let passed = self.pass.forward(&self.queue, &self.parameters, fed, targets, Mode::Train);
+        let across = self.sharing.as_ref().map(Sharing::across);
+        let passed = self.pass.forward(&self.queue, &self.parameters, fed, targets, Mode::Train, across);
         self.pass.set_bn_momentum(self.bn_momentum);
-        Ok(passed?)
+        passed?;
+        across.map_or(Ok(()), |across| Ok(across.all_reduce.join(&self.queue)?))
     }
 
     fn scores(&mut self, batch: HostBatch<'_>) -> Result<Vec<f32>> {
         self.feed.put(&self.queue, batch.images, batch.labels, batch.size)?;
         self.enforce()?;
         let (fed, targets) = (self.feed.batch(), DeviceTargets::default());
-        self.pass.forward(&self.queue, &self.parameters, fed, targets, Mode::Eval)?;
+        self.pass.forward(&self.queue, &self.parameters, fed, targets, Mode::Eval, None)?;
+        self.wait_for_ranks()?;
         Ok(self.pass.scores(&self.queue)?)
     }
 
     fn fetch(&self, host: HostState<'_>) -> Result<()> {
         let HostState { model, optimizer, pruner } = host;
+        self.wait_for_ranks()?;
         self.parameters.give(&self.queue, model)?;
         self.parameters.give_velocities(&self.queue, optimizer.velocities())?;
         self.masks.fetch(&self.queue, self.parameters.words(), pruner)
@@ -332,7 +387,7 @@ impl<M: Memory> Teaching<M> {
 
     fn targets<Q: Queue<Memory = M>>(&mut self, queue: &Q, feed: &Feed<M>) -> Result<DeviceSoftTargets<'_>> {
         let (fed, targets) = (feed.batch(), DeviceTargets::default());
-        self.pass.forward(queue, &self.parameters, fed, targets, Mode::Eval)?;
+        self.pass.forward(queue, &self.parameters, fed, targets, Mode::Eval, None)?;
         let (logits, temperature, weight) = (self.pass.logits(), self.temperature, self.weight);
         Ok(DeviceSoftTargets { logits, temperature, weight })
     }

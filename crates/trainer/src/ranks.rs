@@ -156,6 +156,14 @@ impl Ranks {
         Err(SharedError::Differ { what, rank, first, other }.into())
     }
 
+    /// Asks whether another rank is known to be gone, while this one waits for something else.
+    ///
+    /// # Errors
+    /// [`SharedError::Ranks`] if one is.
+    pub(crate) fn idle(&self) -> Result<()> {
+        self.with(|ranks| ranks.idle())
+    }
+
     /// Time that this rank waited for others since the last call.
     pub(crate) fn take_waited(&self) -> Duration {
         self.lock().as_mut().map_or(Duration::ZERO, |ranks| ranks.take_waited())

@@ -9,6 +9,8 @@ use crate::plan::{DeviceChoice, TrainPlan};
 use crate::pretrained::{Pretrained, WeightsAt};
 use crate::ranks::Ranks;
 use crate::recipe::Recipe;
+#[cfg(feature = "cuda")]
+use crate::shared_device::connect;
 use crate::teacher::Teacher;
 use candle_core::{DType, Device};
 use sparse_data::Fingerprint;
@@ -59,7 +61,6 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start, data: &Fingerprint)
             return Err(CheckpointError::PastEnd { folder, epochs, num_epochs }.into());
         }
         checkpoint.restore(&mut learner, &folder)?;
-        place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
         tracing::info!("resumed from {} ({step} of {} steps done)", folder.display(), plan.total_steps);
         return Ok(Started { learner, step, resumed: true });
     }
@@ -81,7 +82,6 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start, data: &Fingerprint)
     if let Some(file) = given {
         given_zeros::take(&mut learner, plan, &file)?;
     }
-    place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
     Ok(Started { learner, step, resumed: false })
 }
 
@@ -101,7 +101,11 @@ pub(crate) fn start_shared(
     let (step, resumed) = ranks
         .of_first(|| Ok(first.as_ref().map_or((0, false), |started| (started.step, started.resumed))))?;
     let mut learner = match first {
-        Some(started) if ranks.is_alone() => return Ok(started),
+        Some(started) if ranks.is_alone() => {
+            let mut learner = started.learner;
+            place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
+            return Ok(Started { learner, ..started });
+        }
         Some(started) => started.learner,
         None => new_learner(plan, build_model(&plan.config, plan.data.image_shape[0])?, step)?,
     };
@@ -117,9 +121,10 @@ pub(crate) fn start_shared(
         let folder = &plan.config.train.model_path;
         let state = Checkpoint::of(folder, |name| Ok(received.get(name).cloned().unwrap_or_default()))?;
         state.restore(&mut learner, folder)?;
-        place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
     }
-    Ok(Started { learner: learner.with_ranks(ranks.clone(), sync_bn), step, resumed })
+    let mut learner = learner.with_ranks(ranks.clone(), sync_bn);
+    place(&mut learner, plan.device, plan.config.train.gpu_sparse_from)?;
+    Ok(Started { learner, step, resumed })
 }
 
 /// Says of another batch in a checkpoint how many images of each process make it, where that is what was given.
@@ -138,16 +143,21 @@ fn other_batch(error: Error, plan: &TrainPlan) -> Error {
     }
 }
 
-/// Moves a learner to where it is to compute; `sparse_from` is `train.gpu_sparse_from`.
+/// Moves a learner to where it is to compute, on every rank at once; `sparse_from` is `train.gpu_sparse_from`.
 #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "there is only the host"))]
 pub(crate) fn place(learner: &mut Learner, device: DeviceChoice, sparse_from: f64) -> Result<()> {
+    learner.ranks().check_same("kind of device", device.kind())?;
     let DeviceChoice::Cuda { ordinal, .. } = device else { return Ok(()) };
     #[cfg(feature = "cuda")]
     {
         let stream = sparse_kernels::cuda::Stream::new(ordinal)?;
         stream.check_element(element(learner.precision()))?;
         tracing::info!("computing on CUDA device {ordinal}: {}", stream.device_name()?);
-        learner.move_to(stream, sparse_from)
+        if learner.ranks().is_alone() {
+            return learner.move_to(stream, sparse_from);
+        }
+        let all_reduce = connect(&stream, learner.ranks())?;
+        learner.move_to_share(stream, sparse_from, all_reduce)
     }
     #[cfg(not(feature = "cuda"))]
     Err(crate::error::Error::NoCuda)

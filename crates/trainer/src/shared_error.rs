@@ -36,19 +36,21 @@ pub enum SharedError {
         above: usize,
     },
 
-    /// Processes on GPUs cannot share a run yet.
+    /// Two processes were started for one GPU.
     #[error(
-        "{ranks} processes share a run on CPUs only: give --device cpu, or start one process for the GPU"
+        "ranks {first} and {second} have the same GPU: start as many processes on a machine as it has GPUs, or give --device cpu"
     )]
-    OnGpu {
-        /// How many.
-        ranks: usize,
+    SameGpu {
+        /// The first with this GPU.
+        first: usize,
+        /// The next.
+        second: usize,
     },
 }
 
 impl SharedError {
     /// Whether the request itself was wrong.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::UnevenBatch { .. } | Self::OnGpu { .. })
+        matches!(self, Self::UnevenBatch { .. } | Self::SameGpu { .. })
     }
 }

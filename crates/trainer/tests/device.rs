@@ -8,17 +8,22 @@
 )]
 
 use candle_core::{DType, Device, Tensor};
-use sparse_emulator::queue;
+use sparse_collectives::{Communicator, Slice, threads};
+use sparse_emulator::{Between, queue};
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
 use sparse_ops::SgdConfig;
 use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Scope, Strategy};
+use sparse_sparsity::Mask;
 use sparse_testing::Need;
-use sparse_trainer::{Learner, LearnerConfig};
+use sparse_trainer::{Learner, LearnerConfig, Ranks, StepResults};
 use std::collections::BTreeMap;
 
 const BATCH: usize = 6;
 const SIZE: usize = 17;
 const RATE: f64 = 0.002;
+
+/// What ranks end with: the results of each step, weights, momentum and running statistics, masks.
+type Trained = (Vec<StepResults>, BTreeMap<String, Vec<f32>>, BTreeMap<String, Mask>);
 
 fn learner(pruner: Option<PrunerConfig>) -> Learner {
     let model = MobileNet::new(MobileNetConfig::new(0.0625, 3, 5), 3, DType::F32, &Device::Cpu).unwrap();
@@ -252,5 +257,88 @@ fn a_weight_that_is_nan_is_an_error_when_the_masks_are_fetched() {
         let images = (images(0) * f64::from(f32::NAN)).unwrap();
         learner.step(&images, &labels(0), RATE).unwrap();
         assert!(learner.settle().unwrap_err().to_string().contains("NaN"), "{mode:?}");
+    }
+}
+
+/// The batch of a step, of which a rank takes its part.
+fn part(step: usize, rank: usize, ranks: usize) -> (Tensor, Vec<u32>) {
+    let len = BATCH / ranks;
+    let images = images(step).narrow(0, rank * len, len).unwrap();
+    (images, labels(step)[rank * len..][..len].to_vec())
+}
+
+/// What each of several ranks ends with after some steps, and if they are several the averaging of statistics over two batches; `device` is
+/// whether they compute on one each.
+fn by_ranks(ranks: usize, sync_bn: bool, device: bool, steps: usize) -> Vec<Trained> {
+    let train = |rank: usize,
+                 hosts: Box<dyn Communicator + Send>,
+                 mut devices: Box<dyn Communicator + Send>| {
+        let config = PrunerConfig::new(Mode::Ratio(0.6));
+        let mut learner = learner(Some(config)).with_ranks(Ranks::new(hosts), sync_bn);
+        if device {
+            let between = Between::new(rank, ranks, move |values| devices.sum(Slice::F32(values)).unwrap());
+            learner.move_to_share(queue(rank as u64), 0.5, Box::new(between)).unwrap();
+        }
+        let mut results = Vec::new();
+        for number in 0..steps {
+            let (images, labels) = part(number, rank, ranks);
+            learner.step(&images, &labels, RATE).unwrap();
+            results.push(learner.results().unwrap());
+        }
+        for number in 0..if steps > 1 { 2 } else { 0 } {
+            let (images, labels) = part(number, rank, ranks);
+            learner.average_statistics(&images, &labels, number).unwrap();
+        }
+        learner.settle().unwrap();
+        let masks = learner.pruner().masks().clone();
+        (results, weights(&learner), masks)
+    };
+    std::thread::scope(|scope| {
+        let groups = threads(ranks).into_iter().zip(threads(ranks)).enumerate();
+        let started: Vec<_> =
+            groups.map(|(rank, (hosts, devices))| scope.spawn(move || train(rank, hosts, devices))).collect();
+        started.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn ranks_with_a_device_each_have_the_same_bytes_and_learn_as_ranks_on_hosts() {
+    if !available() {
+        return;
+    }
+    for (ranks, sync_bn) in [(2, false), (3, true)] {
+        let what = format!("{ranks} ranks, sync_bn {sync_bn}");
+        let device = by_ranks(ranks, sync_bn, true, 2);
+        assert!(device[0].2.values().any(|mask| mask.pruned() > 0), "{what}");
+        for rank in &device[1..] {
+            assert_eq!(rank, &device[0], "{what}");
+        }
+        // Before an update, after which rounding has grown.
+        let [device, host] = [true, false].map(|device| by_ranks(ranks, sync_bn, device, 1).swap_remove(0));
+        let off = (device.0[0].loss - host.0[0].loss).abs() / host.0[0].loss;
+        assert!(off < 1e-4 && device.0[0].top5 == host.0[0].top5, "{what}: {:?} for {:?}", device.0, host.0);
+        for (name, expected) in host.1.iter().filter(|(name, _)| name.ends_with("_bn_variance")) {
+            let off = relative_distance(&device.1[name], expected);
+            assert!(off < 1e-3, "{what}: {name} is off by {off}");
+        }
+    }
+}
+
+#[test]
+fn with_synchronised_batch_norm_any_number_of_devices_is_one() {
+    if !available() {
+        return;
+    }
+    let (one, state, _) = &by_ranks(1, false, true, 1)[0];
+    for ranks in [2, 3] {
+        let (found, shared, _) = &by_ranks(ranks, true, true, 1)[0];
+        let off = (found[0].loss - one[0].loss).abs() / one[0].loss;
+        assert!(off < 1e-4 && found[0].top5 == one[0].top5, "{ranks} ranks: {found:?} for {one:?}");
+        for (name, expected) in state {
+            let off = relative_distance(&shared[name], expected);
+            // The batch norm that follows takes most of a scale's gradient away.
+            let most = if name.ends_with("_bn_scale") { 0.1 } else { 1e-3 };
+            assert!(off < most, "{ranks} ranks: {name} is off by {off}");
+        }
     }
 }

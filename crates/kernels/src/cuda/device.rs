@@ -6,7 +6,7 @@ use super::copies::{Copies, SmallCopies};
 use super::ptx::module_source;
 use super::{Element, Error, Launch, Memory, Product, Queue, Result, Slice, blas};
 use cudarc::cublas::CudaBlas;
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, result};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, result, sys};
 use cudarc::nvrtc::Ptx;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Oldest compute capability of the kernels.
 const OLDEST: (i32, i32) = (7, 0);
+/// Why there is no device.
+const NO_DRIVER: &str = "there is no NVIDIA driver (libcuda) on this machine";
 /// Oldest compute capability with bf16.
 const OLDEST_BF16: (i32, i32) = (8, 0);
 
@@ -59,7 +61,7 @@ impl Stream {
     pub fn new(ordinal: usize) -> Result<Self> {
         let none = |reason: String| Error::NoDevice { ordinal, reason };
         if !driver_is_there() {
-            return Err(none("there is no NVIDIA driver (libcuda) on this machine".to_owned()));
+            return Err(none(NO_DRIVER.to_owned()));
         }
         let context = CudaContext::new(ordinal).map_err(|error| none(error.to_string()))?;
         let (major, minor) = context.compute_capability().map_err(|error| none(error.to_string()))?;
@@ -123,6 +125,40 @@ impl Stream {
     /// The driver's, also of work queued before.
     pub fn wait(&self) -> Result<()> {
         self.stream.synchronize().map_err(failed("waiting"))
+    }
+
+    /// Whether all work is done.
+    ///
+    /// # Errors
+    /// The driver's, also of work queued before.
+    pub fn is_done(&self) -> Result<bool> {
+        self.bind()?;
+        // SAFETY: the stream is one until `self` is dropped.
+        match unsafe { sys::cuStreamQuery(self.stream.cu_stream()) } {
+            sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+            status => status.result().map(|()| true).map_err(failed("waiting")),
+        }
+    }
+
+    /// Devices that this process sees.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] without a driver.
+    pub fn device_count() -> Result<usize> {
+        if !driver_is_there() {
+            return Err(Error::NoDevice { ordinal: 0, reason: NO_DRIVER.to_owned() });
+        }
+        let count = CudaContext::device_count().map_err(failed("counting devices"))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// What tells the device from all others, also of other machines.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn device_uuid(&self) -> Result<String> {
+        let uuid = self.stream.context().uuid().map_err(failed("asking for its identity"))?;
+        Ok(uuid.bytes.iter().map(|&byte| format!("{:02x}", byte as u8)).collect())
     }
 
     /// Copies within the device.
@@ -289,7 +325,7 @@ impl Drop for Stream {
 
 impl Stream {
     /// Makes the device that of this thread.
-    fn bind(&self) -> Result<()> {
+    pub(super) fn bind(&self) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(failed("taking it"))
     }
 }

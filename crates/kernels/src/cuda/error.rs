@@ -57,6 +57,9 @@ pub enum Error {
         /// What the driver says.
         reason: String,
     },
+    /// Sums over all ranks failed between the hosts.
+    #[error(transparent)]
+    Ranks(Box<dyn std::error::Error + Send + Sync>),
     /// A weight is NaN.
     #[error("a weight is NaN, so there is no order of magnitudes")]
     NotANumber,

@@ -3,6 +3,8 @@
 //! The sources are `kernels/*.cu`, an operation each. What is here decides on grids and arguments and sends them to a [`Queue`]: a stream of
 //! a device (`Stream`, feature `cuda`), or, in tests, the same sources run on the CPU. Activations are `[C, H, W, N]` as on the host.
 
+pub mod across;
+mod all_reduce;
 pub mod batch_norm;
 #[cfg(feature = "cuda")]
 mod blas;
@@ -17,6 +19,8 @@ mod element;
 mod error;
 pub mod layout;
 pub mod masks;
+#[cfg(feature = "nccl")]
+pub mod nccl;
 pub mod partial_sums;
 pub mod pool;
 #[cfg(feature = "cuda")]
@@ -27,6 +31,7 @@ pub mod sgd;
 pub mod sparse_pointwise;
 pub mod stem;
 
+pub use all_reduce::{AllReduce, Reduction};
 pub use batch_norm::{Coefficients, Reading};
 #[cfg(feature = "cuda")]
 pub use device::{DeviceMemory, Stream};

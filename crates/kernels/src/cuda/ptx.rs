@@ -16,6 +16,7 @@ macro_rules! modules {
 }
 
 modules! {
+    "across",
     "batch_norm",
     "batch_norm.bf16",
     "coefficients",

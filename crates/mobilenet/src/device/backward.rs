@@ -1,15 +1,16 @@
 //! The backward pass.
 
-use super::DeviceParameters;
 use super::forward::{plain, transposed};
 use super::pass::DevicePass;
+use super::{DeviceAcross, DeviceParameters};
 use crate::{ConvKind, HEAD_BIAS, HEAD_WEIGHT, Result};
 use sparse_kernels::cuda::batch_norm::{self, PartialSums};
 use sparse_kernels::cuda::depthwise::{self, OutputGradient};
 use sparse_kernels::cuda::{Element, Memory, Product, Queue, cross_entropy, partial_sums, pool, stem};
 
 impl<M: Memory> DevicePass<M> {
-    /// Backward: the gradient of the last forward's loss to every trainable variable, in the parameters' run of gradients.
+    /// Backward: the gradient of the last forward's loss to every trainable variable, in the parameters' run of gradients. With other ranks,
+    /// of the mean loss of all; sums over ranks go on beside the pass.
     ///
     /// # Errors
     /// The queue's.
@@ -17,22 +18,32 @@ impl<M: Memory> DevicePass<M> {
         &mut self,
         queue: &Q,
         parameters: &DeviceParameters<M>,
+        across: Option<DeviceAcross<'_, Q>>,
     ) -> Result<()> {
-        self.head_backward(queue, parameters)?;
+        let mut sending = across.map(|across| (across, self.sending(parameters)));
+        self.head_backward(queue, parameters, across)?;
         for index in (0..self.layers.len()).rev() {
             let before = if index == 0 { self.size } else { self.layers[index - 1].size };
             match self.layers[index].layer.kind {
                 ConvKind::Stem => self.stem_backward(queue, parameters, before)?,
-                ConvKind::Depthwise => self.depthwise_backward(queue, parameters, index, before)?,
-                ConvKind::Pointwise => self.pointwise_backward(queue, parameters, index)?,
+                ConvKind::Depthwise => self.depthwise_backward(queue, parameters, (index, before), across)?,
+                ConvKind::Pointwise => self.pointwise_backward(queue, parameters, index, across)?,
             }
             self.gradients.swap(0, 1);
+            if let Some((across, sending)) = &mut sending {
+                across.begin_gradients(queue, parameters.all_gradients(), sending, index)?;
+            }
         }
-        Ok(())
+        across.map_or(Ok(()), |across| Ok(across.all_reduce.join(queue)?))
     }
 
     /// From the scores to the gated gradient of the last convolution.
-    fn head_backward<Q: Queue<Memory = M>>(&self, queue: &Q, parameters: &DeviceParameters<M>) -> Result<()> {
+    fn head_backward<Q: Queue<Memory = M>>(
+        &self,
+        queue: &Q,
+        parameters: &DeviceParameters<M>,
+        across: Option<DeviceAcross<'_, Q>>,
+    ) -> Result<()> {
         let (head, dims, classes) = (&self.head, self.pool_dims(), parameters.classes());
         let (dlogits, features) = (head.dlogits.slice(), dims.channels);
         let multiply = |a, b, c, sizes| {
@@ -48,7 +59,7 @@ impl<M: Memory> DevicePass<M> {
         let last = self.layers.len() - 1;
         let into = [self.gradients[0].slice(), self.partial.slice()];
         pool::backward(queue, self.reading(last), dfeatures, into, dims)?;
-        self.close_gradient(queue, parameters, last, dims.partial())
+        self.close_gradient(queue, parameters, last, dims.partial(), across)
     }
 
     /// The gradients of a layer's batch norm, from the partial sums of the gradient behind it.
@@ -58,12 +69,14 @@ impl<M: Memory> DevicePass<M> {
         parameters: &DeviceParameters<M>,
         index: usize,
         sums: PartialSums,
+        across: Option<DeviceAcross<'_, Q>>,
     ) -> Result<()> {
         let layer = &self.layers[index];
         let into = ["bn_scale", "bn_offset"]
             .map(|suffix| parameters.gradient(&format!("{}_{suffix}", layer.layer.name)));
         let (partial, pixels) = ((self.partial.slice(), sums), self.norm_dims(index).pixels);
-        Ok(batch_norm::close_gradient(queue, partial, pixels, layer.coefficients(), into)?)
+        batch_norm::close_gradient(queue, partial, pixels, layer.coefficients(), into)?;
+        self.close_shared_gradient(queue, sums, index, across)
     }
 
     fn stem_backward<Q: Queue<Memory = M>>(
@@ -81,8 +94,8 @@ impl<M: Memory> DevicePass<M> {
         &self,
         queue: &Q,
         parameters: &DeviceParameters<M>,
-        index: usize,
-        before: [usize; 2],
+        (index, before): (usize, [usize; 2]),
+        across: Option<DeviceAcross<'_, Q>>,
     ) -> Result<()> {
         let (name, dims) = (self.layers[index].weight_name(), self.depthwise_dims(index, before));
         let (x, weight, partial) = (self.reading(index - 1), parameters.weight(&name), self.partial.slice());
@@ -90,7 +103,7 @@ impl<M: Memory> DevicePass<M> {
         depthwise::backward(queue, x, weight, self.output_gradient(index), into, dims, self.element)?;
         let sums = depthwise::backward_partial(dims, self.element);
         partial_sums::fold(queue, (partial, sums), 9, dims.channels, parameters.gradient(&name))?;
-        self.close_gradient(queue, parameters, index - 1, sums)
+        self.close_gradient(queue, parameters, index - 1, sums, across)
     }
 
     fn pointwise_backward<Q: Queue<Memory = M>>(
@@ -98,6 +111,7 @@ impl<M: Memory> DevicePass<M> {
         queue: &Q,
         parameters: &DeviceParameters<M>,
         index: usize,
+        across: Option<DeviceAcross<'_, Q>>,
     ) -> Result<()> {
         let layer = &self.layers[index];
         let (name, norm, before) = (layer.weight_name(), self.norm_dims(index), self.norm_dims(index - 1));
@@ -127,7 +141,7 @@ impl<M: Memory> DevicePass<M> {
             }
         }
         batch_norm::gate(queue, dx, self.reading(index - 1), self.partial.slice(), before)?;
-        self.close_gradient(queue, parameters, index - 1, before.partial())
+        self.close_gradient(queue, parameters, index - 1, before.partial(), across)
     }
 
     /// The gradient to a layer's output: through its batch norm.

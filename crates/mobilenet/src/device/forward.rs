@@ -1,8 +1,8 @@
 //! The forward pass.
 
-use super::DeviceParameters;
 use super::feed::Fed;
 use super::pass::{DevicePass, DeviceTargets};
+use super::{DeviceAcross, DeviceParameters};
 use crate::{ConvKind, HEAD_BIAS, HEAD_WEIGHT, Mode, Result};
 use sparse_kernels::cuda::batch_norm::{self, Form, Parameters, Reading};
 use sparse_kernels::cuda::pool::{self, Dims as PoolDims};
@@ -12,7 +12,7 @@ use sparse_kernels::cuda::{
 
 impl<M: Memory> DevicePass<M> {
     /// Forward: scores, loss and counts of a batch, and in [`Mode::Train`] the gradient of the loss to the scores; running
-    /// statistics are updated then.
+    /// statistics are updated then. With other ranks all is that of this rank's part but what `across` says.
     ///
     /// # Errors
     /// The queue's.
@@ -26,6 +26,7 @@ impl<M: Memory> DevicePass<M> {
         fed: Fed<'_>,
         targets: DeviceTargets<'_>,
         mode: Mode,
+        across: Option<DeviceAcross<'_, Q>>,
     ) -> Result<()> {
         let pixels = self.config.channels * fed.size[0] * fed.size[1];
         assert_eq!(
@@ -36,12 +37,16 @@ impl<M: Memory> DevicePass<M> {
         );
         assert!((fed.highest as usize) < parameters.classes(), "label {} is no class", fed.highest);
         self.resize(queue, parameters, fed.count, fed.size)?;
+        self.resize_shared(queue, across)?;
         layout::batch_innermost(queue, [fed.images, self.x.slice()], [fed.count, pixels], self.element)?;
         self.narrow_weights(queue, parameters)?;
         let mut before = fed.size;
         for index in 0..self.layers.len() {
-            self.convolve(queue, parameters, index, before, mode)?;
+            self.convolve(queue, parameters, (index, before), mode, across)?;
             before = self.layers[index].size;
+        }
+        if let Some(across) = across.filter(|_| mode == Mode::Train) {
+            across.begin_running(queue, parameters)?;
         }
         self.classify(queue, parameters)?;
         self.lose(queue, fed.labels, targets, mode)
@@ -52,9 +57,9 @@ impl<M: Memory> DevicePass<M> {
         &self,
         queue: &Q,
         parameters: &DeviceParameters<M>,
-        index: usize,
-        before: [usize; 2],
+        (index, before): (usize, [usize; 2]),
         mode: Mode,
+        across: Option<DeviceAcross<'_, Q>>,
     ) -> Result<()> {
         let layer = &self.layers[index];
         let named = |suffix: &str| format!("{}_{suffix}", layer.layer.name);
@@ -85,7 +90,10 @@ impl<M: Memory> DevicePass<M> {
                 }
             }
         }
-        let moments = training.then(|| (partial, self.moments(index, before)));
+        let moments = match training.then(|| (partial, self.moments(index, before))) {
+            Some(own) => self.share_moments(queue, own, index, across)?.or(Some(own)),
+            None => None,
+        };
         let form = Form { momentum: self.config.bn_momentum, epsilon: self.config.bn_epsilon };
         Ok(batch_norm::close_statistics(queue, moments, norm, form, layer.coefficients())?)
     }

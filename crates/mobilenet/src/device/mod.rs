@@ -4,6 +4,7 @@
 //! ([`DeviceParameters`]), activations in buffers that are kept ([`DevicePass`]). What crosses to the host are the scalars of a
 //! batch, when they are asked for. The queue decides where it runs: a CUDA device, or in tests the same kernels on the CPU.
 
+mod across;
 mod backward;
 mod feed;
 mod forward;
@@ -11,6 +12,7 @@ mod parameters;
 mod pass;
 mod room;
 
+pub use across::DeviceAcross;
 pub use feed::{Fed, Feed};
 pub use parameters::DeviceParameters;
 pub use pass::{BatchResults, DevicePass, DeviceSoftTargets, DeviceTargets};

@@ -177,6 +177,21 @@ impl<M: Memory> DeviceParameters<M> {
         Ok(sgd::step(queue, runs, rule, scale, &self.chunks)?)
     }
 
+    /// The run of all gradients, f32.
+    pub(super) fn all_gradients(&self) -> Slice<'_> {
+        self.gradients.slice()
+    }
+
+    /// The run of all running statistics, f32.
+    pub(super) fn all_running(&self) -> Slice<'_> {
+        self.running.slice()
+    }
+
+    /// Where the first trainable variable from `element` on begins, elements.
+    pub(super) fn first_from(&self, element: usize) -> Option<usize> {
+        self.trainable.values().map(|span| span.start).filter(|&start| start >= element).min()
+    }
+
     pub(super) fn weight(&self, name: &str) -> Slice<'_> {
         self.trainable[name].of(self.weights.slice())
     }

@@ -29,6 +29,9 @@ pub struct DevicePass<M> {
     /// The weights as products of half precision read them.
     pub(super) narrow: Room<M>,
     pub(super) head: Head<M>,
+    /// What batch norm shares with other ranks, and a place for results that nobody reads.
+    pub(super) shared: Room<M>,
+    pub(super) unshared: Room<M>,
 }
 
 /// What the head keeps; all f32.
@@ -117,6 +120,8 @@ impl<M: Memory> DevicePass<M> {
             partial: Room::default(),
             narrow: Room::default(),
             head,
+            shared: Room::default(),
+            unshared: Room::default(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use crate::config::{Gpu, TrainSection};
 use crate::error::{Error, Result};
+use sparse_collectives::place_on_this_machine;
 
 /// The device of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,16 +30,24 @@ impl DeviceChoice {
         Self::of(train.gpu(), train.thread_count())
     }
 
-    /// The device asked for, or the best there is when it is left open.
+    /// The device asked for, or the best there is when it is left open. Of several processes on a machine each gets one, from that on.
     ///
     /// # Errors
     /// [`Error::NoCuda`] when a GPU is asked for and this build has no CUDA support.
     pub fn of(gpu: Option<Gpu>, threads: usize) -> Result<Self> {
         match gpu {
             Some(Gpu::Cuda(_)) if !cfg!(feature = "cuda") => Err(Error::NoCuda),
-            Some(Gpu::Cuda(ordinal)) => Ok(Self::Cuda { ordinal, threads }),
-            None if there_is_one() => Ok(Self::Cuda { ordinal: 0, threads }),
+            Some(Gpu::Cuda(ordinal)) => Ok(Self::Cuda { ordinal: own(ordinal), threads }),
+            None if there_is_one() => Ok(Self::Cuda { ordinal: own(0), threads }),
             Some(Gpu::None) | None => Ok(Self::Cpu { threads }),
+        }
+    }
+
+    /// What it is, in words.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Cpu { .. } => "the CPU",
+            Self::Cuda { .. } => "a GPU",
         }
     }
 
@@ -61,9 +70,31 @@ fn there_is_one() -> bool {
     false
 }
 
+/// The device of this process, where the first process of the machine has `first`.
+fn own(first: usize) -> usize {
+    let place = place_on_this_machine(|name| std::env::var_os(name));
+    #[cfg(feature = "cuda")]
+    let visible = sparse_kernels::cuda::Stream::device_count().unwrap_or(0);
+    #[cfg(not(feature = "cuda"))]
+    let visible = 0;
+    of_place(first, place, visible)
+}
+
+/// A launcher that shows each process one device has chosen already.
+fn of_place(first: usize, place: usize, visible: usize) -> usize {
+    if visible == 1 { first } else { first + place }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_process_of_a_machine_has_a_device_of_its_own() {
+        assert_eq!([0, 1, 7].map(|place| of_place(0, place, 8)), [0, 1, 7]);
+        assert_eq!([0, 1].map(|place| of_place(2, place, 4)), [2, 3]);
+        assert_eq!([0, 1].map(|place| of_place(0, place, 1)), [0, 0]);
+    }
 
     fn device(use_gpu: Option<bool>) -> Result<DeviceChoice> {
         DeviceChoice::for_config(&TrainSection { use_gpu, threads: Some(3), ..TrainSection::default() })

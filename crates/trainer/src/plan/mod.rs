@@ -113,9 +113,6 @@ impl TrainPlan {
         let steps_per_epoch = train_len / batch_size;
         let model = ModelSize::of(config, data)?;
         let device = DeviceChoice::for_config(&config.train)?;
-        if place.ranks > 1 && matches!(device, DeviceChoice::Cuda { .. }) {
-            return Err(SharedError::OnGpu { ranks: place.ranks }.into());
-        }
         Ok(Self {
             steps_per_epoch,
             total_steps: steps_per_epoch.saturating_mul(config.train.num_epochs),
