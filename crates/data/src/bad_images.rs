@@ -66,9 +66,24 @@ impl BadList {
         let bad = {
             let mut found = self.found();
             found.entry(index).or_insert_with(|| (place.clone(), reason.clone()));
-            found.len() + self.strays
+            found.len()
         };
-        let len = self.len + self.strays;
+        self.judge(bad, place, reason)
+    }
+
+    /// Refuses what several processes found together, if it is more than may be.
+    ///
+    /// # Errors
+    ///
+    /// As [`BadList::report`].
+    pub(crate) fn check(&self, found: &[BadImage]) -> Result<()> {
+        let Some(last) = found.last() else { return Ok(()) };
+        self.judge(found.len(), last.place.clone(), last.reason.clone())
+    }
+
+    /// Whether so many may be bad; `place` and `reason` are of the last of them.
+    fn judge(&self, found: usize, place: String, reason: String) -> Result<()> {
+        let (bad, len) = (found + self.strays, self.len + self.strays);
         match self.policy {
             BadImages::Refuse => Err(Error::Image { place, reason }),
             BadImages::Skip { limit } if bad as f64 > limit * len as f64 => {
@@ -137,6 +152,16 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("zero: gone") && text.contains("data.bad_images_limit"), "{text}");
         assert_eq!(list.all().len(), 3);
+    }
+
+    #[test]
+    fn what_several_found_is_judged_together() {
+        let list = BadList::new(BadImages::Skip { limit: 0.2 }, 10, &Strays::NONE).unwrap();
+        let bad = |index: usize| BadImage { index, place: index.to_string(), reason: "cut".to_owned() };
+        list.check(&[]).unwrap();
+        list.check(&[bad(1), bad(7)]).unwrap();
+        let error = list.check(&[bad(1), bad(7), bad(8)]).unwrap_err();
+        assert!(matches!(error, Error::TooManyBadImages { bad: 3, len: 10, .. }), "{error}");
     }
 
     #[test]

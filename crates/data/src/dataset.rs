@@ -70,6 +70,15 @@ pub trait Dataset: Send + Sync {
         Vec::new()
     }
 
+    /// Refuses the bad images that several processes found together, if they are more than may be.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyBadImages`].
+    fn check_bad_images(&self, _found: &[BadImage]) -> Result<()> {
+        Ok(())
+    }
+
     /// What lies among the images and is none that can be used, such as a label without an image.
     fn strays(&self) -> &Strays {
         const { &Strays::NONE }

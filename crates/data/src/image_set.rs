@@ -153,6 +153,10 @@ impl Dataset for ImageSet {
         self.bad.all()
     }
 
+    fn check_bad_images(&self, found: &[BadImage]) -> Result<()> {
+        self.bad.check(found)
+    }
+
     fn strays(&self) -> &Strays {
         self.source.strays()
     }
