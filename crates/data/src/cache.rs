@@ -8,6 +8,7 @@ use crate::{Error, ImageFault, Interpolation, Result, Transform};
 use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a cache begins with; the last byte is the version.
 const MAGIC: [u8; 8] = *b"STpixel\x01";
@@ -246,7 +247,9 @@ fn build(
     // A link stays, and the file that it leads to is replaced.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.unfinished", std::process::id()));
+    // On other machines, or in other containers, that make the same file there is a process of the same number.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    name.push(format!(".{}-{now}.unfinished", std::process::id()));
     let unfinished = Unfinished(name.into());
     let mut file = BufWriter::with_capacity(1 << 20, File::create(&unfinished.0)?);
     let mut index = vec![0; count * ENTRY];

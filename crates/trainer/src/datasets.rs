@@ -4,6 +4,7 @@ use crate::config::{BadImagePolicy, DataFormat, DataKind, DataSection, TrainConf
 use crate::error::Result;
 use crate::image_input::ImageInput;
 use crate::plan::DataSize;
+use crate::ranks::Ranks;
 use sparse_data::{
     BadImages, Cifar10, Dataset, Format, ImageSet, ImageSetConfig, Mnist, Normalise, SourceConfig, Split,
     Transform, TransformConfig, open_source,
@@ -28,6 +29,18 @@ impl Datasets {
         let train = open_split(config, Split::Train)?;
         // Its classes are those of the training images, which were told of.
         Ok(Self { train, test: open_told(config, Split::Test, false)? })
+    }
+
+    /// As [`Datasets::open`], by several processes. Of those on one machine the one that is `first_here` makes a cache of decoded
+    /// images that is missing, and the others wait for it.
+    ///
+    /// # Errors
+    /// As [`Datasets::open`], and if another process is gone.
+    pub fn open_shared(config: &TrainConfig, ranks: &Ranks, first_here: bool) -> Result<Self> {
+        let waits = config.data.cache_file().is_some() && !first_here;
+        let opened = (!waits).then(|| Self::open(config)).transpose()?;
+        ranks.barrier()?;
+        opened.map_or_else(|| Self::open(config), Ok)
     }
 
     /// Two data sets of one's own.

@@ -91,6 +91,11 @@ impl Ranks {
         if self.is_alone() { Ok(()) } else { self.with(|ranks| ranks.sum(values)) }
     }
 
+    /// Returns when every rank has come here.
+    pub(crate) fn barrier(&self) -> Result<()> {
+        self.with(|ranks| ranks.barrier())
+    }
+
     pub(crate) fn begin_sum(&self, values: Numbers) -> Result<()> {
         self.with(|ranks| ranks.begin_sum(values))
     }
