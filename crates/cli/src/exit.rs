@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 /// Prints the error with its causes on stderr; 2 if the request itself was wrong, else 1.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    let who = ranks::before_report();
+    let usage = error.is::<UsageError>() || error.downcast_ref::<Error>().is_some_and(Error::is_usage);
+    let code = if usage { ExitCode::from(2) } else { ExitCode::FAILURE };
+    let Some(who) = ranks::before_report() else { return code };
     let mut said = without_backtrace(error.to_string());
     let mut text = format!("error: {who}{said}\n");
     for cause in error.chain().skip(1).map(|cause| without_backtrace(cause.to_string())) {
@@ -20,18 +22,23 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         said = cause;
     }
     tell(&text);
-    let usage = error.is::<UsageError>() || error.downcast_ref::<Error>().is_some_and(Error::is_usage);
-    if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
+    code
 }
 
 /// Prints what the command line came to before anything was done: a usage error on stderr, help and version on stdout.
 pub(crate) fn before_start(error: &clap::Error) -> ExitCode {
+    let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    // One of several processes prints help; an error may be that of another one alone.
+    if ranks::rank().is_some_and(|rank| rank > 0) && (!error.use_stderr() || ranks::before_report().is_none())
+    {
+        return code;
+    }
     match error.print() {
         Err(failed) if !error.use_stderr() && failed.kind() != ErrorKind::BrokenPipe => {
             tell(&format!("error: cannot write to the standard output: {failed}\n"));
             ExitCode::FAILURE
         }
-        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+        _ => code,
     }
 }
 

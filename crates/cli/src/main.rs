@@ -42,6 +42,9 @@ fn work() -> ExitCode {
     if let Err(error) = signals::file_limit_is_an_error() {
         tracing::warn!("a limit on the size of files would end the program: {error}");
     }
+    if let Err(error) = ranks::refuse_several(&action) {
+        return exit::report(&error.into());
+    }
     let result = match action {
         Action::Run(flags) => run::run(*flags, talk),
         Action::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),

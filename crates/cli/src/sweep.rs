@@ -4,7 +4,7 @@ use crate::args::SweepArgs;
 use crate::progress::Progress;
 use crate::signals::{self, Work};
 use crate::talk::Talk;
-use crate::{ranks, run, tables};
+use crate::{run, tables};
 use sparse_trainer::Datasets;
 use sparse_trainer::config::Phase;
 use sparse_trainer::plan::{DeviceChoice, data_path_check};
@@ -16,7 +16,6 @@ use std::process::ExitCode;
 /// # Errors
 /// What the flags, the config, the data or a run report.
 pub(crate) fn sweep(arguments: SweepArgs, talk: Talk) -> anyhow::Result<ExitCode> {
-    ranks::refuse("a sweep")?;
     let json = arguments.json;
     let config = arguments.into_config()?;
     let threads = DeviceChoice::for_config(&config.base.train)?.threads();

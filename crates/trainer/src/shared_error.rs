@@ -23,7 +23,8 @@ pub enum SharedError {
     /// A batch that ranks cannot share in equal parts.
     #[error(
         "a batch of {batch_size} images cannot be shared by {ranks} processes in equal parts: give train.batch_size \
-         (--batch_size) {below} or {above}, or --batch_size_per_card N"
+         (--batch_size) {}, or --batch_size_per_card N",
+        nearest(*below, *above)
     )]
     UnevenBatch {
         /// Images per batch of all.
@@ -46,6 +47,11 @@ pub enum SharedError {
         /// The next.
         second: usize,
     },
+}
+
+/// One number or two.
+fn nearest(below: usize, above: usize) -> String {
+    if below == above { above.to_string() } else { format!("{below} or {above}") }
 }
 
 impl SharedError {
