@@ -28,14 +28,15 @@ pub(crate) fn run(flags: Flags, talk: Talk) -> anyhow::Result<ExitCode> {
     let mut resolved = flags.into_config()?;
     resolved.check()?;
     if wanted.is_some() {
-        resolved.settle()?;
+        resolved.settle(&Ranks::alone())?;
         return print_text(resolved.described()?.trim_end());
     }
     let ranks = ranks::join()?;
+    ranks.check_task(task(resolved.phase))?;
     let threads = DeviceChoice::for_config(&resolved.config.train)?.threads();
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     data_path_check(&resolved.config.data, resolved.phase)?;
-    resolved.settle()?;
+    resolved.settle(&ranks)?;
     let signals = signals::listen()?;
     let code = match resolved.phase {
         Phase::Train => train(resolved, &ranks, &signals, talk),
@@ -45,13 +46,24 @@ pub(crate) fn run(flags: Flags, talk: Talk) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
+/// What a phase is, to compare over ranks.
+fn task(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Train => "training",
+        Phase::Test => "a test",
+    }
+}
+
 fn print_text(text: &str) -> anyhow::Result<ExitCode> {
+    if ranks::rank().is_some_and(|rank| rank > 0) {
+        return Ok(ExitCode::SUCCESS);
+    }
     print(&(), false, |()| text.to_owned())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn train(resolved: Resolved, ranks: &Ranks, signals: &Signals, talk: Talk) -> anyhow::Result<ExitCode> {
-    let datasets = Datasets::open(&resolved.config)?;
+    let datasets = Datasets::open_shared(&resolved.config, ranks, ranks::is_first_here())?;
     let plan = TrainPlan::resolve_shared(&resolved.config, &datasets.size(), ranks.place())?;
     let first = ranks.place().is_first();
     if first {

@@ -52,6 +52,7 @@ mod recipe;
 mod run_file;
 mod run_folder;
 mod run_lock;
+mod same_run;
 mod setup;
 #[cfg(feature = "cuda")]
 mod shared_device;

@@ -107,8 +107,11 @@ pub(crate) fn start_shared(
             return Ok(Started { learner, ..started });
         }
         Some(started) => started.learner,
-        None => new_learner(plan, build_model(&plan.config, plan.data.image_shape[0])?, step)?,
+        None => bare_learner(plan, build_model(&plan.config, plan.data.image_shape[0])?, step)?,
     };
+    if let Some(teacher) = Teacher::of_first(plan, learner.teacher(), ranks)? {
+        learner = learner.with_teacher(Some(teacher));
+    }
     let files = match ranks.place().is_first() {
         true => Checkpoint::files(&learner, &plan.config, *data, step)?,
         false => Checkpoint::FILES.map(|name| (name.to_owned(), Vec::new())).to_vec(),
@@ -211,6 +214,11 @@ pub(crate) fn check_pruner(plan: &TrainPlan) -> Result<()> {
 }
 
 fn new_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learner> {
+    Ok(bare_learner(plan, model, step)?.with_teacher(Teacher::of_plan(plan)?))
+}
+
+/// A learner without a teacher.
+fn bare_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learner> {
     let train = &plan.config.train;
     let config = LearnerConfig {
         sgd: SgdConfig {
@@ -222,7 +230,7 @@ fn new_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learne
         precision: storage(train.precision),
         pruner: pruner_config(plan, step),
     };
-    Ok(Learner::new(model, config)?.with_teacher(Teacher::of_plan(plan)?))
+    Learner::new(model, config)
 }
 
 /// How the passes of a model of f32 store activations.

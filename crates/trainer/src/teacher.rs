@@ -1,12 +1,14 @@
 //! The dense network a run learns from beside the labels.
 
-use crate::config::TrainConfig;
+use crate::config::{Activation, Padding, TrainConfig};
 use crate::error::{Error, Result};
 use crate::on_device::DeviceTeacher;
 use crate::plan::TrainPlan;
 use crate::pretrained::{Head, Pretrained, WeightsAt};
-use crate::weights::{checksum, to_tensors};
+use crate::ranks::Ranks;
+use crate::weights::{checksum, share, to_tensors};
 use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision, SoftTargets, TrainPass};
 
 /// A network whose scores are soft targets.
@@ -39,15 +41,34 @@ impl Teacher {
             return Err(Error::OtherHead { path, classes: of, num_classes: classes });
         }
         tracing::info!("learning from the scores of {}, {head}", path.display());
+        Self::new(model, plan).map(Some)
+    }
+
+    /// On every rank but the first, the teacher that the first has as `mine`; the others read no file.
+    ///
+    /// # Errors
+    /// If a rank is gone.
+    pub(crate) fn of_first(plan: &TrainPlan, mine: Option<&Self>, ranks: &Ranks) -> Result<Option<Self>> {
+        let facts = ranks.of_first(|| Ok(mine.map(|teacher| Facts::of(&teacher.model.config()))))?;
+        let Some(facts) = facts else { return Ok(None) };
+        if let Some(teacher) = mine {
+            return share(&teacher.model, ranks).map(|()| None);
+        }
+        let model = MobileNet::new(facts.network(plan), 0, DType::F32, &Device::Cpu)?;
+        share(&model, ranks)?;
+        Self::new(model, plan).map(Some)
+    }
+
+    fn new(model: MobileNet, plan: &TrainPlan) -> Result<Self> {
         let checksum = checksum(&to_tensors(model.variables())?);
         let train = &plan.config.train;
-        Ok(Some(Self {
+        Ok(Self {
             pass: TrainPass::new(&model, Precision::Full)?,
             model,
             temperature: train.distill_temperature,
             weight: train.distill_weight,
             checksum,
-        }))
+        })
     }
 
     /// CRC-32 of its names and weights.
@@ -69,6 +90,32 @@ impl Teacher {
     pub fn targets(&mut self, images: &Tensor) -> Result<SoftTargets> {
         let logits = self.pass.scores(&self.model, images)?;
         Ok(SoftTargets { logits, temperature: self.temperature, weight: self.weight })
+    }
+}
+
+/// What of the network of a teacher is its own.
+#[derive(Serialize, Deserialize)]
+struct Facts {
+    scale: f64,
+    activation: Activation,
+    padding: Padding,
+    bn_epsilon: f64,
+}
+
+impl Facts {
+    fn of(network: &MobileNetConfig) -> Self {
+        let (activation, padding) = (network.activation.into(), network.padding.into());
+        Self { scale: network.scale, activation, padding, bn_epsilon: network.bn_epsilon }
+    }
+
+    fn network(self, plan: &TrainPlan) -> MobileNetConfig {
+        let (channels, classes) = (plan.data.image_shape[0], plan.config.model.num_classes);
+        MobileNetConfig {
+            activation: self.activation.into(),
+            padding: self.padding.into(),
+            bn_epsilon: self.bn_epsilon,
+            ..MobileNetConfig::new(self.scale, channels, classes)
+        }
     }
 }
 

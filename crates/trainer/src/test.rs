@@ -13,13 +13,16 @@ use crate::predictions::{OTHER_PREDICTIONS_FILE, PREDICTIONS_FILE};
 use crate::pretrained::{Head, Pretrained, WeightsAt};
 use crate::ranks::Ranks;
 use crate::run_folder::{RunFolder, TEST};
+use crate::same_run;
 use crate::setup::{build_model, place, storage};
 use crate::stop::StopFlag;
 use crate::train::feed;
+use crate::weights::share;
 use candle_core::Tensor;
 use sparse_data::Split;
+use sparse_mobilenet::MobileNet;
 use sparse_prune::{Mode, Pruner, PrunerConfig};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Tests weights on the test images of the config's data set; writes `test.json` and `predictions.csv` in
 /// `train.model_path`, or `test-predictions.csv` if that is the folder of a run with other weights.
@@ -35,7 +38,7 @@ pub fn test<'a>(
     test_shared(config, weights, &Ranks::alone(), stop, observer)
 }
 
-/// As [`test()`], by several processes of which each tests its part of the images and the first writes.
+/// As [`test()`], by several processes of which each tests its part of the images. The first alone reads the weights and writes.
 ///
 /// # Errors
 /// As [`test()`].
@@ -48,13 +51,10 @@ pub fn test_shared<'a>(
 ) -> Result<TestReport> {
     let dataset = open_split(config, Split::Test)?;
     check_test_memory(config, dataset.image_shape())?;
+    same_run::check_testing(config, &*dataset, ranks)?;
     let model = build_model(config, dataset.image_shape()[0])?;
-    let pretrained = Pretrained::read(weights)?;
-    let file = pretrained.path.clone();
-    let head = pretrained.load(&model, config.data.classes.as_deref())?;
-    if let Head::New { classes, of } = head {
-        return Err(Error::OtherHead { path: file, classes: of, num_classes: classes });
-    }
+    let (file, head) = ranks.of_first(|| load(config, weights.into(), &model))?;
+    share(&model, ranks)?;
     let folder = ranks.place().is_first().then(|| RunFolder::open(&config.train.model_path)).transpose()?;
     tracing::info!("testing {} on {} images, {head}", file.display(), dataset.len());
     let mut learner = Learner::new(model, LearnerConfig::dense(storage(config.train.precision)))?;
@@ -80,6 +80,16 @@ pub fn test_shared<'a>(
         folder.write_json(TEST, &report)?;
     }
     Ok(report)
+}
+
+/// Puts weights into a model; gives the file they were read from, and how the head came out of it.
+fn load(config: &TrainConfig, weights: WeightsAt<'_>, model: &MobileNet) -> Result<(PathBuf, String)> {
+    let pretrained = Pretrained::read(weights)?;
+    let path = pretrained.path.clone();
+    match pretrained.load(model, config.data.classes.as_deref())? {
+        Head::New { classes, of } => Err(Error::OtherHead { path, classes: of, num_classes: classes }),
+        head => Ok((path, head.to_string())),
+    }
 }
 
 /// Where the predictions of the weights in `tested` go: a finished run keeps those of its own weights.

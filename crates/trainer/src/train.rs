@@ -15,12 +15,13 @@ use crate::predictions::{PREDICTIONS_FILE, Prediction};
 use crate::ranks::Ranks;
 use crate::recalibrate::recalibrate;
 use crate::run_folder::RunFolder;
+use crate::same_run;
 use crate::setup::{Start, Started, start_shared};
 #[cfg(doc)]
 use crate::shared_error::SharedError;
 use crate::start_weights;
 use crate::stop::StopFlag;
-use crate::weights::{WEIGHTS_FILE, checksum, to_tensors};
+use crate::weights::WEIGHTS_FILE;
 use candle_core::Tensor;
 use sparse_data::{Fingerprint, Loader, LoaderConfig, Order};
 use std::time::{Duration, Instant};
@@ -46,7 +47,7 @@ pub fn train(
 /// As [`train`], by several processes: each has its part of every batch, the first alone reads and writes the run folder.
 ///
 /// # Errors
-/// As [`train`]; [`SharedError::Differ`] if they do not have the same config, program or data, [`SharedError::Ranks`] if one is gone.
+/// As [`train`]; [`SharedError::Differ`] if they do not have the same config or data, [`SharedError::Ranks`] if one is gone.
 pub fn train_shared(
     plan: &TrainPlan,
     datasets: &Datasets,
@@ -57,7 +58,7 @@ pub fn train_shared(
 ) -> Result<Outcome> {
     plan.check_memory()?;
     let data = datasets.train.fingerprint();
-    check_same_run(plan, datasets, ranks)?;
+    same_run::check_training(plan, datasets, ranks)?;
     let folder =
         ranks.place().is_first().then(|| RunFolder::open(&plan.config.train.model_path)).transpose()?;
     let Started { learner, step, resumed } = start_shared(plan, start, &data, ranks)?;
@@ -112,36 +113,6 @@ pub fn train_shared(
         tracing::warn!("bad images are not listed: {error}");
     }
     outcome
-}
-
-/// Checks that all ranks run the same program with the same settings on the same images.
-fn check_same_run(plan: &TrainPlan, datasets: &Datasets, ranks: &Ranks) -> Result<()> {
-    if ranks.place().ranks == 1 {
-        return Ok(());
-    }
-    ranks.check_same("versions of the program", env!("CARGO_PKG_VERSION"))?;
-    ranks.check_same("settings", &shared_settings(&plan.config).to_toml()?)?;
-    for (what, dataset) in [("training images", &datasets.train), ("test images", &datasets.test)] {
-        let Fingerprint { images, names, contents } = dataset.fingerprint();
-        ranks.check_same(what, &format!("{images} images (names {names:08x}, contents {contents:08x})"))?;
-    }
-    Ok(())
-}
-
-/// The settings without those that each rank may have its own of: where things lie, threads, devices.
-fn shared_settings(config: &TrainConfig) -> TrainConfig {
-    let defaults = TrainConfig::defaults(config.data.data);
-    let mut shared = config.clone();
-    shared.data.path = defaults.data.path;
-    shared.data.cache = defaults.data.cache;
-    shared.data.num_workers = defaults.data.num_workers;
-    shared.model.pretrained_model = defaults.model.pretrained_model;
-    shared.train.teacher = defaults.train.teacher;
-    shared.train.model_path = defaults.train.model_path;
-    shared.train.threads = defaults.train.threads;
-    shared.train.device = defaults.train.device;
-    shared.train.use_gpu = defaults.train.use_gpu;
-    shared
 }
 
 /// Makes the folder that of a run from `resumed` on, or from the beginning; gives the summary of a run that was finished in it.
@@ -349,15 +320,6 @@ impl Run<'_> {
         self.ranks.of_first(recorded)
     }
 
-    /// Checks that all ranks have the same weights, and so the same masks.
-    fn check_same_weights(&self) -> Result<()> {
-        if self.ranks.place().ranks == 1 {
-            return Ok(());
-        }
-        let crc32 = checksum(&to_tensors(self.learner.model().variables())?);
-        self.ranks.check_same("weights", &format!("crc32 {crc32:08x} after step {}", self.step))
-    }
-
     /// Brings what a device holds to the host; weights that are not finite end the run.
     fn settle(&mut self) -> Result<()> {
         self.learner.settle().map_err(|error| self.diverged(error))
@@ -367,7 +329,7 @@ impl Run<'_> {
         self.settle()?;
         self.learner.enforce()?;
         self.learner.check_finite().map_err(|error| self.diverged(error))?;
-        self.check_same_weights()?;
+        same_run::check_weights(&self.learner, self.step, &self.ranks)?;
         match self.ranks.place().is_first() {
             true => self.store.save(&self.learner, &self.plan.config, self.data, self.step),
             false => Ok(()),
@@ -408,7 +370,7 @@ impl Run<'_> {
         self.settle()?;
         let sparsity_before = self.learner.pruner().total_sparse()?;
         self.learner.enforce()?;
-        self.check_same_weights()?;
+        same_run::check_weights(&self.learner, self.step, &self.ranks)?;
         let sparsity = self.learner.pruner().sparsity()?;
         if self.step == 1 {
             self.warn_of_a_low_threshold()?;

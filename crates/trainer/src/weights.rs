@@ -2,9 +2,11 @@
 
 use crate::checkpoint::Store;
 use crate::error::{Error, Result};
+use crate::ranks::Ranks;
 use crate::run_folder::run_beside;
 use candle_core::{Device, Tensor, Var};
 use sparse_formats::{Dtype, Tensors};
+use sparse_mobilenet::MobileNet;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +53,23 @@ fn run_meant(path: &Path) -> Result<PathBuf> {
         Some(newest) => Err(Error::UnfinishedRun { path, newest: newest.folder }),
         None => Ok(path),
     }
+}
+
+/// Gives the model of every rank the weights of the first.
+///
+/// # Errors
+/// If a rank is gone, or its model is another one.
+pub(crate) fn share(model: &MobileNet, ranks: &Ranks) -> Result<()> {
+    if ranks.is_alone() {
+        return Ok(());
+    }
+    let mine = || Ok(sparse_formats::encode(WEIGHTS_FILE, &to_tensors(model.variables())?, None)?);
+    let bytes = ranks.bytes_of_first(mine)?;
+    if ranks.place().is_first() {
+        return Ok(());
+    }
+    let (tensors, _) = sparse_formats::decode(WEIGHTS_FILE, &bytes)?;
+    set_variables(model.variables(), &tensors, Path::new(WEIGHTS_FILE))
 }
 
 /// Copies f32 variables into tensors.

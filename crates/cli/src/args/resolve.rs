@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sparse_trainer::config::{Layers, Origin, Phase, Resume, TrainConfig};
-use sparse_trainer::{Pretrained, WeightsAt, run_beside};
+use sparse_trainer::{Pretrained, Ranks, WeightsAt, run_beside};
 
 use super::{
     UsageError,
@@ -90,17 +90,17 @@ impl Resolved {
         Ok(())
     }
 
-    /// Lets the config take from the file of the weights what it leaves open.
+    /// Lets the config take from the file of the weights, that of the first of the ranks, what it leaves open.
     ///
     /// # Errors
     /// If the weights cannot be read or do not fit an explicit setting.
-    pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
-        let Some(weights) = self.weights() else { return Ok(()) };
+    pub(crate) fn settle(&mut self, ranks: &Ranks) -> anyhow::Result<()> {
         // A run that goes on from a checkpoint does not need the weights it started from.
-        if self.resume != Resume::Fresh && !weights.path.exists() {
-            return Ok(());
+        let needed = |weights: &WeightsAt<'_>| self.resume == Resume::Fresh || weights.path.exists();
+        let weights = self.weights().filter(needed);
+        if let Some(config) = Pretrained::settle_shared(weights, &self.layers, ranks)? {
+            self.config = config;
         }
-        self.config = Pretrained::read(weights)?.settle(&self.layers)?;
         Ok(())
     }
 }

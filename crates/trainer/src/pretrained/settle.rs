@@ -1,9 +1,10 @@
 //! What a config takes from the file of its weights: flag over `--set` over config file over the file over default.
 
-use super::Pretrained;
 use super::architecture::spelled;
+use super::{Pretrained, WeightsAt};
 use crate::config::{Activation, DataKind, Layers, Padding, TrainConfig};
 use crate::error::{Error, Result};
+use crate::ranks::Ranks;
 use toml::{Table, Value};
 
 impl Pretrained {
@@ -26,6 +27,30 @@ impl Pretrained {
             tracing::warn!("{}", difference);
         }
         Ok(config)
+    }
+
+    /// As [`Self::settle`] with the weights that the first rank names, on every rank; the others need no file. `None` if it names
+    /// none.
+    ///
+    /// # Errors
+    /// As [`Self::read`] and [`Self::settle`], and if a rank is gone.
+    pub fn settle_shared(
+        weights: Option<WeightsAt<'_>>,
+        layers: &Layers,
+        ranks: &Ranks,
+    ) -> Result<Option<TrainConfig>> {
+        let mut settled = None;
+        let settings = ranks.of_first(|| {
+            let Some(weights) = weights else { return Ok(None) };
+            let file = Self::read(weights)?;
+            settled = Some(file.settle(layers)?);
+            Ok(Some(file.settings()))
+        })?;
+        if ranks.place().is_first() {
+            return Ok(settled);
+        }
+        let beneath = |settings| layers.clone().beneath(&settings).resolve();
+        Ok(settings.map(beneath).transpose()?)
     }
 
     /// The keys that the file decides.
