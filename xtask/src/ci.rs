@@ -25,7 +25,8 @@ const PARQUET: &str = "test --release -p sparse-data -p sparse-fuzz --no-default
     --features sparse-data/parquet,sparse-fuzz/parquet --test parquet --test parquet_columns --test corpus";
 
 /// Runs of several processes, where there is an MPI.
-const MPI: &str = "test --release --workspace --features sparse-collectives/mpi,sparse-train/mpi --test communicators --test mpi";
+const MPI: &str = "test --release --workspace --features sparse-collectives/mpi,sparse-train/mpi --test communicators \
+    --test mpi --test mpi_modes";
 
 /// One cargo command.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,8 +13,7 @@
 mod common;
 
 use common::data::{write_image_folder, write_some_data};
-use common::{Bench, Ended, names};
-use serde_json::Value;
+use common::{Bench, Ended, names, timeless};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -190,14 +189,6 @@ impl Mode {
         let leftovers = names(&self.bench.path(run)).into_iter().filter(|name| name.contains(".tmp-"));
         assert_eq!(leftovers.count(), 0, "{}", what("the folder"));
     }
-}
-
-/// A record without what a clock measured.
-fn timeless(mut record: Value) -> Value {
-    for key in ["images_per_second", "data_wait_seconds", "wall_seconds"] {
-        record.as_object_mut().unwrap().remove(key);
-    }
-    record
 }
 
 /// The step of the newest checkpoint of a run.

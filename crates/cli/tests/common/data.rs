@@ -38,6 +38,43 @@ pub(crate) fn write_image_folder(folder: &Path) {
     }
 }
 
+/// Class folders with 20 images each to train on and 5 to test on, of 3 classes; in all 6 of the former and 2 of the
+/// latter cannot be used.
+pub(crate) fn write_class_folders(folder: &Path) {
+    for (split, count) in [("train", 20), ("val", 5)] {
+        for (number, class) in ["cat", "dog", "emu"].iter().enumerate() {
+            let place = folder.join(split).join(class);
+            std::fs::create_dir_all(&place).unwrap();
+            for image in 0..count {
+                let pixel = image::Rgb([80 * number as u8, image * 7, 99]);
+                let file = place.join(format!("{image:02}.png"));
+                image::RgbImage::from_pixel(48, 40, pixel).save(file).unwrap();
+            }
+        }
+    }
+    let train = folder.join("train");
+    let whole = std::fs::read(train.join("cat/00.png")).unwrap();
+    let bad = |path: &str, bytes: &[u8]| std::fs::write(folder.join(path), bytes).unwrap();
+    bad("train/cat/01.png", b"");
+    bad("train/cat/02.png", &whole[..whole.len() - 30]);
+    bad("train/dog/03.png", b"<html>not found</html>");
+    bad("train/dog/more.jpg", b"\xff\xd8\xff\xe0");
+    bad("train/emu/00.png", &claim_of_gigapixels(&whole));
+    bad("train/emu/19.png", &whole[..40]);
+    bad("val/dog/00.png", b"");
+    bad("val/emu/04.png", &whole[..whole.len() / 2]);
+}
+
+/// A PNG file that claims to be 60,000 pixels wide and high, its checksum right.
+fn claim_of_gigapixels(png: &[u8]) -> Vec<u8> {
+    let mut png = png.to_vec();
+    png[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+    let mut checksum = flate2::Crc::new();
+    checksum.update(&png[12..29]);
+    png[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
+    png
+}
+
 fn labels(count: usize) -> Vec<u8> {
     (0..count).map(|index| (index % CLASSES) as u8).collect()
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of these helpers")]
 
 pub(crate) mod data;
+pub(crate) mod mpi;
 pub(crate) mod weights;
 
 use data::{TRAIN_IMAGES, write_data};
@@ -184,4 +185,12 @@ pub(crate) fn same_fraction(got: f64, expected: f64) {
 pub(crate) fn number(value: &Value, pointer: &str) -> f64 {
     let found = value.pointer(pointer).and_then(Value::as_f64);
     found.unwrap_or_else(|| panic!("no number at {pointer} in {value}"))
+}
+
+/// A record without what a clock measured.
+pub(crate) fn timeless(mut record: Value) -> Value {
+    for key in ["images_per_second", "data_wait_seconds", "wall_seconds"] {
+        record.as_object_mut().unwrap().remove(key);
+    }
+    record
 }
