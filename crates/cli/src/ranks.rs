@@ -2,7 +2,7 @@
 
 use crate::args::{Action, UsageError};
 use sparse_trainer::Ranks;
-use sparse_trainer::collectives::{Launch, first_on_this_machine, launched};
+use sparse_trainer::collectives::{Launch, launched, place_on_this_machine};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ pub(crate) fn rank() -> Option<usize> {
 
 /// Whether this is the first of the processes that the launcher started on this machine.
 pub(crate) fn is_first_here() -> bool {
-    first_on_this_machine(|name| std::env::var_os(name))
+    place_on_this_machine(|name| std::env::var_os(name)) == 0
 }
 
 /// Joins the ranks of the run; alone if no launcher started several.

@@ -1,6 +1,7 @@
 //! Signals. Ctrl-C and SIGTERM: the first asks a run to save and stop, the second ends the program at once and says what
 //! that gives up. A limit on the size of files (SIGXFSZ) is an error of the write, like a full disk.
 
+use crate::ranks;
 use sparse_trainer::StopFlag;
 use sparse_trainer::checkpoint::Store;
 use std::path::PathBuf;
@@ -40,6 +41,10 @@ impl Work {
     #[cfg_attr(not(unix), allow(dead_code, reason = "said by the thread that waits for signals"))]
     fn asked(&self) -> &'static str {
         match self {
+            Self::Training(_) if ranks::rank().is_some() => {
+                "stopping all processes after this step with the state saved; if one is gone, nothing is saved and --resume auto goes \
+                 on from the newest checkpoint"
+            }
             Self::Training(_) => {
                 "stopping after this step with the state saved; once more stops at once, without saving"
             }
