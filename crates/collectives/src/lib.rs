@@ -34,6 +34,8 @@ mod launch;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod numbers;
+#[cfg(any(test, feature = "mpi"))]
+mod silence;
 mod single;
 mod threads;
 

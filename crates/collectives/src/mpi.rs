@@ -1,6 +1,7 @@
 //! Processes that an MPI started.
 
 use crate::background::Failure;
+use crate::silence::Silence;
 use crate::{Background, Error, Exchange, Folding, Result};
 use mpi::Threading;
 use mpi::environment::Universe;
@@ -122,13 +123,13 @@ struct Signs {
     sent: Instant,
     /// The last one, while it is on its way.
     on_its_way: Option<Request<'static, [u8], StaticScope>>,
-    heard: Instant,
+    of_the_one_before: Silence,
 }
 
 impl Signs {
     fn new() -> Self {
         let now = Instant::now();
-        Self { sent: now, on_its_way: None, heard: now }
+        Self { sent: now, on_its_way: None, of_the_one_before: Silence::new(now) }
     }
 
     fn tend(&mut self, world: &SimpleCommunicator) -> Result<()> {
@@ -141,13 +142,13 @@ impl Signs {
             self.on_its_way = Some(next.immediate_send_with_tag(StaticScope, sign, SIGN));
             self.sent = Instant::now();
         }
-        let before_it = world.process_at_rank(before);
+        let (before_it, mut heard) = (world.process_at_rank(before), false);
         while before_it.immediate_probe_with_tag(SIGN).is_some() {
             let mut sign = [0u8; 1];
             before_it.receive_into_with_tag(&mut sign, SIGN);
-            self.heard = Instant::now();
+            heard = true;
         }
-        let silent = self.heard.elapsed();
+        let silent = self.of_the_one_before.look(Instant::now(), heard);
         if size > 1 && silent > PATIENCE {
             return Err(Error::Lost { ranks: vec![before as usize], seconds: silent.as_secs() });
         }
