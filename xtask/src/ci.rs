@@ -26,7 +26,7 @@ const PARQUET: &str = "test --release -p sparse-data -p sparse-fuzz --no-default
 
 /// Runs of several processes, where there is an MPI.
 const MPI: &str = "test --release --workspace --features sparse-collectives/mpi,sparse-train/mpi --test communicators \
-    --test mpi --test mpi_modes";
+    --test mpi --test mpi_modes --test mpi_hosts";
 
 /// One cargo command.
 #[derive(Clone, Debug, PartialEq)]

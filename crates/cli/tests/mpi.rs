@@ -13,9 +13,14 @@ mod common;
 
 #[cfg(feature = "mpi")]
 mod with_mpi {
-    use crate::common::mpi::{fails, interrupted, mpirun, shared};
+    use crate::common::mpi::{
+        fails, interrupted, mpirun, process_of, processes, shared, signal, wait_for_steps,
+    };
+    use crate::common::watched::Watched;
     use crate::common::{Bench, succeed};
+    use sparse_testing::Need;
     use std::process::Command;
+    use std::time::Duration;
 
     #[test]
     fn the_same_number_of_processes_gives_the_same_bytes() {
@@ -146,6 +151,59 @@ mod with_mpi {
             }
             std::fs::remove_dir_all(bench.path("run")).unwrap();
         }
+    }
+
+    /// Longer than a rank waits for a sign of life.
+    const PATIENCE: Duration = Duration::from_secs(35);
+
+    #[test]
+    fn a_stopped_rank_is_missed_and_ends_all() {
+        if !Need::Minutes.is_met_for("a rank that is stopped") {
+            return;
+        }
+        let bench = Bench::new();
+        let flags = "--num_epochs 20 --set checkpoint.every_steps=2";
+        succeed(shared(&bench, 2, &format!("{flags} --model_path whole")));
+        for rank in [0, 1] {
+            let mut run = Watched::start(&bench, shared(&bench, 2, flags));
+            wait_for_steps(&bench, &mut run.child, 5);
+            signal(process_of(&bench, rank).unwrap(), "-STOP");
+            let seconds = run.wait_for_ranks();
+            eprintln!("rank {rank} stopped: both processes had ended after {seconds:.0} s");
+            let ended = run.end();
+            assert_ne!(ended.code, Some(0));
+            ended.says(&[&format!("error: {}", missed(rank))]);
+            assert_eq!(ended.stderr.matches("has not answered").count(), 1, "{}", ended.stderr);
+            succeed(shared(&bench, 2, &format!("{flags} --resume auto")));
+            assert_eq!(bench.bytes("run/weights.safetensors"), bench.bytes("whole/weights.safetensors"));
+            std::fs::remove_dir_all(bench.path("run")).unwrap();
+        }
+    }
+
+    /// What the other of two ranks says.
+    fn missed(rank: usize) -> String {
+        let by = if rank == 0 { "rank 1: " } else { "" };
+        format!("{by}rank {rank} has not answered for 30 s")
+    }
+
+    #[test]
+    fn a_run_that_was_suspended_goes_on() {
+        if !Need::Minutes.is_met_for("a run that is suspended") {
+            return;
+        }
+        let bench = Bench::new();
+        let flags = "--num_epochs 20";
+        succeed(shared(&bench, 2, &format!("{flags} --model_path whole")));
+        let mut run = Watched::start(&bench, shared(&bench, 2, flags));
+        wait_for_steps(&bench, &mut run.child, 5);
+        let ranks = processes(&bench);
+        assert_eq!(ranks.len(), 2);
+        ranks.iter().for_each(|&(_, process)| signal(process, "-STOP"));
+        std::thread::sleep(PATIENCE);
+        ranks.iter().for_each(|&(_, process)| signal(process, "-CONT"));
+        let ended = run.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(bench.bytes("run/weights.safetensors"), bench.bytes("whole/weights.safetensors"));
     }
 
     #[test]

@@ -37,11 +37,15 @@ pub enum Need {
     Valgrind,
     /// A build with the feature `mpi`.
     Mpi,
+    /// Network namespaces that this user may make and link: root with `ip`, `tc` and `unshare`.
+    Namespaces,
+    /// Somebody who lets tests wait out what takes a minute: `$SPARSE_MINUTES`.
+    Minutes,
 }
 
 impl Need {
     /// Every need.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::CCompiler,
         Self::CppCompiler,
         Self::Python,
@@ -51,6 +55,8 @@ impl Need {
         Self::FullDevice,
         Self::Valgrind,
         Self::Mpi,
+        Self::Namespaces,
+        Self::Minutes,
     ];
 
     /// What it is called in the line of a test that is left out.
@@ -66,6 +72,8 @@ impl Need {
             Self::FullDevice => "a device that is always full (/dev/full)",
             Self::Valgrind => "valgrind",
             Self::Mpi => "a build with --features mpi",
+            Self::Namespaces => "network namespaces (root with ip, tc and unshare)",
+            Self::Minutes => "leave to wait for a minute ($SPARSE_MINUTES)",
         }
     }
 
@@ -84,6 +92,8 @@ impl Need {
             Self::Valgrind => runs(&["valgrind", "--version"]),
             // A step of `cargo xtask ci` is such a build.
             Self::Mpi => false,
+            Self::Namespaces => runs(&["unshare", "--mount", "--net", "--uts", "sh", "-c", LINK]),
+            Self::Minutes => env::var_os("SPARSE_MINUTES").is_some(),
         }
     }
 
@@ -111,6 +121,10 @@ impl Need {
         Self::ALL.into_iter().find(|need| need.name() == name.trim_end())
     }
 }
+
+/// Makes a link of limited rate, in namespaces that end with the shell.
+const LINK: &str = "ip netns list && ip link add name port type bridge && ip link add name link type veth peer name other && \
+                    tc qdisc add dev link root tbf rate 1gbit burst 256kb latency 50ms";
 
 /// How the line of a test that is left out begins.
 pub const SKIPPED: &str = "SKIPPED ";

@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test file uses a part of these helpers")]
 
 pub(crate) mod data;
+pub(crate) mod hosts;
 pub(crate) mod mpi;
+pub(crate) mod watched;
 pub(crate) mod weights;
 
 use data::{TRAIN_IMAGES, write_data};

@@ -11,7 +11,11 @@ pub(crate) fn shared(bench: &Bench, ranks: usize, flags: &str) -> Command {
 
 /// Processes in groups with flags of their own.
 pub(crate) fn mpirun(bench: &Bench, groups: &[(usize, &str)]) -> Command {
-    let mut command = Command::new("mpirun");
+    launched(Command::new("mpirun"), bench, groups)
+}
+
+/// As [`mpirun`], by a command that ends with `mpirun` and flags for it.
+pub(crate) fn launched(mut command: Command, bench: &Bench, groups: &[(usize, &str)]) -> Command {
     command.args(["--oversubscribe", "--allow-run-as-root"]);
     for (number, (ranks, flags)) in groups.iter().enumerate() {
         if number > 0 {
@@ -42,18 +46,26 @@ pub(crate) fn fails(command: Command, parts: &[&str]) -> Ended {
     ended
 }
 
-/// The process that is this rank of the run in a folder.
-pub(crate) fn process_of(bench: &Bench, rank: usize) -> Option<u32> {
+/// The processes that are ranks of the run in a folder, with their ranks, in order.
+pub(crate) fn processes(bench: &Bench) -> Vec<(usize, u32)> {
     let here = bench.path("").canonicalize().unwrap();
-    let processes = std::fs::read_dir("/proc").unwrap();
-    processes.flatten().find_map(|process| {
+    let rank_of = |process: std::fs::DirEntry| {
         let number: u32 = process.file_name().to_str()?.parse().ok()?;
         let environment = std::fs::read(process.path().join("environ")).ok()?;
-        let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
-        let is_rank = environment.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes());
+        let rank = environment.split(|&byte| byte == 0).find_map(|variable| {
+            std::str::from_utf8(variable.strip_prefix(b"OMPI_COMM_WORLD_RANK=")?).ok()?.parse().ok()
+        })?;
         let place = std::fs::read_link(process.path().join("cwd")).ok()?;
-        (is_rank && place == here).then_some(number)
-    })
+        (place == here).then_some((rank, number))
+    };
+    let mut found: Vec<_> = std::fs::read_dir("/proc").unwrap().flatten().filter_map(rank_of).collect();
+    found.sort_unstable();
+    found
+}
+
+/// The process that is this rank of the run in a folder.
+pub(crate) fn process_of(bench: &Bench, rank: usize) -> Option<u32> {
+    processes(bench).into_iter().find_map(|(other, process)| (other == rank).then_some(process))
 }
 
 /// Waits until a run has this many lines of metrics, or has ended.
