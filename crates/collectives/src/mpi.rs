@@ -70,13 +70,15 @@ impl Exchange for World {
         let sends: Vec<(usize, usize)> = others(*rank, send.iter().map(|bytes| bytes.len())).collect();
         let process = |rank: usize| world.process_at_rank(rank as i32);
         multiple_scope(expected.len() + sends.len(), |scope, messages| {
+            // Sends come first. MPI announces a large message and sends it when the other side allows that. If a late rank
+            // allowed what waits for it before it announced its own, the answer to it would queue behind all of those bytes.
+            for &(to, _) in &sends {
+                messages.add(process(to).immediate_send_with_tag(scope, send[to], DATA));
+            }
             for (from, to) in receive.iter_mut().enumerate() {
                 if from != *rank && !to.is_empty() {
                     messages.add(process(from).immediate_receive_into_with_tag(scope, &mut **to, DATA));
                 }
-            }
-            for &(to, _) in &sends {
-                messages.add(process(to).immediate_send_with_tag(scope, send[to], DATA));
             }
             let (mut done, mut looks) = (Vec::new(), 0);
             while !messages.test_all(&mut done) {
@@ -90,7 +92,10 @@ impl Exchange for World {
                 pause(looks);
                 looks += 1;
             }
-            let got = done.iter().map(|(_, status, _)| status.count(u8::equivalent_datatype()) as usize);
+            let got = done
+                .iter()
+                .skip(sends.len())
+                .map(|(_, status, _)| status.count(u8::equivalent_datatype()) as usize);
             match got.zip(&expected).find(|(got, (_, expected))| got != expected) {
                 Some((got, &(rank, expected))) => Err(Error::Disagree { rank, got, expected }),
                 None => Ok(()),
