@@ -1,6 +1,7 @@
 //! Runs that several processes share, on the real binary under `mpirun`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "a test tells how long an end took")]
 
 #[cfg(not(feature = "mpi"))]
 #[test]

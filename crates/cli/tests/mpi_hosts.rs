@@ -1,6 +1,7 @@
 //! Runs that several hosts share: network namespaces of this machine, linked by 1 Gbit/s.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "a test tells how long an end took")]
 
 #[cfg(not(feature = "mpi"))]
 #[test]
