@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, NodeDep, PackageId};
 use super::Offence;
 
 /// Folder under `crates/` and its layer.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("cli", 5),
     ("trainer", 4),
     ("mobilenet", 3),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, u8); 14] = [
     ("network", 2),
     ("emulator", 2),
     ("kernels", 1),
+    ("oneshot", 1),
     ("formats", 1),
     ("data", 1),
     ("sparsity", 0),
@@ -26,8 +27,18 @@ const LAYERS: [(&str, u8); 14] = [
 ];
 
 /// Folders whose crates must build without candle.
-const CANDLE_FREE: [&str; 9] =
-    ["collectives", "engine", "network", "emulator", "kernels", "formats", "data", "sparsity", "testing"];
+const CANDLE_FREE: [&str; 10] = [
+    "collectives",
+    "oneshot",
+    "engine",
+    "network",
+    "emulator",
+    "kernels",
+    "formats",
+    "data",
+    "sparsity",
+    "testing",
+];
 
 /// A crate under `crates/` and what it depends on, by package name.
 #[derive(Debug)]
