@@ -1,11 +1,10 @@
 //! Hosts that are network namespaces of this machine, each with a link of 1 Gbit/s to one switch.
 
 use super::Bench;
-use super::watched::HANGS;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What leaves either end of a link at most.
 const RATE: &str = "tbf rate 1gbit burst 256kb latency 50ms";
@@ -77,9 +76,7 @@ impl Hosts {
 
     /// Waits until nothing runs on a host any more, the launcher's own processes among it.
     pub(crate) fn wait_until_empty(&self, host: usize) {
-        let start = Instant::now();
         while !run(&format!("ip netns pids {}", self.names[host])).is_empty() {
-            assert!(start.elapsed() < HANGS, "something still runs on host {host}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
