@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod average;
 mod batch_norm;
 #[cfg(feature = "cuda")]
 mod batch_norm_cuda;
@@ -42,6 +43,7 @@ mod sgd;
 #[cfg(feature = "cuda")]
 mod sgd_cuda;
 
+pub use average::move_average;
 pub use batch_norm::{ChannelStatistics, Form, batch_norm_relu};
 pub use conv3x3::conv3x3;
 pub use cross_entropy::cross_entropy;

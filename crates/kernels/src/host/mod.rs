@@ -1,6 +1,7 @@
 //! The operations on the CPU: rayon over channels or rows, SIMD by run-time dispatch.
 
 pub mod activation;
+pub mod average;
 pub mod batch_norm;
 pub mod conv3x3;
 pub mod cross_entropy;
