@@ -71,9 +71,15 @@ impl Observer for Progress {
         if self.talk.is_terminal() {
             self.talk.say(&tables::evaluation(record));
         } else {
+            let ema = record.ema.map_or_else(String::new, |ema| {
+                format!(
+                    "; averaged weights (EMA): top1: {:.4}, top5: {:.4}, loss: {:.5}",
+                    ema.top1, ema.top5, ema.loss
+                )
+            });
             tracing::info!(
                 "test after epoch {} (step {}): top1: {:.4}, top5: {:.4}, loss: {:.5}, sparsity: {:.4} of all, {:.4} of \
-                 prunable, {:.4} of pointwise",
+                 prunable, {:.4} of pointwise{ema}",
                 record.epoch,
                 record.step,
                 record.top1,

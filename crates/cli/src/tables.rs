@@ -42,6 +42,10 @@ fn result_rows(top1: f64, top5: f64, images: u64, sparsity: Sparsity) -> Vec<Vec
 pub(crate) fn summary(summary: &Summary) -> String {
     let mut rows = result_rows(summary.top1, summary.top5, summary.images, summary.sparsity);
     let row = |name: &str, value: String| vec![name.to_owned(), value];
+    if let Some(ema) = &summary.ema {
+        rows.push(row("top-1, averaged weights (EMA)", percent(ema.top1)));
+        rows.push(row("top-5, averaged weights (EMA)", percent(ema.top5)));
+    }
     rows.push(row(
         "threshold",
         summary.threshold.map_or_else(|| "-".to_owned(), |value| format!("{value:.4e}")),
@@ -124,8 +128,8 @@ pub(crate) fn packed(packed: &Packed) -> String {
 
 /// One evaluation during training.
 pub(crate) fn evaluation(record: &EvaluationRecord) -> String {
-    let header = ["epoch", "top-1", "top-5", "test loss", "sparsity, all", "prunable", "pointwise"];
-    let row = vec![
+    let mut header = vec!["epoch", "top-1", "top-5", "test loss", "sparsity, all", "prunable", "pointwise"];
+    let mut row = vec![
         record.epoch.to_string(),
         percent(record.top1),
         percent(record.top5),
@@ -134,6 +138,10 @@ pub(crate) fn evaluation(record: &EvaluationRecord) -> String {
         percent(record.sparsity.prunable),
         percent(record.sparsity.pointwise),
     ];
+    if let Some(ema) = record.ema {
+        header.extend(["EMA top-1", "EMA top-5", "EMA loss"]);
+        row.extend([percent(ema.top1), percent(ema.top5), format!("{:.4}", ema.loss)]);
+    }
     table(&header, [row])
 }
 

@@ -38,6 +38,8 @@ mod with_mpi {
     modes! {
         a_threshold_with_all_that_bends_a_loss: 2, "--pruning_mode threshold --threshold 0.15 --set train.clip_norm=1",
             "--set train.label_smoothing=0.1 --lr_strategy cosine_decay --bn_recal 3";
+        averaged_weights: 2, "--ratio 0.55 --ema 0.9 --bn_recal 3";
+        averaged_weights_with_sync_bn: 4, "--ratio 0.55 --ema 0.9 --bn_recal 3 --sync_bn";
         blocks: 4, "--ratio 0.55 --sparse_block 2 1 --sync_bn";
         without_regrowth_from_a_teacher: 2, "--set prune.regrow=false --sync_bn", TEACHER;
         gradual_pruning_layer_by_layer: 4, "--ratio 0.6 --local_sparsity True --pruning_steps 20",
@@ -66,7 +68,8 @@ mod with_mpi {
             std::fs::remove_dir_all(bench.path("run")).unwrap();
         }
         succeed(shared(&bench, ranks, &format!("{flags} --resume auto"))).says(&["resumed from"]);
-        for file in ["weights.safetensors", "predictions.csv"] {
+        let averages = flags.contains("--ema").then_some("weights_ema.safetensors");
+        for file in ["weights.safetensors", "predictions.csv"].into_iter().chain(averages) {
             let [run, whole] = ["run", "whole"].map(|run| bench.bytes(&format!("{run}/{file}")));
             assert!(run == whole, "{file} of {ranks} processes with {flags}");
         }

@@ -64,6 +64,8 @@ modes! {
     dense_gradients: "--ratio 0.55 --set prune.gradient=\"dense\"";
     dense_gradients_in_bf16: "--ratio 0.75 --set prune.gradient=\"dense\" --precision bf16", INNER;
     soft_targets: "--ratio 0.55", TEACHER;
+    averaged_weights: "--ratio 0.55 --ema 0.9 --bn_recal 3";
+    averaged_weights_in_gradual_pruning: "--ratio 0.75 --pruning_steps 40 --ema 0.99 --set prune.regrow=false", GMP;
     batch_norm_estimated_anew: "--pruning_mode threshold --threshold 0.2 --bn_recal 7";
     bf16: "--ratio 0.75 --precision bf16", INNER;
     bf16_layer_by_layer: "--ratio 0.75 --precision bf16 --local_sparsity True", INNER;
@@ -178,7 +180,8 @@ impl Mode {
     /// Checks that a run left what the unbroken one did.
     fn is_the_same(&self, run: &str, how: &str) {
         let what = |name: &str| format!("{name} of a run with {} {how}", self.flags);
-        for name in ["weights.safetensors", "predictions.csv"] {
+        let averages = self.flags.contains("--ema").then_some("weights_ema.safetensors");
+        for name in ["weights.safetensors", "predictions.csv"].into_iter().chain(averages) {
             let [got, expected] = [run, "whole"].map(|run| self.bench.bytes(&format!("{run}/{name}")));
             assert!(got == expected, "{}", what(name));
         }

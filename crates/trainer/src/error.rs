@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::advice::{device_advice, io_advice, kept, lower_updates};
 use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
+use crate::not_on_device::NotOnDevice;
 use crate::shared_error::SharedError;
 
 /// What the training driver reports; every message says what to do.
@@ -125,6 +126,10 @@ pub enum Error {
          or train on the CPU (--device cpu)"
     )]
     NoCuda,
+
+    /// A setting that a GPU does not follow.
+    #[error(transparent)]
+    NotOnDevice(#[from] NotOnDevice),
 
     /// A device, or what it was told to do, failed.
     #[error("{source}{}", device_advice(source))]
@@ -570,6 +575,7 @@ impl Error {
                 | Error::GmpTooShort { .. }
                 | Error::GmpPastEnd { .. }
                 | Error::NoCuda
+                | Error::NotOnDevice(_)
                 | Error::NoTeacher
                 | Error::NotWeights { .. }
                 | Error::NotEnoughMemory { .. }

@@ -2,9 +2,11 @@
 
 use crate::buckets::Buckets;
 use crate::config::TrainConfig;
+use crate::ema::Ema;
 use crate::error::{Error, Result};
 use crate::evaluate::scores_of;
 use crate::metrics::Accuracy;
+use crate::not_on_device::NotOnDevice;
 use crate::on_device::{DeviceLearner, DeviceRule, HostBatch, HostState, OnDevice, Sharing};
 use crate::ranks::Ranks;
 use crate::recipe::Recipe;
@@ -31,6 +33,7 @@ pub struct Learner {
     prunes: bool,
     label_smoothing: f64,
     teacher: Option<Teacher>,
+    ema: Option<Ema>,
     times: StepTimes,
     last: Option<LastStep>,
     precision: Precision,
@@ -119,6 +122,7 @@ impl Learner {
             prunes,
             label_smoothing,
             teacher: None,
+            ema: None,
             times,
             last: None,
             precision: config.precision,
@@ -133,6 +137,25 @@ impl Learner {
     #[must_use]
     pub fn with_teacher(self, teacher: Option<Teacher>) -> Self {
         Self { teacher, ..self }
+    }
+
+    /// The same learner, which keeps averages of its weights with this decay, a fraction; without with 0.
+    ///
+    /// # Errors
+    /// Candle's, on allocation.
+    pub fn with_ema(self, decay: f64) -> Result<Self> {
+        let ema = if decay > 0.0 { Some(Ema::new(&self.model, decay)?) } else { None };
+        Ok(Self { ema, ..self })
+    }
+
+    /// The averages of its weights, if it keeps them.
+    pub fn ema(&self) -> Option<&Ema> {
+        self.ema.as_ref()
+    }
+
+    /// The averages, to restore them, and the weights.
+    pub(crate) fn ema_mut(&mut self) -> (Option<&mut Ema>, &MobileNet) {
+        (self.ema.as_mut(), &self.model)
     }
 
     /// The same learner, which has an equal part of each batch and shares what it finds with the other ranks. With `sync_bn`
@@ -207,6 +230,9 @@ impl Learner {
         sparse_from: f64,
         all_reduce: Box<dyn AllReduce<Q>>,
     ) -> Result<()> {
+        if let Some(ema) = &self.ema {
+            return Err(NotOnDevice { key: "train.ema", value: ema.decay().to_string() }.into());
+        }
         let host = HostState { model: &self.model, optimizer: &self.optimizer, pruner: &mut self.pruner };
         let teacher = self.teacher.as_ref().map(Teacher::for_device);
         let (ranks, sync_bn) = (self.ranks.clone(), self.sync_bn);
@@ -263,6 +289,9 @@ impl Learner {
             self.pruner.step()?;
         }
         self.times.pruner += start.elapsed();
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.model, self.prunes.then(|| self.pruner.masks()))?;
+        }
         self.last = Some(LastStep { loss, logits, labels: labels.to_vec() });
         Ok(())
     }
@@ -344,7 +373,7 @@ impl Learner {
     }
 
     /// Takes the batch statistics of one more batch into the averages that batch norm holds, as an exact mean over
-    /// `seen` batches before it and this one; no weight changes. With `seen` 0 what was there is forgotten.
+    /// `seen` batches before it and this one; no weight changes. The averages of the weights have statistics of their own. With `seen` 0 what was there is forgotten.
     ///
     /// Shapes: `images: [N, C, H, W]`, `labels: [N]`.
     ///
@@ -358,16 +387,19 @@ impl Learner {
         }
         self.enforce()?;
         self.tell_masks();
-        let momentum = self.model.config().bn_momentum;
-        self.model.set_bn_momentum(keep);
         let targets = Targets { labels, label_smoothing: 0.0, soft: None };
-        let passed = forward(&mut self.pass, &self.model, images, targets, &self.ranks, self.sync_bn);
-        self.model.set_bn_momentum(momentum);
-        passed?;
-        if !self.ranks.is_alone() && !self.sync_bn {
-            let mut buckets = Buckets::new(&self.ranks);
-            add_running_averages(&self.model, &self.ranks, &mut buckets)?;
-            set_running_averages(&self.model, &mut buckets.sums()?)?;
+        let averaged = self.ema.as_mut().map(Ema::model_mut);
+        for model in std::iter::once(&mut self.model).chain(averaged) {
+            let momentum = model.config().bn_momentum;
+            model.set_bn_momentum(keep);
+            let passed = forward(&mut self.pass, model, images, targets, &self.ranks, self.sync_bn);
+            model.set_bn_momentum(momentum);
+            passed?;
+            if !self.ranks.is_alone() && !self.sync_bn {
+                let mut buckets = Buckets::new(&self.ranks);
+                add_running_averages(model, &self.ranks, &mut buckets)?;
+                set_running_averages(model, &mut buckets.sums()?)?;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a run tells while it goes on.
 
 use crate::evaluate::Evaluation;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sparse_prune::Sparsity;
 
 /// One line of the log, every `train.log_period` steps and at step 0; also one object of `metrics.jsonl`.
@@ -48,12 +48,32 @@ pub struct EvaluationRecord {
     pub images: u64,
     /// Fraction of zeros.
     pub sparsity: Sparsity,
+    /// The same of the averaged weights, if they are kept (`train.ema`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaRecord>,
+}
+
+/// What a test found of the averaged weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EmaRecord {
+    /// Top-1 accuracy over the test images, fraction.
+    pub top1: f64,
+    /// Top-5 accuracy over the test images, fraction.
+    pub top5: f64,
+    /// Mean loss over the test images.
+    pub loss: f64,
+}
+
+impl From<Evaluation> for EmaRecord {
+    fn from(Evaluation { top1, top5, loss, .. }: Evaluation) -> Self {
+        Self { top1, top5, loss }
+    }
 }
 
 impl EvaluationRecord {
     pub(crate) fn new(step: usize, epoch: usize, evaluation: Evaluation, sparsity: Sparsity) -> Self {
         let Evaluation { images, top1, top5, loss } = evaluation;
-        Self { step, epoch, top1, top5, loss, images, sparsity }
+        Self { step, epoch, top1, top5, loss, images, sparsity, ema: None }
     }
 }
 

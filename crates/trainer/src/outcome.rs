@@ -3,9 +3,13 @@
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
+use crate::observer::EmaRecord;
+use crate::recipe::Recipe;
+use crate::run_folder::RunFolder;
 use crate::weights::to_tensors;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sparse_mobilenet::MobileNet;
 use sparse_network::Architecture;
 use sparse_prune::Sparsity;
 use std::path::Path;
@@ -35,6 +39,12 @@ pub struct Summary {
     pub wall_seconds: f64,
     /// Name of the weights file in the run folder.
     pub weights: String,
+    /// What the test found of the averaged weights, if they are kept (`train.ema`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaRecord>,
+    /// Name of the file of averaged weights in the run folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_weights: Option<String>,
 }
 
 /// How a run ended.
@@ -68,17 +78,25 @@ pub struct TestReport {
     pub weights: String,
 }
 
-/// Writes the weights of a learner, masks applied; the bytes are a function of the training alone.
+/// Writes the weights of a learner, masks applied, and their averages if it keeps some; the bytes are a function of the training alone.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub(crate) fn write_weights(learner: &Learner, config: &TrainConfig, path: &Path) -> Result<()> {
+pub(crate) fn write_weights(learner: &Learner, config: &TrainConfig, folder: &RunFolder) -> Result<()> {
     learner.enforce()?;
+    write(learner.model(), learner.pruner().sparsity()?, learner.recipe(config), &folder.weights())?;
+    match learner.ema() {
+        Some(ema) => write(ema.model(), ema.sparsity()?, learner.recipe(config), &folder.ema_weights()),
+        None => Ok(()),
+    }
+}
+
+fn write(model: &MobileNet, sparsity: Sparsity, recipe: Recipe, path: &Path) -> Result<()> {
     let metadata = json!({
-        "architecture": Architecture::of(&learner.model().config()),
-        "recipe": learner.recipe(config),
-        "sparsity": learner.pruner().sparsity()?,
+        "architecture": Architecture::of(&model.config()),
+        "recipe": recipe,
+        "sparsity": sparsity,
     });
     let text = serde_json::to_string(&metadata).map_err(|source| Error::Json { source })?;
-    Ok(sparse_formats::write(path, &to_tensors(learner.model().variables())?, Some(&text))?)
+    Ok(sparse_formats::write(path, &to_tensors(model.variables())?, Some(&text))?)
 }

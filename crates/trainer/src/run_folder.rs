@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{CHECKPOINTS_FOLDER, Store};
 use crate::config::TrainConfig;
+use crate::ema::EMA_WEIGHTS_FILE;
 use crate::error::{Error, Result};
 use crate::outcome::Summary;
 use crate::predictions::{OTHER_PREDICTIONS_FILE, PREDICTIONS_FILE, Prediction, to_csv};
@@ -24,8 +25,9 @@ pub(crate) const TEST: &str = "test.json";
 const EARLIER: &str = "earlier";
 /// The images that cannot be used.
 pub(crate) const BAD_IMAGES: &str = "bad_images.txt";
-const OUTPUTS: [&str; 9] = [
+const OUTPUTS: [&str; 10] = [
     WEIGHTS_FILE,
+    EMA_WEIGHTS_FILE,
     CHECKPOINTS_FOLDER,
     CONFIG,
     METRICS,
@@ -36,7 +38,8 @@ const OUTPUTS: [&str; 9] = [
     OTHER_PREDICTIONS_FILE,
 ];
 /// What of them a finished run leaves at its end.
-const RESULTS: [&str; 5] = [SUMMARY, TEST, WEIGHTS_FILE, PREDICTIONS_FILE, OTHER_PREDICTIONS_FILE];
+const RESULTS: [&str; 6] =
+    [SUMMARY, TEST, WEIGHTS_FILE, EMA_WEIGHTS_FILE, PREDICTIONS_FILE, OTHER_PREDICTIONS_FILE];
 
 /// The folder of the run to which a config belongs: the config's own, if it holds what only a run writes.
 #[must_use]
@@ -87,6 +90,11 @@ impl RunFolder {
     /// The path of the final weights.
     pub fn weights(&self) -> PathBuf {
         self.path.join(WEIGHTS_FILE)
+    }
+
+    /// The path of the averaged weights.
+    pub(crate) fn ema_weights(&self) -> PathBuf {
+        self.path.join(EMA_WEIGHTS_FILE)
     }
 
     /// Moves all outputs of an earlier run into `earlier/N`, so that a fresh run loses nothing.

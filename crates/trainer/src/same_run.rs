@@ -50,7 +50,10 @@ pub(crate) fn check_weights(learner: &Learner, step: usize, ranks: &Ranks) -> Re
         return Ok(());
     }
     let crc32 = checksum(&to_tensors(learner.model().variables())?);
-    ranks.check_same("weights", &format!("crc32 {crc32:08x} after step {step}"))
+    ranks.check_same("weights", &format!("crc32 {crc32:08x} after step {step}"))?;
+    let Some(ema) = learner.ema() else { return Ok(()) };
+    let crc32 = checksum(&to_tensors(ema.model().variables())?);
+    ranks.check_same("averages of the weights", &format!("crc32 {crc32:08x} after step {step}"))
 }
 
 fn check_settings(config: &TrainConfig, ranks: &Ranks) -> Result<()> {

@@ -114,7 +114,7 @@ pub(crate) fn start_shared(
     }
     let files = match ranks.place().is_first() {
         true => Checkpoint::files(&learner, &plan.config, *data, step)?,
-        false => Checkpoint::FILES.map(|name| (name.to_owned(), Vec::new())).to_vec(),
+        false => Checkpoint::names(&learner).map(|name| (name.to_owned(), Vec::new())).collect(),
     };
     let mut received = BTreeMap::new();
     for (name, bytes) in files {
@@ -230,7 +230,7 @@ fn bare_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learn
         precision: storage(train.precision),
         pruner: pruner_config(plan, step),
     };
-    Learner::new(model, config)
+    Learner::new(model, config)?.with_ema(train.ema)
 }
 
 /// How the passes of a model of f32 store activations.

@@ -4,11 +4,12 @@ use crate::bad_images;
 use crate::checkpoint::Store;
 use crate::config::{PruningMode, TrainConfig};
 use crate::datasets::Datasets;
+use crate::ema::{EMA_WEIGHTS_FILE, Ema};
 use crate::emptied::{self, Emptied};
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, Feed, evaluate, images_of};
 use crate::learner::{Learner, StepResults};
-use crate::observer::{EvaluationRecord, LogRecord, Observer};
+use crate::observer::{EmaRecord, EvaluationRecord, LogRecord, Observer};
 use crate::outcome::{Outcome, Summary, write_weights};
 use crate::plan::TrainPlan;
 use crate::predictions::{PREDICTIONS_FILE, Prediction};
@@ -200,6 +201,8 @@ struct Run<'a> {
 struct Tested {
     step: usize,
     evaluation: Evaluation,
+    /// Of the averaged weights.
+    ema: Option<EmaRecord>,
     predictions: Vec<Prediction>,
 }
 
@@ -309,7 +312,7 @@ impl Run<'_> {
     /// Writes the weights as they are, masks applied.
     fn write_weights(&self) -> Result<()> {
         match &self.folder {
-            Some(folder) => write_weights(&self.learner, &self.plan.config, &folder.weights()),
+            Some(folder) => write_weights(&self.learner, &self.plan.config, folder),
             None => Ok(()),
         }
     }
@@ -345,18 +348,25 @@ impl Run<'_> {
         self.learner.enforce()?;
         let (feed, dataset) = (feed(&self.plan.config), self.datasets.test.clone());
         let scores = |images: &Tensor| self.learner.scores(images);
-        let (evaluation, predictions) = evaluate(scores, dataset, feed, &self.ranks, self.stop, observer)?;
+        let (evaluation, predictions) =
+            evaluate(scores, dataset.clone(), feed, &self.ranks, self.stop, observer)?;
+        let averaged = |ema: &Ema| {
+            evaluate(|images: &Tensor| ema.scores(images), dataset, feed, &self.ranks, self.stop, observer)
+        };
+        let ema = self.learner.ema().map(averaged).transpose()?.map(|(averaged, _)| averaged.into());
         let folder = self.folder.as_ref();
         bad_images::list_and_warn(folder, "test", &*self.datasets.test, "left out", &self.ranks)?;
         let sparsity = self.learner.pruner().sparsity()?;
-        let record = EvaluationRecord::new(self.step, self.plan.epoch(self.step), evaluation, sparsity);
+        let epoch = self.plan.epoch(self.step);
+        let record =
+            EvaluationRecord { ema, ..EvaluationRecord::new(self.step, epoch, evaluation, sparsity) };
         if let Some(folder) = folder
             && !folder.has_evaluation(self.step)?
         {
             folder.append_metrics(&record)?;
         }
         observer.evaluated(&record);
-        self.tested = Some(Tested { step: self.step, evaluation, predictions });
+        self.tested = Some(Tested { step: self.step, evaluation, ema, predictions });
         Ok(evaluation)
     }
 
@@ -456,6 +466,8 @@ impl Run<'_> {
             images_per_second: rate(images, self.clock.total),
             wall_seconds: wall.as_secs_f64(),
             weights: WEIGHTS_FILE.to_owned(),
+            ema: self.tested.as_ref().and_then(|tested| tested.ema),
+            ema_weights: self.learner.ema().map(|_| EMA_WEIGHTS_FILE.to_owned()),
         })
     }
 

@@ -114,6 +114,15 @@ fn masks_are_the_hosts_of_the_same_weights_in_every_mode() {
 }
 
 #[test]
+fn averages_of_the_weights_are_refused_by_name() {
+    if !available() {
+        return;
+    }
+    let message = learner(None).with_ema(0.75).unwrap().move_to(queue(1), 1.0).unwrap_err().to_string();
+    assert!(message.starts_with("train.ema = 0.75") && message.contains("--device cpu"), "{message}");
+}
+
+#[test]
 fn losses_counts_and_scores_are_the_hosts() {
     if !available() {
         return;

@@ -1,6 +1,6 @@
 //! Full training states on disk: written atomically, checked when read, the newest few kept.
 //!
-//! A checkpoint is a folder `step-00000300` with the weights, the velocity, the masks (one bit per weight) and
+//! A checkpoint is a folder `step-00000300` with the weights, the velocity, the masks (one bit per weight), the averages of the weights if some are kept, and
 //! `state.json` (step, pruner state, recipe, what tells the training images from others, and a CRC-32 of each other file). It appears under its name only when
 //! every byte of it is on disk.
 
@@ -11,6 +11,7 @@ pub use error::CheckpointError;
 pub use store::{CHECKPOINTS_FOLDER, Found, Store};
 
 use crate::config::TrainConfig;
+use crate::ema::Ema;
 use crate::error::Result;
 use crate::learner::Learner;
 use crate::recipe::Recipe;
@@ -27,6 +28,7 @@ use std::path::Path;
 const WEIGHTS: &str = "weights.safetensors";
 const VELOCITY: &str = "velocity.safetensors";
 const MASKS: &str = "masks.safetensors";
+const EMA: &str = "ema.safetensors";
 const STATE: &str = "state.json";
 /// Layout of the folder; a reader refuses others.
 const VERSION: u32 = 1;
@@ -43,6 +45,9 @@ struct State {
     /// What tells the training images from others; earlier versions did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<Fingerprint>,
+    /// Steps that went into the averages of the weights, if some are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ema_updates: Option<u64>,
 }
 
 /// What of a state says how it is laid out.
@@ -64,11 +69,16 @@ pub struct Checkpoint {
     masks: BTreeMap<String, Mask>,
     weights: Tensors,
     velocity: Tensors,
+    /// The averages of the weights, and how many steps went into them.
+    ema: Option<(u64, Tensors)>,
 }
 
 impl Checkpoint {
     /// The files of a checkpoint, in the order in which they are written.
-    pub(crate) const FILES: [&'static str; 4] = [WEIGHTS, VELOCITY, MASKS, STATE];
+    pub(crate) fn names(learner: &Learner) -> impl Iterator<Item = &'static str> {
+        let ema = learner.ema().map(|_| EMA);
+        [WEIGHTS, VELOCITY, MASKS].into_iter().chain(ema).chain([STATE])
+    }
 
     /// The files of a checkpoint of `learner` after `step` updates.
     ///
@@ -87,11 +97,14 @@ impl Checkpoint {
         };
         let mask_tensors: Tensors = masks.iter().map(|(name, mask)| (name.clone(), packed(mask))).collect();
         let mut files = Vec::new();
+        let averages = learner.ema().map(|ema| to_tensors(ema.model().variables())).transpose()?;
         for (name, tensors) in [
-            (WEIGHTS, to_tensors(learner.model().variables())?),
-            (VELOCITY, to_tensors(learner.optimizer().velocities())?),
-            (MASKS, mask_tensors),
+            (WEIGHTS, Some(to_tensors(learner.model().variables())?)),
+            (VELOCITY, Some(to_tensors(learner.optimizer().velocities())?)),
+            (MASKS, Some(mask_tensors)),
+            (EMA, averages),
         ] {
+            let Some(tensors) = tensors else { continue };
             files.push((name.to_owned(), sparse_formats::encode(name, &tensors, None)?));
         }
         let state = State {
@@ -102,6 +115,7 @@ impl Checkpoint {
             mask_lengths: masks.iter().map(|(name, mask)| (name.clone(), mask.len())).collect(),
             crc32: files.iter().map(|(name, bytes)| (name.clone(), crc32fast::hash(bytes))).collect(),
             data: Some(data),
+            ema_updates: learner.ema().map(Ema::updates),
         };
         files.push((STATE.to_owned(), sealed(&state)?));
         Ok(files)
@@ -161,8 +175,9 @@ impl Checkpoint {
                 Mask::from_bytes(len, bytes).map_err(|error| damaged(format!("mask {name}: {error}")))?;
             masks.insert(name.clone(), mask);
         }
+        let ema = state.ema_updates.map(|updates| Ok((updates, tensors_of(EMA)?))).transpose()?;
         let State { step, recipe, data, pruner, .. } = state;
-        Ok(Self { step, recipe, data, pruner, masks, weights, velocity })
+        Ok(Self { step, recipe, data, pruner, masks, weights, velocity, ema })
     }
 
     /// Checks that the training images are those that the saved run had. Test images may be others.
@@ -195,7 +210,18 @@ impl Checkpoint {
             .pruner_mut()
             .restore(self.pruner, self.masks)
             .map_err(|source| CheckpointError::OtherPruning { folder: folder.to_path_buf(), source })?;
-        Ok(())
+        match (learner.ema_mut(), self.ema) {
+            ((Some(ema), _), Some((updates, averages))) => ema.restore(updates, &averages, &folder.join(EMA)),
+            ((Some(ema), model), None) => {
+                tracing::warn!(
+                    "{} holds no averages of the weights: they begin at its weights, as of step {}",
+                    folder.display(),
+                    self.step
+                );
+                ema.restart(model)
+            }
+            ((None, _), _) => Ok(()),
+        }
     }
 }
 

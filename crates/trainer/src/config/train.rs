@@ -136,6 +136,9 @@ settings! {
         teacher_key: Option<String> = None,
             Key::text("the keys that lead to the network, with dots between them").flag("NAME").free()
                 .only(DISTILLS).default_words("the only one, or --pretrained_key if the file is that of --pretrained_model");
+        /// Decay of the moving average of the weights (EMA) that is kept beside them, a fraction; 0 = off.
+        ema: f64 = 0.0,
+            Key::of(Values::FRACTION).flag("FRACTION").added_later();
         /// Estimate batch norm anew over N training batches after the last step.
         bn_recal: usize = 0,
             Key::whole(0, "batches").note("0 = keep the running estimates").flag("N");
@@ -263,6 +266,7 @@ mod tests {
         for fraction in [-0.1, 1.0, f64::NAN] {
             assert_eq!(key_at_fault(|section| section.momentum_rate = fraction), "train.momentum_rate");
             assert_eq!(key_at_fault(|section| section.label_smoothing = fraction), "train.label_smoothing");
+            assert_eq!(key_at_fault(|section| section.ema = fraction), "train.ema");
         }
         for weight in [-0.1, 1.1, f64::NAN] {
             assert_eq!(key_at_fault(|section| section.distill_weight = weight), "train.distill_weight");

@@ -24,6 +24,7 @@ use sparse_sparsity::schedule::GmpConfig;
 use crate::{
     config::TrainConfig,
     error::{Error, Result},
+    not_on_device,
     ranks::Place,
     shared_error::SharedError,
     teacher::teacher_weights,
@@ -83,7 +84,7 @@ impl TrainPlan {
     ///
     /// # Errors
     /// [`Error::Config`] for a config that breaks its own rules, [`Error::TooFewOutputs`],
-    /// [`Error::BatchTooLarge`], [`Error::GmpTooShort`], [`Error::GmpPastEnd`], [`Error::NoCuda`], [`Error::NoTeacher`],
+    /// [`Error::BatchTooLarge`], [`Error::GmpTooShort`], [`Error::GmpPastEnd`], [`Error::NoCuda`], [`Error::NotOnDevice`], [`Error::NoTeacher`],
     /// and [`Error::Model`] when there is no network of this width.
     pub fn resolve(config: &TrainConfig, data: &DataSize) -> Result<Self> {
         Self::resolve_shared(config, data, Place::default())
@@ -113,6 +114,7 @@ impl TrainPlan {
         let steps_per_epoch = train_len / batch_size;
         let model = ModelSize::of(config, data)?;
         let device = DeviceChoice::for_config(&config.train)?;
+        not_on_device::check(config, device)?;
         Ok(Self {
             steps_per_epoch,
             total_steps: steps_per_epoch.saturating_mul(config.train.num_epochs),

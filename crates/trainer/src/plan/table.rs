@@ -110,7 +110,11 @@ fn lr_row(config: &TrainConfig) -> String {
         ),
         _ => String::new(),
     };
-    format!("{}, {decay}{warmup}{teacher}", train.lr)
+    let ema = match train.ema {
+        decay if decay > 0.0 => format!(", averages of the weights (EMA) with decay {decay}"),
+        _ => String::new(),
+    };
+    format!("{}, {decay}{warmup}{teacher}{ema}", train.lr)
 }
 
 fn pruning_row(config: &TrainConfig) -> String {

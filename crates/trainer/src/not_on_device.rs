@@ -1,0 +1,45 @@
+//! What is computed on the CPU alone.
+
+use crate::config::TrainConfig;
+use crate::plan::DeviceChoice;
+
+/// A setting that a GPU does not follow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {value} works on the CPU only: leave it out, or train there (--device cpu)")]
+pub struct NotOnDevice {
+    /// The setting, `section.name`.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+}
+
+/// Refuses settings that `device` does not follow.
+///
+/// # Errors
+/// [`NotOnDevice`] naming the first.
+pub(crate) fn check(config: &TrainConfig, device: DeviceChoice) -> Result<(), NotOnDevice> {
+    let train = &config.train;
+    let number = |key, value: f64| (value > 0.0).then(|| NotOnDevice { key, value: value.to_string() });
+    let refused = number("train.ema", train.ema);
+    match (device, refused) {
+        (DeviceChoice::Cuda { .. }, Some(refused)) => Err(refused),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DataKind;
+
+    #[test]
+    fn a_gpu_refuses_by_name_what_the_cpu_does() {
+        let gpu = DeviceChoice::Cuda { ordinal: 0, threads: 1 };
+        let mut config = TrainConfig::defaults(DataKind::Mnist);
+        assert_eq!(check(&config, gpu), Ok(()));
+        config.train.ema = 0.999;
+        assert_eq!(check(&config, DeviceChoice::Cpu { threads: 1 }), Ok(()));
+        let message = check(&config, gpu).unwrap_err().to_string();
+        assert!(message.starts_with("train.ema = 0.999 ") && message.contains("--device cpu"), "{message}");
+    }
+}
