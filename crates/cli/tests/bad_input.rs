@@ -107,6 +107,12 @@ fn gradual_pruning_needs_enough_steps() {
         2,
         &["prune.pruning_strategy", "raises a ratio", "--pruning_strategy base"],
     );
+    let both = "--criterion taylor --set prune.paddle_compat=true";
+    fail(
+        bench.small(both),
+        2,
+        &["prune.criterion = \"taylor\"", "prune.paddle_compat", "turn one of them off"],
+    );
     let compat = format!("{gmp} --pruning_epochs 1 --pruning_steps 1 --set prune.paddle_compat=true");
     fail(bench.small(&compat), 2, &["needs more than 10", "--pruning_epochs"]);
     assert!(!bench.path("run").exists());

@@ -46,6 +46,8 @@ mod with_mpi {
             "--set prune.gradient=\"dense\"", GMP;
         all_at_once: 4, "--ratio 0.9 --pruning_steps 20 --initial_ratio 0.3 --prune_params_type conv1x1_only",
             "--precision bf16 --bn_recal 3 --sync_bn", GMP, TEACHER;
+        movement_in_gradual_pruning: 2, "--ratio 0.7 --criterion movement --pruning_steps 20", GMP;
+        taylor_layer_by_layer: 4, "--ratio 0.6 --criterion taylor --local_sparsity True --pruning_steps 8 --sync_bn", GMP;
         photos_from_a_cache: 2, PHOTOS, "--set data.cache=images.cache";
     }
 

@@ -61,6 +61,10 @@ modes! {
     blocks_in_gradual_pruning: "--ratio 0.7 --pruning_steps 20 --sparse_block 1 4 --prune_params_type conv1x1_only", GMP;
     without_regrowth: "--ratio 0.55 --set prune.regrow=false";
     without_regrowth_in_gradual_pruning: "--ratio 0.65 --pruning_steps 40 --set prune.regrow=false", GMP;
+    taylor: "--ratio 0.55 --criterion taylor --pruning_steps 8", GMP;
+    taylor_in_blocks_without_regrowth: "--ratio 0.65 --criterion taylor --pruning_steps 20 --set prune.regrow=false --sparse_block 2 1", GMP;
+    movement: "--ratio 0.6 --criterion movement", INNER;
+    movement_in_gradual_pruning: "--ratio 0.75 --criterion movement --pruning_steps 20 --local_sparsity True", INNER, GMP;
     dense_gradients: "--ratio 0.55 --set prune.gradient=\"dense\"";
     dense_gradients_in_bf16: "--ratio 0.75 --set prune.gradient=\"dense\" --precision bf16", INNER;
     soft_targets: "--ratio 0.55", TEACHER;

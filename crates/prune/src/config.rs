@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use sparse_sparsity::schedule::GmpConfig;
 use sparse_sparsity::threshold;
 
-use crate::{Error, Result};
+use crate::movement::Movement;
+use crate::taylor::Taylor;
+use crate::{Criterion, Error, Result};
 
 /// What decides which weights go.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -56,12 +58,39 @@ pub enum GradientMode {
     Dense,
 }
 
+/// What weights are ranked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ranking {
+    /// Their magnitude.
+    #[default]
+    Magnitude,
+    /// `|w · g|`, averaged over the steps since the last update of the masks. Molchanov et al. 2019, arXiv:1906.10771.
+    Taylor,
+    /// The sum of `-w · g` over all steps; ratio mode only. Sanh et al. 2020, arXiv:2005.07683.
+    Movement,
+}
+
+impl Ranking {
+    /// The criterion that ranks so; none for the magnitude, which is ranked in place.
+    pub(crate) fn criterion(self) -> Option<Box<dyn Criterion>> {
+        match self {
+            Self::Magnitude => None,
+            Self::Taylor => Some(Box::new(Taylor)),
+            Self::Movement => Some(Box::new(Movement)),
+        }
+    }
+}
+
 /// The settings of a [`Pruner`](crate::Pruner).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrunerConfig {
     /// What decides which weights go.
     pub mode: Mode,
+    /// What weights are ranked by.
+    #[serde(default)]
+    pub ranking: Ranking,
     /// When the masks are computed.
     pub strategy: Strategy,
     /// Which kinds of variables may be pruned.
@@ -89,6 +118,7 @@ impl PrunerConfig {
     pub fn new(mode: Mode) -> Self {
         Self {
             mode,
+            ranking: Ranking::Magnitude,
             strategy: Strategy::Base,
             params_type: ParamsType::All,
             include: Vec::new(),

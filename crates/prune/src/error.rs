@@ -60,8 +60,30 @@ pub enum Error {
         /// Index into the flattened variable.
         index: usize,
     },
-    /// A criterion gave a score that is negative or NaN.
-    #[error("the criterion scored weight {index} of `{name}` as {got}: scores are 0 or above")]
+    /// Signed scores have no threshold of their own.
+    #[error("a criterion with negative scores ranks weights and has no threshold: use ratio mode")]
+    SignedNeedsRatio,
+    /// A criterion that looks at steps has seen none.
+    #[error(
+        "the criterion ranks by gradients and has seen none: call Pruner::observe between the backward pass and the update"
+    )]
+    NothingObserved,
+    /// A step has no gradient of a prunable variable.
+    #[error(
+        "the gradient of `{name}` is {got:?}, its shape {expected:?}: the criterion needs one of that shape"
+    )]
+    Gradient {
+        /// Name of the variable.
+        name: String,
+        /// Its shape.
+        expected: Vec<usize>,
+        /// Shape of the gradient, if there is one.
+        got: Option<Vec<usize>>,
+    },
+    /// A criterion gave a score that is NaN, or negative though it is not signed.
+    #[error(
+        "the criterion scored weight {index} of `{name}` as {got}: scores are numbers, 0 or above unless it is signed"
+    )]
     Score {
         /// Name of the variable.
         name: String,
@@ -95,14 +117,14 @@ pub enum Error {
         /// Masks without a prunable variable.
         unknown: Vec<String>,
     },
-    /// A mask to restore has another length than its variable.
-    #[error("the mask of `{name}` is for {got} weights, the variable has {expected}")]
+    /// A mask or sum to restore has another length than its variable.
+    #[error("what was saved of `{name}` is for {got} weights, the variable has {expected}")]
     RestoreLength {
         /// Name of the variable.
         name: String,
         /// Number of weights.
         expected: usize,
-        /// Number of bits of the mask.
+        /// Number of weights that it is for.
         got: usize,
     },
     /// The state to restore was saved with another schedule.

@@ -4,7 +4,7 @@
 //! [`Mask`](sparse_sparsity::Mask) for each. [`Pruner::step`], called after every optimizer step, computes the
 //! masks anew: by a threshold on the magnitude or to an exact ratio, over all tensors together or layer by layer,
 //! weight by weight or in blocks, at once or gradually. [`Pruner::update_params`] sets the pruned weights to zero
-//! in place. How weights are ranked ([`Criterion`]) and which tensors are left alone ([`SkipRule`]) is open.
+//! in place. How weights are ranked ([`Ranking`], or a [`Criterion`] of one's own, by gradients as well) and which tensors are left alone ([`SkipRule`]) is open.
 //! With `paddle_compat` the counting rule, the block scores and the gradual schedule are those of PaddleSlim.
 //!
 //! Invariant: it works on any `VarMap` and knows no model; the masks depend on the weights, the settings and the
@@ -36,15 +36,19 @@ mod enforce;
 mod error;
 mod masks;
 mod measure;
+mod movement;
 mod pruner;
 mod schedule;
 mod score;
+mod signed;
 mod skip;
 mod state;
+mod taylor;
 mod variables;
+mod watch;
 
-pub use config::{GradientMode, Mode, ParamsType, PrunerConfig, Scope, Strategy};
-pub use criterion::{Criterion, Weights};
+pub use config::{GradientMode, Mode, ParamsType, PrunerConfig, Ranking, Scope, Strategy};
+pub use criterion::{Criterion, Facts, Memory, Weights};
 pub use elsewhere::Task;
 pub use error::{Error, Result};
 pub use measure::WeightSummary;

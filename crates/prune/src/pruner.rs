@@ -11,10 +11,14 @@ use crate::enforce::ApplyMask;
 use crate::masks::{Selected, masks_of_group, non_zero};
 use crate::schedule::Schedule;
 use crate::score::{Group, Scored, Scoring};
+use crate::signed::from_magnitude;
 use crate::skip::ConfiguredRule;
 use crate::state::Exact;
 use crate::variables::{self, Reader, Variable};
-use crate::{Criterion, Error, GradientMode, Mode, PrunerConfig, PrunerState, Result, Scope, SkipRule};
+use crate::watch::Watch;
+use crate::{
+    Criterion, Error, GradientMode, Memory, Mode, PrunerConfig, PrunerState, Result, Scope, SkipRule,
+};
 
 /// Prunes the variables of a candle `VarMap`.
 ///
@@ -26,6 +30,7 @@ pub struct Pruner {
     variables: Vec<Variable>,
     masks: BTreeMap<String, Mask>,
     criterion: Option<Box<dyn Criterion>>,
+    watch: Watch,
     schedule: Schedule,
     threshold: Option<f64>,
     thresholds: BTreeMap<String, f64>,
@@ -57,12 +62,16 @@ impl Pruner {
     /// # Errors
     /// [`Error::NothingToPrune`] if the settings leave no variable, [`Error::NothingKept`] if they leave no weight;
     /// [`Error::Ratio`], [`Error::Pattern`],
-    /// [`Error::GmpNeedsRatio`], [`Error::Sparsity`] for settings that cannot be followed; [`Error::Dtype`] and
+    /// [`Error::GmpNeedsRatio`], [`Error::CriterionWithCompat`], [`Error::SignedNeedsRatio`], [`Error::Sparsity`] for settings that cannot be followed; [`Error::Dtype`] and
     /// [`Error::Placement`] for prunable variables that cannot be read.
     pub fn new(vars: &VarMap, config: PrunerConfig) -> Result<Self> {
         config.validate()?;
         let schedule = Schedule::new(&config)?;
         let rule = ConfiguredRule::new(&config)?;
+        let criterion = config.ranking.criterion();
+        if let Some(criterion) = criterion.as_deref() {
+            check_criterion(&config, criterion)?;
+        }
         let mut variables = variables::sorted(vars);
         for variable in &mut variables {
             variable.prunable = !rule.skips(&variable.name, variable.var.dims());
@@ -71,7 +80,8 @@ impl Pruner {
             config,
             variables,
             masks: BTreeMap::new(),
-            criterion: None,
+            criterion,
+            watch: Watch::default(),
             schedule,
             threshold: None,
             thresholds: BTreeMap::new(),
@@ -86,11 +96,10 @@ impl Pruner {
     /// Ranks the weights by a criterion of one's own.
     ///
     /// # Errors
-    /// [`Error::CriterionWithCompat`] if PaddleSlim's rules are asked for as well.
+    /// [`Error::CriterionWithCompat`] if PaddleSlim's rules are asked for as well, [`Error::SignedNeedsRatio`] for scores with a sign
+    /// and a threshold.
     pub fn with_criterion(self, criterion: impl Criterion + 'static) -> Result<Self> {
-        if self.config.paddle_compat {
-            return Err(Error::CriterionWithCompat);
-        }
+        check_criterion(&self.config, &criterion)?;
         Ok(Self { criterion: Some(Box::new(criterion)), ..self })
     }
 
@@ -107,7 +116,8 @@ impl Pruner {
     }
 
     /// Does one step of the schedule, and computes the masks anew from the weights as they are if it is due: with
-    /// strategy base at every step, in gradual pruning when the ratio changes. Weights are not touched.
+    /// strategy base at every step, in gradual pruning when the ratio changes. Weights are not touched, but by a criterion that
+    /// solves for them ([`Criterion::solve`]).
     ///
     /// Call it after every update of the optimizer.
     ///
@@ -122,6 +132,12 @@ impl Pruner {
         let mut masks_changed = false;
         if masks_recomputed {
             let computed = self.compute(mode)?;
+            if let Some(criterion) = self.criterion.as_deref() {
+                self.solve(criterion, &computed.masks)?;
+                if criterion.memory() == Memory::SinceUpdate {
+                    self.watch.forget();
+                }
+            }
             masks_changed = computed.masks != self.masks;
             self.masks = computed.masks;
             self.threshold = computed.threshold;
@@ -212,6 +228,7 @@ impl Pruner {
             schedule: self.schedule.state(),
             threshold: self.threshold.map(Exact),
             thresholds: self.thresholds.iter().map(|(name, &value)| (name.clone(), Exact(value))).collect(),
+            observed: self.watch.steps,
         }
     }
 
@@ -227,6 +244,7 @@ impl Pruner {
         self.masks = masks;
         self.threshold = state.threshold.map(|value| value.0);
         self.thresholds = state.thresholds.into_iter().map(|(name, value)| (name, value.0)).collect();
+        self.watch.steps = state.observed;
         Ok(())
     }
 
@@ -240,13 +258,22 @@ impl Pruner {
 
     /// Whether these are masks of the prunable variables.
     pub(crate) fn check_masks(&self, masks: &BTreeMap<String, Mask>) -> Result<()> {
-        let missing = missing_from(&self.masks, masks);
-        let unknown = missing_from(masks, &self.masks);
+        self.check_lengths(masks, Mask::len)
+    }
+
+    /// Whether these belong to the prunable variables; `len` gives the number of weights that one is for.
+    pub(crate) fn check_lengths<T>(
+        &self,
+        saved: &BTreeMap<String, T>,
+        len: impl Fn(&T) -> usize,
+    ) -> Result<()> {
+        let missing = missing_from(&self.masks, saved);
+        let unknown = missing_from(saved, &self.masks);
         if !missing.is_empty() || !unknown.is_empty() {
             return Err(Error::RestoreNames { missing, unknown });
         }
         for (name, mask) in &self.masks {
-            let (expected, got) = (mask.len(), masks[name].len());
+            let (expected, got) = (mask.len(), len(&saved[name]));
             if expected != got {
                 return Err(Error::RestoreLength { name: name.clone(), expected, got });
             }
@@ -254,9 +281,21 @@ impl Pruner {
         Ok(())
     }
 
+    pub(crate) fn criterion(&self) -> Option<&dyn Criterion> {
+        self.criterion.as_deref()
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    pub(crate) fn watch_mut(&mut self) -> &mut Watch {
+        &mut self.watch
+    }
+
     /// What the weights are ranked by.
     pub(crate) fn scoring(&self) -> Scoring<'_> {
-        Scoring { config: &self.config, criterion: self.criterion.as_deref() }
+        Scoring { config: &self.config, criterion: self.criterion.as_deref(), watch: &self.watch }
     }
 
     /// Does one step of the schedule; none if there is no schedule.
@@ -317,11 +356,13 @@ impl Pruner {
         let together = self.config.scope == Scope::Global && matches!(mode, Mode::Ratio(_));
         let groups: Vec<Vec<Scored<'_>>> =
             if together { vec![scored] } else { scored.into_iter().map(|part| vec![part]).collect() };
+        let signed = self.criterion.as_ref().is_some_and(|criterion| criterion.is_signed());
         let mut masks = Vec::new();
         let mut thresholds = Vec::new();
         for group in groups {
             let selected: Selected = masks_of_group(&Group::of(group), mode, self.config.paddle_compat)?;
-            thresholds.extend(selected.masks.iter().map(|_| selected.threshold));
+            let threshold = if signed { from_magnitude(selected.threshold) } else { selected.threshold };
+            thresholds.extend(selected.masks.iter().map(|_| threshold));
             masks.extend(selected.masks);
         }
         if !self.config.regrow {
@@ -351,7 +392,18 @@ fn highest_ratio(weights: u64) -> f64 {
     highest as f64 / parts as f64
 }
 
-fn missing_from(wanted: &BTreeMap<String, Mask>, given: &BTreeMap<String, Mask>) -> Vec<String> {
+/// Whether a criterion goes with the other settings.
+fn check_criterion(config: &PrunerConfig, criterion: &dyn Criterion) -> Result<()> {
+    if config.paddle_compat {
+        return Err(Error::CriterionWithCompat);
+    }
+    if criterion.is_signed() && matches!(config.mode, Mode::Threshold(_)) {
+        return Err(Error::SignedNeedsRatio);
+    }
+    Ok(())
+}
+
+fn missing_from<A, B>(wanted: &BTreeMap<String, A>, given: &BTreeMap<String, B>) -> Vec<String> {
     wanted.keys().filter(|name| !given.contains_key(*name)).cloned().collect()
 }
 

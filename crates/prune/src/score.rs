@@ -7,8 +7,10 @@ use sparse_sparsity::block::Blocks;
 use sparse_sparsity::report::zeros;
 use sparse_sparsity::{Mask, Weight};
 
+use crate::signed::to_magnitude;
 use crate::variables::{CHUNK, Reader, first_nan};
-use crate::{Criterion, Error, Mode, PrunerConfig, Result, Weights};
+use crate::watch::{Watch, facts};
+use crate::{Criterion, Error, Facts, Memory, Mode, PrunerConfig, Result, Weights};
 
 /// One variable whose weights are ranked.
 pub(crate) struct Candidate<'a> {
@@ -50,6 +52,7 @@ pub(crate) enum Group<'a> {
 pub(crate) struct Scoring<'a> {
     pub(crate) config: &'a PrunerConfig,
     pub(crate) criterion: Option<&'a dyn Criterion>,
+    pub(crate) watch: &'a Watch,
 }
 
 impl<S> Deref for Values<'_, S> {
@@ -136,7 +139,14 @@ impl Scoring<'_> {
         let candidate = self.candidate(reader, mask)?;
         let compat = self.config.paddle_compat;
         Ok(match (self.criterion, &candidate.blocks, candidate.weights) {
-            (Some(criterion), ..) => in_f64(criterion_scores(criterion, &candidate)?, candidate),
+            (Some(criterion), ..) => {
+                let facts = Facts {
+                    sums: self.watch.sums_of(candidate.name),
+                    steps: self.watch.steps,
+                    ..facts(reader, mask)?
+                };
+                in_f64(criterion_scores(criterion, &facts, candidate.blocks.as_ref())?, candidate)
+            }
             (None, None, Weights::F32(slice)) => {
                 Scored::F32(Part { candidate, values: Values::Weights(slice) })
             }
@@ -177,16 +187,35 @@ fn in_f64<'a>(scores: Vec<f64>, candidate: Candidate<'a>) -> Scored<'a> {
     Scored::F64(Part { candidate, values: Values::Scores(scores) })
 }
 
-fn criterion_scores(criterion: &dyn Criterion, candidate: &Candidate<'_>) -> Result<Vec<f64>> {
-    let mut scores = vec![0.0; candidate.weights.len()];
-    criterion.score(candidate.name, candidate.weights, &mut scores);
-    if let Some(index) = scores.iter().position(|&score| score.is_nan() || score < 0.0) {
-        return Err(Error::Score { name: candidate.name.to_owned(), index, got: scores[index] });
+fn criterion_scores(
+    criterion: &dyn Criterion,
+    facts: &Facts<'_>,
+    blocks: Option<&Blocks>,
+) -> Result<Vec<f64>> {
+    if criterion.memory() != Memory::Nothing && facts.steps == 0 {
+        return Err(Error::NothingObserved);
     }
-    Ok(match &candidate.blocks {
+    let signed = criterion.is_signed();
+    let mut scores = vec![0.0; facts.weights.len()];
+    criterion.score(facts, &mut scores);
+    if let Some(index) = scores.iter().position(|&score| score.is_nan() || (score < 0.0 && !signed)) {
+        return Err(Error::Score { name: facts.name.to_owned(), index, got: scores[index] });
+    }
+    let mut scores = match blocks {
         None => scores,
+        Some(blocks) if signed => means(blocks, &scores),
         Some(blocks) => mean_magnitudes(blocks, &scores),
-    })
+    };
+    if signed {
+        scores.iter_mut().for_each(|score| *score = to_magnitude(*score));
+    }
+    Ok(scores)
+}
+
+/// The mean of each block, with the signs.
+fn means(blocks: &Blocks, scores: &[f64]) -> Vec<f64> {
+    let sum = |index| blocks.runs(index).flat_map(|run| &scores[run]).sum::<f64>();
+    (0..blocks.len()).map(|index| sum(index) / blocks.size(index) as f64).collect()
 }
 
 fn mean_magnitudes<T: Weight>(blocks: &Blocks, weights: &[T]) -> Vec<f64> {

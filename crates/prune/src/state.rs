@@ -16,6 +16,14 @@ pub struct PrunerState {
     pub(crate) schedule: ScheduleState,
     pub(crate) threshold: Option<Exact>,
     pub(crate) thresholds: BTreeMap<String, Exact>,
+    /// Steps that a criterion has observed; it comes with sums.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) observed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl PrunerState {

@@ -1,5 +1,6 @@
 //! The variables of a map, and their values as slices.
 
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, Layout, Storage, StorageRef, Var};
 use candle_nn::VarMap;
 use rayon::prelude::*;
@@ -73,16 +74,21 @@ impl Variable {
 impl Reader<'_> {
     /// The values in C order.
     pub(crate) fn weights(&self) -> Result<Weights<'_>> {
-        let name = || self.variable.name.clone();
-        let Some((start, end)) = self.layout.contiguous_offsets() else {
-            return Err(Error::Placement { name: name() });
-        };
-        match &*self.storage {
-            Storage::Cpu(CpuStorage::F32(values)) => Ok(Weights::F32(&values[start..end])),
-            Storage::Cpu(CpuStorage::F64(values)) => Ok(Weights::F64(&values[start..end])),
-            Storage::Cpu(_) => Err(Error::Dtype { name: name(), got: self.variable.var.dtype().as_str() }),
-            _ => Err(Error::Placement { name: name() }),
-        }
+        slice(&self.variable.name, &self.storage, self.layout)
+    }
+}
+
+/// The values of a tensor in C order; `name` is for messages.
+pub(crate) fn slice<'a>(name: &str, storage: &'a Storage, layout: &Layout) -> Result<Weights<'a>> {
+    let name = || name.to_owned();
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        return Err(Error::Placement { name: name() });
+    };
+    match storage {
+        Storage::Cpu(CpuStorage::F32(values)) => Ok(Weights::F32(&values[start..end])),
+        Storage::Cpu(CpuStorage::F64(values)) => Ok(Weights::F64(&values[start..end])),
+        Storage::Cpu(other) => Err(Error::Dtype { name: name(), got: other.dtype().as_str() }),
+        _ => Err(Error::Placement { name: name() }),
     }
 }
 

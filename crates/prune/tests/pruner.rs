@@ -7,8 +7,8 @@ mod pruner {
     use candle_core::{DType, Device, Tensor, Var};
     use candle_nn::VarMap;
     use sparse_prune::{
-        Criterion, Error, GmpConfig, GradientMode, Mode, ParamsType, Phase, Pruner, PrunerConfig,
-        PrunerState, Scope, Strategy, Weights,
+        Criterion, Error, Facts, GmpConfig, GradientMode, Mode, ParamsType, Phase, Pruner, PrunerConfig,
+        PrunerState, Scope, Strategy,
     };
     use sparse_sparsity::Mask;
 
@@ -354,8 +354,8 @@ mod pruner {
     struct Largest;
 
     impl Criterion for Largest {
-        fn score(&self, _name: &str, weights: Weights<'_>, scores: &mut [f64]) {
-            for (score, weight) in scores.iter_mut().zip(weights.iter()) {
+        fn score(&self, facts: &Facts<'_>, scores: &mut [f64]) {
+            for (score, weight) in scores.iter_mut().zip(facts.weights.iter()) {
                 *score = 10.0 - weight.abs();
             }
         }
@@ -534,7 +534,7 @@ mod pruner {
     struct Negative;
 
     impl Criterion for Negative {
-        fn score(&self, _name: &str, _weights: Weights<'_>, scores: &mut [f64]) {
+        fn score(&self, _facts: &Facts<'_>, scores: &mut [f64]) {
             scores[1] = -1.0;
         }
     }

@@ -215,7 +215,7 @@ impl Learner {
     /// layers leave their zeros out there, a fraction. What other ranks share goes through the hosts.
     ///
     /// # Errors
-    /// What the device reports.
+    /// [`Error::NotOnDevice`] if the pruner looks at gradients, and what the device reports.
     pub fn move_to<Q: Queue + 'static>(&mut self, queue: Q, sparse_from: f64) -> Result<()> {
         self.move_to_share(queue, sparse_from, Box::new(ThroughHost(self.ranks.clone())))
     }
@@ -223,7 +223,7 @@ impl Learner {
     /// As [`Learner::move_to`], with a way between the devices of all ranks.
     ///
     /// # Errors
-    /// What the device reports.
+    /// [`Error::NotOnDevice`] if the pruner looks at gradients, and what the device reports.
     pub fn move_to_share<Q: Queue + 'static>(
         &mut self,
         queue: Q,
@@ -232,6 +232,10 @@ impl Learner {
     ) -> Result<()> {
         if let Some(ema) = &self.ema {
             return Err(NotOnDevice { key: "train.ema", value: ema.decay().to_string() }.into());
+        }
+        if self.prunes && self.pruner.watches() {
+            let value = "one that looks at gradients".to_owned();
+            return Err(NotOnDevice { key: "prune.criterion", value }.into());
         }
         let host = HostState { model: &self.model, optimizer: &self.optimizer, pruner: &mut self.pruner };
         let teacher = self.teacher.as_ref().map(Teacher::for_device);
@@ -277,6 +281,11 @@ impl Learner {
         let (loss, logits, gradients) =
             passes(&mut self.pass, &self.model, images, targets, &self.ranks, self.sync_bn)?;
         let (masked, hold_pruned) = (self.masks_gradient(), !self.pruner.regrow());
+        let start = Instant::now();
+        if self.prunes {
+            self.pruner.observe(&gradients)?;
+        }
+        self.times.pruner += start.elapsed();
         let pruner = &self.pruner;
         let start = Instant::now();
         self.optimizer.step(&gradients, learning_rate, |name| {

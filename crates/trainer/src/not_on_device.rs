@@ -1,6 +1,6 @@
 //! What is computed on the CPU alone.
 
-use crate::config::TrainConfig;
+use crate::config::{Criterion, TrainConfig};
 use crate::plan::DeviceChoice;
 
 /// A setting that a GPU does not follow.
@@ -20,7 +20,13 @@ pub struct NotOnDevice {
 pub(crate) fn check(config: &TrainConfig, device: DeviceChoice) -> Result<(), NotOnDevice> {
     let train = &config.train;
     let number = |key, value: f64| (value > 0.0).then(|| NotOnDevice { key, value: value.to_string() });
-    let refused = number("train.ema", train.ema);
+    let named = |key, value: &str| NotOnDevice { key, value: format!("\"{value}\"") };
+    // A GPU keeps gradients to itself.
+    let criterion = || match config.prune.criterion() {
+        Criterion::Magnitude => None,
+        other => Some(named("prune.criterion", other.name())),
+    };
+    let refused = number("train.ema", train.ema).or_else(criterion);
     match (device, refused) {
         (DeviceChoice::Cuda { .. }, Some(refused)) => Err(refused),
         _ => Ok(()),
@@ -30,7 +36,7 @@ pub(crate) fn check(config: &TrainConfig, device: DeviceChoice) -> Result<(), No
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::DataKind;
+    use crate::config::{DataKind, PruningMode};
 
     #[test]
     fn a_gpu_refuses_by_name_what_the_cpu_does() {
@@ -41,5 +47,11 @@ mod tests {
         assert_eq!(check(&config, DeviceChoice::Cpu { threads: 1 }), Ok(()));
         let message = check(&config, gpu).unwrap_err().to_string();
         assert!(message.starts_with("train.ema = 0.999 ") && message.contains("--device cpu"), "{message}");
+        config.train.ema = 0.0;
+        (config.prune.criterion, config.prune.pruning_mode) = (Criterion::Taylor, PruningMode::Ratio);
+        let message = check(&config, gpu).unwrap_err().to_string();
+        assert!(message.starts_with("prune.criterion = \"taylor\" "), "{message}");
+        config.prune.pruning_mode = PruningMode::Dense;
+        assert_eq!(check(&config, gpu), Ok(()));
     }
 }

@@ -1,7 +1,7 @@
 //! From a plan to a learner at the step where the run begins.
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Store};
-use crate::config::{self, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig};
+use crate::config::{self, Criterion, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig};
 use crate::error::{Error, Result};
 use crate::given_zeros;
 use crate::learner::{Learner, LearnerConfig};
@@ -16,7 +16,7 @@ use candle_core::{DType, Device};
 use sparse_data::Fingerprint;
 use sparse_mobilenet::{MobileNet, Precision};
 use sparse_ops::SgdConfig;
-use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Scope, Strategy};
+use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Ranking, Scope, Strategy};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -112,13 +112,15 @@ pub(crate) fn start_shared(
     if let Some(teacher) = Teacher::of_first(plan, learner.teacher(), ranks)? {
         learner = learner.with_teacher(Some(teacher));
     }
-    let files = match ranks.place().is_first() {
-        true => Checkpoint::files(&learner, &plan.config, *data, step)?,
-        false => Checkpoint::names(&learner).map(|name| (name.to_owned(), Vec::new())).collect(),
+    let mut files: BTreeMap<String, Vec<u8>> = match ranks.place().is_first() {
+        true => Checkpoint::files(&learner, &plan.config, *data, step)?.into_iter().collect(),
+        false => BTreeMap::new(),
     };
     let mut received = BTreeMap::new();
-    for (name, bytes) in files {
-        received.insert(name, ranks.bytes_of_first(|| Ok(bytes))?);
+    for name in Checkpoint::FILES {
+        // One that is not there is sent as nothing.
+        let bytes = files.remove(name).unwrap_or_default();
+        received.insert(name.to_owned(), ranks.bytes_of_first(|| Ok(bytes))?);
     }
     if !ranks.place().is_first() {
         let folder = &plan.config.train.model_path;
@@ -264,6 +266,11 @@ fn pruner_config(plan: &TrainPlan, step: usize) -> Option<PrunerConfig> {
     };
     Some(PrunerConfig {
         mode,
+        ranking: match prune.criterion() {
+            Criterion::Magnitude => Ranking::Magnitude,
+            Criterion::Taylor => Ranking::Taylor,
+            Criterion::Movement => Ranking::Movement,
+        },
         strategy,
         params_type: match prune.prune_params_type {
             ParamsType::All => sparse_prune::ParamsType::All,

@@ -12,7 +12,7 @@ use sparse_collectives::{Communicator, Slice, threads};
 use sparse_emulator::{Between, queue};
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
 use sparse_ops::SgdConfig;
-use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Scope, Strategy};
+use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Ranking, Scope, Strategy};
 use sparse_sparsity::Mask;
 use sparse_testing::Need;
 use sparse_trainer::{Learner, LearnerConfig, Ranks, StepResults};
@@ -77,6 +77,18 @@ fn gmp() -> Strategy {
         initial_ratio: 0.2,
         resume_step: 0,
     })
+}
+
+#[test]
+fn a_criterion_that_looks_at_gradients_is_refused_by_name() {
+    if !available() {
+        return;
+    }
+    for ranking in [Ranking::Taylor, Ranking::Movement] {
+        let mut learner = learner(Some(PrunerConfig { ranking, ..PrunerConfig::new(Mode::Ratio(0.6)) }));
+        let refused = learner.move_to(queue(1), 1.0).unwrap_err().to_string();
+        assert!(refused.contains("prune.criterion") && refused.contains("--device cpu"), "{refused}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Full training states on disk: written atomically, checked when read, the newest few kept.
 //!
-//! A checkpoint is a folder `step-00000300` with the weights, the velocity, the masks (one bit per weight), the averages of the weights if some are kept, and
+//! A checkpoint is a folder `step-00000300` with the weights, the velocity, the masks (one bit per weight), what a pruning criterion has
+//! added up if it looks at gradients, the averages of the weights if some are kept, and
 //! `state.json` (step, pruner state, recipe, what tells the training images from others, and a CRC-32 of each other file). It appears under its name only when
 //! every byte of it is on disk.
 
@@ -28,6 +29,8 @@ use std::path::Path;
 const WEIGHTS: &str = "weights.safetensors";
 const VELOCITY: &str = "velocity.safetensors";
 const MASKS: &str = "masks.safetensors";
+/// What a criterion has added up; only there if it has one.
+const SUMS: &str = "sums.safetensors";
 const EMA: &str = "ema.safetensors";
 const STATE: &str = "state.json";
 /// Layout of the folder; a reader refuses others.
@@ -69,16 +72,14 @@ pub struct Checkpoint {
     masks: BTreeMap<String, Mask>,
     weights: Tensors,
     velocity: Tensors,
+    sums: BTreeMap<String, Vec<f64>>,
     /// The averages of the weights, and how many steps went into them.
     ema: Option<(u64, Tensors)>,
 }
 
 impl Checkpoint {
-    /// The files of a checkpoint, in the order in which they are written.
-    pub(crate) fn names(learner: &Learner) -> impl Iterator<Item = &'static str> {
-        let ema = learner.ema().map(|_| EMA);
-        [WEIGHTS, VELOCITY, MASKS].into_iter().chain(ema).chain([STATE])
-    }
+    /// The names that files of a checkpoint may have, in the order in which they are written.
+    pub(crate) const FILES: [&'static str; 6] = [WEIGHTS, VELOCITY, MASKS, SUMS, EMA, STATE];
 
     /// The files of a checkpoint of `learner` after `step` updates.
     ///
@@ -96,12 +97,16 @@ impl Checkpoint {
             Tensor::from_u8([bytes.len()], &bytes)
         };
         let mask_tensors: Tensors = masks.iter().map(|(name, mask)| (name.clone(), packed(mask))).collect();
+        let summed = |sums: &Vec<f64>| Tensor::from_f64([sums.len()], sums);
+        let sums: Tensors =
+            learner.pruner().sums().iter().map(|(name, sums)| (name.clone(), summed(sums))).collect();
         let mut files = Vec::new();
         let averages = learner.ema().map(|ema| to_tensors(ema.model().variables())).transpose()?;
         for (name, tensors) in [
             (WEIGHTS, Some(to_tensors(learner.model().variables())?)),
             (VELOCITY, Some(to_tensors(learner.optimizer().velocities())?)),
             (MASKS, Some(mask_tensors)),
+            (SUMS, Some(sums).filter(|sums| !sums.is_empty())),
             (EMA, averages),
         ] {
             let Some(tensors) = tensors else { continue };
@@ -175,9 +180,15 @@ impl Checkpoint {
                 Mask::from_bytes(len, bytes).map_err(|error| damaged(format!("mask {name}: {error}")))?;
             masks.insert(name.clone(), mask);
         }
+        let mut sums = BTreeMap::new();
+        if state.crc32.contains_key(SUMS) {
+            for (name, tensor) in tensors_of(SUMS)? {
+                sums.insert(name, tensor.to_f64().map_err(|error| damaged(format!("{SUMS}: {error}")))?);
+            }
+        }
         let ema = state.ema_updates.map(|updates| Ok((updates, tensors_of(EMA)?))).transpose()?;
         let State { step, recipe, data, pruner, .. } = state;
-        Ok(Self { step, recipe, data, pruner, masks, weights, velocity, ema })
+        Ok(Self { step, recipe, data, pruner, masks, weights, velocity, sums, ema })
     }
 
     /// Checks that the training images are those that the saved run had. Test images may be others.
@@ -206,9 +217,10 @@ impl Checkpoint {
     pub(crate) fn restore(self, learner: &mut Learner, folder: &Path) -> Result<()> {
         set_variables(learner.model().variables(), &self.weights, &folder.join(WEIGHTS))?;
         set_variables(learner.optimizer().velocities(), &self.velocity, &folder.join(VELOCITY))?;
-        learner
-            .pruner_mut()
+        let pruner = learner.pruner_mut();
+        pruner
             .restore(self.pruner, self.masks)
+            .and_then(|()| pruner.restore_sums(self.sums))
             .map_err(|source| CheckpointError::OtherPruning { folder: folder.to_path_buf(), source })?;
         match (learner.ema_mut(), self.ema) {
             ((Some(ema), _), Some((updates, averages))) => ema.restore(updates, &averages, &folder.join(EMA)),

@@ -29,6 +29,18 @@ choices! {
 }
 
 choices! {
+    /// What weights are ranked by; those that rank lowest go.
+    pub enum Criterion {
+        /// |w|.
+        Magnitude = "magnitude",
+        /// |w g|, averaged over the steps since masks were computed last.
+        Taylor = "taylor",
+        /// The sum of -w g over all steps.
+        Movement = "movement",
+    }
+}
+
+choices! {
     /// Which parameters may be pruned.
     pub enum ParamsType {
         /// All but normalisation parameters and vectors.
@@ -72,6 +84,11 @@ settings! {
         /// When weights go, from the first step on or gradually.
         pruning_strategy: PruningStrategy = PruningStrategy::Base,
             Key::of(PruningStrategy::VALUES).flag("NAME").only(&[When::PRUNES]);
+        /// What weights are ranked by, their magnitude or how the loss moves them.
+        ///
+        /// Those that look at gradients are told of every step (docs/strategies.md).
+        criterion: Criterion = Criterion::Magnitude,
+            Key::of(Criterion::VALUES).flag("NAME").only(&[When::BY_RATIO]).added_later();
         /// Which weights may go, all prunable ones or those of pointwise convolutions.
         prune_params_type: ParamsType = ParamsType::All,
             Key::of(ParamsType::VALUES).flag("NAME").only(&[When::PRUNES]);
@@ -134,7 +151,20 @@ impl PruneSection {
                 format!("is above the target prune.ratio = {}: lower it (--initial_ratio)", self.ratio);
             return Err(Problem::new("prune.initial_ratio", rule));
         }
+        if self.paddle_compat && self.criterion() != Criterion::Magnitude {
+            let rule = "ranks by gradients, and prune.paddle_compat by magnitude as PaddleSlim does: turn one of them off";
+            return Err(Problem::new("prune.criterion", rule.to_owned()));
+        }
         Ok(())
+    }
+
+    /// What weights are ranked by; a threshold compares magnitudes.
+    #[must_use]
+    pub fn criterion(&self) -> Criterion {
+        match self.pruning_mode {
+            PruningMode::Ratio => self.criterion,
+            PruningMode::Threshold | PruningMode::Dense => Criterion::Magnitude,
+        }
     }
 }
 
@@ -188,6 +218,20 @@ mod tests {
         assert_eq!(gmp(PruningMode::Threshold).check().unwrap_err().key, "prune.pruning_strategy");
         assert!(gmp(PruningMode::Ratio).check().is_ok() && gmp(PruningMode::Ratio).is_gmp());
         assert!(gmp(PruningMode::Dense).check().is_ok() && !gmp(PruningMode::Dense).is_gmp());
+    }
+
+    #[test]
+    fn paddleslim_ranks_by_magnitude() {
+        for criterion in [Criterion::Taylor, Criterion::Movement] {
+            let compat = |pruning_mode| {
+                key(|section| {
+                    (section.criterion, section.paddle_compat, section.pruning_mode) =
+                        (criterion, true, pruning_mode);
+                })
+            };
+            assert_eq!(compat(PruningMode::Ratio), "prune.criterion");
+            assert_eq!(compat(PruningMode::Threshold), "");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use sparse_mobilenet::{MobileNetConfig, layers, parameters};
 
 use crate::{
-    config::{Precision, TrainConfig},
+    config::{Criterion, Precision, TrainConfig},
     error::Result,
 };
 
@@ -75,6 +75,10 @@ impl ModelSize {
         need.add(Part::Loaded, F32.saturating_mul(loaded).saturating_mul(batch_size).saturating_mul(image));
         if train.ema > 0.0 {
             need.add(Part::Weights, F32.saturating_mul(self.parameters as u64));
+        }
+        // A number of 8 bytes for each weight, and the criterion's scores of all of them.
+        if config.prune.criterion() != Criterion::Magnitude {
+            need.add(Part::Weights, 16_u64.saturating_mul(self.trainable as u64));
         }
         // A teacher keeps its weights and every raw output of its forward pass.
         if train.distill {

@@ -254,6 +254,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn sums_of_gradients_take_memory() {
+        let mut config = TrainConfig::defaults(DataKind::Mnist);
+        config.prune.pruning_mode = crate::config::PruningMode::Ratio;
+        let bytes = |config: &TrainConfig| TrainPlan::resolve(config, &MNIST).unwrap().memory.bytes();
+        let without = bytes(&config);
+        config.prune.criterion = crate::config::Criterion::Movement;
+        assert!(bytes(&config) > without);
+    }
+
+    #[test]
     fn a_config_that_breaks_its_rules_has_no_plan() {
         assert!(matches!(plan(|config| config.train.lr = -1.0), Err(Error::Config(_))));
     }
