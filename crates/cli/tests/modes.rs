@@ -102,6 +102,34 @@ fn blocks_go_together() {
 }
 
 #[test]
+fn a_pattern_holds_in_every_group_of_inputs() {
+    let (bench, weights) = trained(
+        "--num_epochs 1 --pruning_mode pattern --set prune.include=[\"_sep_weights$\",\"^fc7_weights$\"]",
+    );
+    let at_most_half = |group: &[f32]| group.iter().filter(|weight| **weight == 0.0).count() >= 2;
+    for (name, (shape, values)) in &weights.tensors {
+        if pointwise(name, shape) {
+            assert!(values.chunks(4).all(at_most_half), "{name}");
+        } else if name == "fc7_weights" {
+            // [in, classes]
+            for class in 0..shape[1] {
+                let inputs: Vec<f32> = values.iter().skip(class).step_by(shape[1]).copied().collect();
+                assert!(inputs.chunks(4).all(at_most_half), "{class}");
+            }
+        }
+    }
+    has_ratio(&weights, 0.5, |name, shape| pointwise(name, shape) || name == "fc7_weights");
+    assert!(bench.json("run/summary.json")["threshold"].is_null());
+    let stem = bench.small("--pruning_mode pattern");
+    common::fail(stem, 2, &["1 inputs of `conv1_weights`", "conv1x1_only", "prune.exclude"]);
+    common::fail(
+        bench.small("--pruning_mode pattern --pattern 4:4"),
+        2,
+        &["prune.pattern = \"4:4\"", "n of m kept"],
+    );
+}
+
+#[test]
 fn gmp_ends_at_the_target_after_its_ramp() {
     let phases =
         "--pruning_strategy gmp --stable_epochs 1 --pruning_epochs 2 --tunning_epochs 1 --pruning_steps 5";

@@ -65,6 +65,8 @@ modes! {
     taylor_in_blocks_without_regrowth: "--ratio 0.65 --criterion taylor --pruning_steps 20 --set prune.regrow=false --sparse_block 2 1", GMP;
     movement: "--ratio 0.6 --criterion movement", INNER;
     movement_in_gradual_pruning: "--ratio 0.75 --criterion movement --pruning_steps 20 --local_sparsity True", INNER, GMP;
+    two_of_four: "--pruning_mode pattern --pattern 2:4", INNER;
+    one_of_four_in_gradual_pruning: "--pruning_mode pattern --pattern 1:4 --pruning_steps 20 --criterion taylor", INNER, GMP;
     dense_gradients: "--ratio 0.55 --set prune.gradient=\"dense\"";
     dense_gradients_in_bf16: "--ratio 0.75 --set prune.gradient=\"dense\" --precision bf16", INNER;
     soft_targets: "--ratio 0.55", TEACHER;

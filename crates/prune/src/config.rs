@@ -6,7 +6,7 @@ use sparse_sparsity::threshold;
 
 use crate::movement::Movement;
 use crate::taylor::Taylor;
-use crate::{Criterion, Error, Result};
+use crate::{Criterion, Error, Pattern, Result};
 
 /// What decides which weights go.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub enum Mode {
     Threshold(f64),
     /// Prune this fraction of the prunable weights, those with the smallest magnitudes; in [0, 1).
     Ratio(f64),
+    /// Prune all but so many weights of each group of neighbouring inputs.
+    Pattern(Pattern),
 }
 
 /// When the masks are computed.
@@ -24,7 +26,8 @@ pub enum Mode {
 pub enum Strategy {
     /// At every step, from the raw weights.
     Base,
-    /// Whenever the ratio changes, while it climbs to the target: gradual magnitude pruning. Ratio mode only.
+    /// Whenever the ratio changes, while it climbs to the target: gradual magnitude pruning. Not with a threshold; with a pattern the
+    /// ratio is that of the pattern, and each group loses a weight whenever it reaches a multiple of 1/m.
     Gmp(GmpConfig),
 }
 
@@ -146,6 +149,9 @@ impl PrunerConfig {
                 let fits = (0.0..1.0).contains(&got) || (self.paddle_compat && got == 1.0);
                 if fits { Ok(()) } else { Err(Error::Ratio { got }) }
             }
+            (Mode::Pattern(_), _) if self.block != [1, 1] => Err(Error::PatternAlone { with: "blocks" }),
+            (Mode::Pattern(_), _) if self.paddle_compat => Err(Error::PatternAlone { with: "paddle_compat" }),
+            (Mode::Pattern(pattern), _) => pattern.validate(),
         }
     }
 }

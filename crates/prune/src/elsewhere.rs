@@ -23,7 +23,8 @@ impl Pruner {
     /// Whether a step is a [`Task`] for whoever holds the weights: single weights, ranked by magnitude.
     pub fn can_be_told(&self) -> bool {
         let config = self.config();
-        self.ranks_by_magnitude() && config.block == [1, 1] && !config.paddle_compat
+        let in_groups = matches!(config.mode, Mode::Pattern(_));
+        self.ranks_by_magnitude() && config.block == [1, 1] && !config.paddle_compat && !in_groups
     }
 
     /// The prunable variables that are ranked together, by name and in the order of the ranking.
@@ -41,7 +42,9 @@ impl Pruner {
         if update.is_some_and(|update| !update.recompute) {
             return Task::Keep;
         }
-        match update.map_or(self.config().mode, |update| Mode::Ratio(update.ratio)) {
+        match update.map_or(self.config().mode, |update| self.mode_at(update.ratio)) {
+            // Not told: `can_be_told` says so.
+            Mode::Pattern(_) => Task::Keep,
             Mode::Threshold(threshold) => Task::Threshold(threshold),
             Mode::Ratio(ratio) => {
                 let groups = self.groups();
@@ -69,6 +72,7 @@ impl Pruner {
             let by_name = groups.iter().zip(&thresholds).flat_map(named).collect();
             let together = match self.config().mode {
                 Mode::Threshold(threshold) => Some(threshold),
+                Mode::Pattern(_) => None,
                 Mode::Ratio(_) => {
                     thresholds.first().copied().filter(|_| self.config().scope == Scope::Global)
                 }

@@ -14,12 +14,43 @@ pub enum Error {
     },
     /// An include or exclude pattern is not a regular expression.
     #[error("`{pattern}` is not a regular expression")]
-    Pattern {
+    Regex {
         /// The pattern.
         pattern: String,
         /// What is wrong with it.
         #[source]
         source: regex::Error,
+    },
+    /// A pattern that keeps nothing or everything.
+    #[error("{n}:{m} is no pattern: it keeps n of every m inputs, n at least 1 and below m")]
+    Pattern {
+        /// Kept of each group.
+        n: usize,
+        /// Inputs of a group.
+        m: usize,
+    },
+    /// Groups of a pattern do not divide the inputs of a variable.
+    #[error(
+        "pattern {n}:{m} does not divide the {inputs} inputs of `{name}`: {}",
+        nearest_pattern(name, *nearest)
+    )]
+    PatternShape {
+        /// Name of the variable.
+        name: String,
+        /// Kept of each group.
+        n: usize,
+        /// Inputs of a group.
+        m: usize,
+        /// Its inputs.
+        inputs: usize,
+        /// The nearest pattern whose groups divide them, if there is one.
+        nearest: Option<(usize, usize)>,
+    },
+    /// A pattern does not go with another setting.
+    #[error("a pattern n:m prunes single weights of each group by their scores: it does not go with {with}")]
+    PatternAlone {
+        /// The other setting.
+        with: &'static str,
     },
     /// The ratio is out of range.
     #[error("ratio {got} is out of range: give a fraction in [0, 1), or in [0, 1] with paddle_compat")]
@@ -147,3 +178,12 @@ pub enum Error {
 
 /// Result with the [`Error`] of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// What to do where a pattern does not fit a variable.
+fn nearest_pattern(name: &str, nearest: Option<(usize, usize)>) -> String {
+    let instead = nearest.map(|(n, m)| format!("the nearest that does is {n}:{m}; "));
+    format!(
+        "{}leave it dense (prune.exclude = [\"^{name}$\"]), or prune pointwise layers only (conv1x1_only)",
+        instead.unwrap_or_default()
+    )
+}

@@ -3,7 +3,7 @@
 //! A [`Pruner`] takes the variables of any candle `VarMap`, decides which of them may be pruned, and keeps one
 //! [`Mask`](sparse_sparsity::Mask) for each. [`Pruner::step`], called after every optimizer step, computes the
 //! masks anew: by a threshold on the magnitude or to an exact ratio, over all tensors together or layer by layer,
-//! weight by weight or in blocks, at once or gradually. [`Pruner::update_params`] sets the pruned weights to zero
+//! or so many of each group of inputs; weight by weight or in blocks, at once or gradually. [`Pruner::update_params`] sets the pruned weights to zero
 //! in place. How weights are ranked ([`Ranking`], or a [`Criterion`] of one's own, by gradients as well) and which tensors are left alone ([`SkipRule`]) is open.
 //! With `paddle_compat` the counting rule, the block scores and the gradual schedule are those of PaddleSlim.
 //!
@@ -37,6 +37,7 @@ mod error;
 mod masks;
 mod measure;
 mod movement;
+mod pattern;
 mod pruner;
 mod schedule;
 mod score;
@@ -52,6 +53,7 @@ pub use criterion::{Criterion, Facts, Memory, Weights};
 pub use elsewhere::Task;
 pub use error::{Error, Result};
 pub use measure::WeightSummary;
+pub use pattern::Pattern;
 pub use pruner::{Pruner, StepReport};
 pub use schedule::{GmpPosition, ScheduleState};
 pub use skip::SkipRule;

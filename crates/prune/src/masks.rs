@@ -10,7 +10,16 @@ use sparse_sparsity::{Mask, Weight, paddle};
 use crate::cutoff::{Boundary, select};
 use crate::score::{Group, Part, Values};
 use crate::variables::CHUNK;
-use crate::{Mode, Result, Weights};
+use crate::{Result, Weights};
+
+/// How much is pruned of weights that are ranked together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Amount {
+    /// What lies below.
+    Threshold(f64),
+    /// A fraction.
+    Ratio(f64),
+}
 
 /// Which values are kept.
 enum Rule<S> {
@@ -27,21 +36,21 @@ pub(crate) struct Selected {
 }
 
 /// Computes the masks of variables that are ranked together.
-pub(crate) fn masks_of_group(group: &Group<'_>, mode: Mode, paddle_compat: bool) -> Result<Selected> {
+pub(crate) fn masks_of_group(group: &Group<'_>, amount: Amount, paddle_compat: bool) -> Result<Selected> {
     match group {
-        Group::F32(parts) => masks_of_parts(parts, mode, paddle_compat),
-        Group::F64(parts) => masks_of_parts(parts, mode, paddle_compat),
+        Group::F32(parts) => masks_of_parts(parts, amount, paddle_compat),
+        Group::F64(parts) => masks_of_parts(parts, amount, paddle_compat),
     }
 }
 
-fn masks_of_parts<S: Weight>(parts: &[Part<'_, S>], mode: Mode, paddle_compat: bool) -> Result<Selected> {
-    let (rule, threshold) = match mode {
-        Mode::Threshold(threshold) => (Rule::Threshold(S::from_f64(threshold)), threshold),
-        Mode::Ratio(ratio) if paddle_compat => {
+fn masks_of_parts<S: Weight>(parts: &[Part<'_, S>], amount: Amount, paddle_compat: bool) -> Result<Selected> {
+    let (rule, threshold) = match amount {
+        Amount::Threshold(threshold) => (Rule::Threshold(S::from_f64(threshold)), threshold),
+        Amount::Ratio(ratio) if paddle_compat => {
             let threshold = paddle_threshold(parts, ratio)?;
             (Rule::Threshold(threshold), threshold.to_f64())
         }
-        Mode::Ratio(ratio) => {
+        Amount::Ratio(ratio) => {
             let (cutoff, boundary) = select(parts, count_to_prune(parts, ratio))?;
             (Rule::Exact(cutoff, boundary), cutoff.magnitude().to_f64())
         }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use candle_nn::VarMap;
+use rayon::prelude::*;
 use sparse_sparsity::Mask;
 use sparse_sparsity::report::count_of_share;
 use sparse_sparsity::schedule::{Phase, Update};
 
 use crate::enforce::ApplyMask;
-use crate::masks::{Selected, masks_of_group, non_zero};
+use crate::masks::{Amount, Selected, masks_of_group, non_zero};
 use crate::schedule::Schedule;
 use crate::score::{Group, Scored, Scoring};
 use crate::signed::from_magnitude;
@@ -17,7 +18,7 @@ use crate::state::Exact;
 use crate::variables::{self, Reader, Variable};
 use crate::watch::Watch;
 use crate::{
-    Criterion, Error, GradientMode, Memory, Mode, PrunerConfig, PrunerState, Result, Scope, SkipRule,
+    Criterion, Error, GradientMode, Memory, Mode, Pattern, PrunerConfig, PrunerState, Result, Scope, SkipRule,
 };
 
 /// Prunes the variables of a candle `VarMap`.
@@ -61,7 +62,7 @@ impl Pruner {
     ///
     /// # Errors
     /// [`Error::NothingToPrune`] if the settings leave no variable, [`Error::NothingKept`] if they leave no weight;
-    /// [`Error::Ratio`], [`Error::Pattern`],
+    /// [`Error::Ratio`], [`Error::Regex`], [`Error::Pattern`], [`Error::PatternShape`],
     /// [`Error::GmpNeedsRatio`], [`Error::CriterionWithCompat`], [`Error::SignedNeedsRatio`], [`Error::Sparsity`] for settings that cannot be followed; [`Error::Dtype`] and
     /// [`Error::Placement`] for prunable variables that cannot be read.
     pub fn new(vars: &VarMap, config: PrunerConfig) -> Result<Self> {
@@ -127,7 +128,7 @@ impl Pruner {
     pub fn step(&mut self) -> Result<StepReport> {
         let mut schedule = self.schedule.clone();
         let update = schedule.advance();
-        let mode = update.map_or(self.config.mode, |update| Mode::Ratio(update.ratio));
+        let mode = update.map_or(self.config.mode, |update| self.mode_at(update.ratio));
         let masks_recomputed = update.is_none_or(|update| update.recompute);
         let mut masks_changed = false;
         if masks_recomputed {
@@ -194,6 +195,8 @@ impl Pruner {
     /// fraction of prunable weights that the masks prune.
     pub fn ratio(&self) -> f64 {
         match (self.schedule.ratio(), self.config.mode) {
+            (Some(ratio), Mode::Pattern(pattern)) => pattern.at(ratio).ratio(),
+            (None, Mode::Pattern(pattern)) => pattern.ratio(),
             (Some(ratio), _) | (None, Mode::Ratio(ratio)) => ratio,
             (None, Mode::Threshold(_)) => {
                 let (pruned, total) = self
@@ -315,11 +318,22 @@ impl Pruner {
         (self.threshold, self.thresholds) = (together, by_name);
     }
 
+    /// What is pruned where a schedule has reached a ratio.
+    pub(crate) fn mode_at(&self, ratio: f64) -> Mode {
+        match self.config.mode {
+            Mode::Pattern(pattern) => Mode::Pattern(pattern.at(ratio)),
+            _ => Mode::Ratio(ratio),
+        }
+    }
+
     fn reset_masks(&mut self) -> Result<()> {
         let all_kept = |variable: &Variable| (variable.name.clone(), Mask::all_kept(variable.len()));
         self.masks = self.prunable().map(all_kept).collect();
         if self.masks.is_empty() {
             return Err(Error::NothingToPrune { variables: self.variables.len() });
+        }
+        if let Mode::Pattern(pattern) = self.config.mode {
+            self.prunable().try_for_each(|variable| pattern.check(&variable.name, variable.var.dims()))?;
         }
         self.check_something_is_kept()
     }
@@ -351,16 +365,21 @@ impl Pruner {
         let readers: Vec<Reader<'_>> = self.prunable().map(Variable::read).collect();
         let names: Vec<&str> = readers.iter().map(|reader| reader.variable.name.as_str()).collect();
         let scoring = self.scoring();
+        let amount = match mode {
+            Mode::Pattern(pattern) => return self.compute_pattern(&readers, pattern),
+            Mode::Threshold(threshold) => Amount::Threshold(threshold),
+            Mode::Ratio(ratio) => Amount::Ratio(ratio),
+        };
         let score = |reader| scoring.score(reader, self.masks.get(&reader.variable.name));
         let scored: Vec<Scored<'_>> = readers.iter().map(score).collect::<Result<_>>()?;
-        let together = self.config.scope == Scope::Global && matches!(mode, Mode::Ratio(_));
+        let together = self.config.scope == Scope::Global && matches!(amount, Amount::Ratio(_));
         let groups: Vec<Vec<Scored<'_>>> =
             if together { vec![scored] } else { scored.into_iter().map(|part| vec![part]).collect() };
         let signed = self.criterion.as_ref().is_some_and(|criterion| criterion.is_signed());
         let mut masks = Vec::new();
         let mut thresholds = Vec::new();
         for group in groups {
-            let selected: Selected = masks_of_group(&Group::of(group), mode, self.config.paddle_compat)?;
+            let selected: Selected = masks_of_group(&Group::of(group), amount, self.config.paddle_compat)?;
             let threshold = if signed { from_magnitude(selected.threshold) } else { selected.threshold };
             thresholds.extend(selected.masks.iter().map(|_| threshold));
             masks.extend(selected.masks);
@@ -371,15 +390,35 @@ impl Pruner {
             }
         }
         let named = || names.iter().map(|&name| name.to_owned());
-        let threshold = match mode {
-            Mode::Threshold(threshold) => Some(threshold),
-            Mode::Ratio(_) => thresholds.first().copied().filter(|_| together),
+        let threshold = match amount {
+            Amount::Threshold(threshold) => Some(threshold),
+            Amount::Ratio(_) => thresholds.first().copied().filter(|_| together),
         };
         Ok(Computed {
             masks: named().zip(masks).collect(),
             threshold,
             thresholds: named().zip(thresholds).collect(),
         })
+    }
+}
+
+impl Pruner {
+    /// As [`Pruner::compute`], by groups of inputs; there is no threshold.
+    fn compute_pattern(&self, readers: &[Reader<'_>], pattern: Pattern) -> Result<Computed> {
+        let scoring = self.scoring();
+        let scores = readers.iter().map(|reader| {
+            let Variable { name, var, .. } = reader.variable;
+            Ok((name, var.dims(), scoring.of_weights(reader, self.masks.get(name))?))
+        });
+        let scores: Vec<(&String, &[usize], Vec<f64>)> = scores.collect::<Result<_>>()?;
+        let mask = |(name, shape, scores): &(&String, &[usize], Vec<f64>)| {
+            let frozen = self.masks.get(*name).filter(|_| !self.config.regrow);
+            let mut mask = pattern.mask(shape, scores, frozen);
+            frozen.map_or(Ok(()), |frozen| mask.intersect(frozen))?;
+            Ok(((*name).clone(), mask))
+        };
+        let masks = scores.par_iter().map(mask).collect::<Result<_>>()?;
+        Ok(Computed { masks, threshold: None, thresholds: BTreeMap::new() })
     }
 }
 

@@ -41,11 +41,15 @@ impl Schedule {
     pub(crate) fn new(config: &PrunerConfig) -> Result<Self> {
         Ok(match (&config.strategy, config.mode) {
             (Strategy::Base, _) => Self::Base,
-            (Strategy::Gmp(_), Mode::Threshold(_)) => return Err(Error::GmpNeedsRatio),
             (Strategy::Gmp(gmp), Mode::Ratio(target)) if config.paddle_compat => {
                 Self::Paddle(PaddleGmp::new(gmp, target)?)
             }
-            (Strategy::Gmp(gmp), Mode::Ratio(target)) => {
+            (Strategy::Gmp(gmp), mode) => {
+                let target = match mode {
+                    Mode::Ratio(target) => target,
+                    Mode::Pattern(pattern) => pattern.ratio(),
+                    Mode::Threshold(_) => return Err(Error::GmpNeedsRatio),
+                };
                 let position = GmpPosition { step: gmp.resume_step, recompute: gmp.resume_step > 0 };
                 Self::Gmp { gmp: Gmp::new(gmp, target)?, position }
             }

@@ -140,11 +140,7 @@ impl Scoring<'_> {
         let compat = self.config.paddle_compat;
         Ok(match (self.criterion, &candidate.blocks, candidate.weights) {
             (Some(criterion), ..) => {
-                let facts = Facts {
-                    sums: self.watch.sums_of(candidate.name),
-                    steps: self.watch.steps,
-                    ..facts(reader, mask)?
-                };
+                let facts = self.facts(reader, mask)?;
                 in_f64(criterion_scores(criterion, &facts, candidate.blocks.as_ref())?, candidate)
             }
             (None, None, Weights::F32(slice)) => {
@@ -163,6 +159,24 @@ impl Scoring<'_> {
             (None, Some(blocks), Weights::F32(slice)) => in_f64(mean_magnitudes(blocks, slice), candidate),
             (None, Some(blocks), Weights::F64(slice)) => in_f64(mean_magnitudes(blocks, slice), candidate),
         })
+    }
+
+    /// The score of each weight of a variable, whatever the blocks.
+    pub(crate) fn of_weights(&self, reader: &Reader<'_>, mask: Option<&Mask>) -> Result<Vec<f64>> {
+        let weights = reader.weights()?;
+        if let Some(index) = first_nan(weights) {
+            return Err(Error::NotANumber { name: reader.variable.name.clone(), index });
+        }
+        match self.criterion {
+            Some(criterion) => criterion_scores(criterion, &self.facts(reader, mask)?, None),
+            None => Ok(weights.iter().map(f64::abs).collect()),
+        }
+    }
+
+    /// What is known of a variable at a selection.
+    fn facts<'a>(&'a self, reader: &'a Reader<'a>, mask: Option<&'a Mask>) -> Result<Facts<'a>> {
+        let sums = self.watch.sums_of(&reader.variable.name);
+        Ok(Facts { sums, steps: self.watch.steps, ..facts(reader, mask)? })
     }
 
     fn candidate<'a>(&self, reader: &'a Reader<'a>, mask: Option<&'a Mask>) -> Result<Candidate<'a>> {

@@ -82,9 +82,9 @@ pub(crate) fn is_pointwise(shape: &[usize]) -> bool {
 fn patterns(patterns: &[String]) -> Result<RegexSet> {
     // A set reports no position, so each pattern is compiled alone first to name the broken one.
     for pattern in patterns {
-        regex::Regex::new(pattern).map_err(|source| Error::Pattern { pattern: pattern.clone(), source })?;
+        regex::Regex::new(pattern).map_err(|source| Error::Regex { pattern: pattern.clone(), source })?;
     }
-    RegexSet::new(patterns).map_err(|source| Error::Pattern { pattern: patterns.join(" "), source })
+    RegexSet::new(patterns).map_err(|source| Error::Regex { pattern: patterns.join(" "), source })
 }
 
 #[cfg(test)]
@@ -127,6 +127,6 @@ mod tests {
         let config =
             PrunerConfig { exclude: vec!["fine".into(), "(".into()], ..PrunerConfig::new(Mode::Ratio(0.5)) };
         let refused = ConfiguredRule::new(&config).err();
-        assert!(matches!(refused, Some(Error::Pattern { pattern, .. }) if pattern == "("));
+        assert!(matches!(refused, Some(Error::Regex { pattern, .. }) if pattern == "("));
     }
 }

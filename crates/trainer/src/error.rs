@@ -580,7 +580,9 @@ impl Error {
                 | Error::NotWeights { .. }
                 | Error::NotEnoughMemory { .. }
                 | Error::ThresholdPrunesAll { .. }
-                | Error::Prune(sparse_prune::Error::NothingKept { .. })
+                | Error::Prune(
+                    sparse_prune::Error::NothingKept { .. } | sparse_prune::Error::PatternShape { .. }
+                )
                 | Error::BenchSetting { .. }
                 | Error::NoImages { .. }
                 | Error::OtherWidth { .. }

@@ -39,7 +39,7 @@ fn found(file: &str, zeros: f64) -> String {
 fn gives_up(prune: &PruneSection, zeros: f64) -> Option<String> {
     const KEEP: &str = "--set prune.regrow=false keeps them zero";
     let first = match (prune.is_gmp(), prune.stable_epochs) {
-        (false, _) => prune.ratio,
+        (false, _) => prune.target(),
         (true, 0) => prune.initial_ratio,
         (true, _) => 0.0,
     };
@@ -55,6 +55,10 @@ fn gives_up(prune: &PruneSection, zeros: f64) -> Option<String> {
             prune.threshold
         )),
         // Half a weight of the smallest network there is makes no difference.
+        PruningMode::Pattern => Some(format!(
+            "this run prunes by pattern {} and lets the others grow back: {KEEP}",
+            prune.pattern
+        )),
         PruningMode::Ratio if first + 1e-4 >= zeros => None,
         PruningMode::Ratio if prune.is_gmp() => Some(format!(
             "this run begins at {:.2} % (GMP, target {:.2} %) and lets the others grow back: {KEEP}",

@@ -169,9 +169,9 @@ impl<Q: Queue> DeviceLearner<Q> {
         Ok(learner)
     }
 
-    /// The passes are to be told of new masks. Only in ratio mode the host knows how many weights they prune.
+    /// The passes are to be told of new masks. With a threshold the host does not know how many weights they prune.
     fn masks_changed(&mut self, pruner: &Pruner) {
-        let known = matches!(pruner.config().mode, sparse_prune::Mode::Ratio(_));
+        let known = !matches!(pruner.config().mode, sparse_prune::Mode::Threshold(_));
         self.sparse = known && pruner.ratio() >= self.sparse_from;
         self.untold = true;
     }

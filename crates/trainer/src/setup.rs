@@ -1,7 +1,9 @@
 //! From a plan to a learner at the step where the run begins.
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Store};
-use crate::config::{self, Criterion, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig};
+use crate::config::{
+    self, Criterion, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig, parse_pattern,
+};
 use crate::error::{Error, Result};
 use crate::given_zeros;
 use crate::learner::{Learner, LearnerConfig};
@@ -16,7 +18,7 @@ use candle_core::{DType, Device};
 use sparse_data::Fingerprint;
 use sparse_mobilenet::{MobileNet, Precision};
 use sparse_ops::SgdConfig;
-use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Ranking, Scope, Strategy};
+use sparse_prune::{GmpConfig, GradientMode, Mode, Pattern, Pruner, PrunerConfig, Ranking, Scope, Strategy};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -259,6 +261,11 @@ fn pruner_config(plan: &TrainPlan, step: usize) -> Option<PrunerConfig> {
         PruningMode::Dense => return None,
         PruningMode::Ratio => Mode::Ratio(prune.ratio),
         PruningMode::Threshold => Mode::Threshold(prune.threshold),
+        PruningMode::Pattern => {
+            let [n, m] = parse_pattern(&prune.pattern)?;
+            // The head is stored as [in, classes].
+            Mode::Pattern(Pattern { n, m, linear_inputs: 0 })
+        }
     };
     let strategy = match &plan.gmp {
         Some(gmp) => Strategy::Gmp(GmpConfig { resume_step: step as u64, ..gmp.clone() }),

@@ -12,7 +12,7 @@ use sparse_collectives::{Communicator, Slice, threads};
 use sparse_emulator::{Between, queue};
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
 use sparse_ops::SgdConfig;
-use sparse_prune::{GmpConfig, GradientMode, Mode, Pruner, PrunerConfig, Ranking, Scope, Strategy};
+use sparse_prune::{GmpConfig, GradientMode, Mode, Pattern, Pruner, PrunerConfig, Ranking, Scope, Strategy};
 use sparse_sparsity::Mask;
 use sparse_testing::Need;
 use sparse_trainer::{Learner, LearnerConfig, Ranks, StepResults};
@@ -106,6 +106,10 @@ fn masks_are_the_hosts_of_the_same_weights_in_every_mode() {
         PrunerConfig { regrow: false, ..PrunerConfig::new(Mode::Threshold(0.05)) },
         PrunerConfig { gradient: GradientMode::Dense, exclude: vec!["fc".to_owned()], ..ratio() },
         // Ranked on the host.
+        PrunerConfig {
+            exclude: vec!["^conv1_".to_owned(), "_dw_".to_owned()],
+            ..PrunerConfig::new(Mode::Pattern(Pattern { n: 1, m: 2, linear_inputs: 0 }))
+        },
         PrunerConfig { block: [2, 1], ..ratio() },
         PrunerConfig { paddle_compat: true, ..ratio() },
     ];

@@ -6,7 +6,9 @@
 use candle_core::{DType, Device, Tensor, Var};
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
 use sparse_ops::SgdConfig;
-use sparse_prune::{GmpConfig, GradientMode, Mode, ParamsType, PrunerConfig, Ranking, Scope, Strategy};
+use sparse_prune::{
+    GmpConfig, GradientMode, Mode, ParamsType, Pattern, PrunerConfig, Ranking, Scope, Strategy,
+};
 use sparse_trainer::{Learner, LearnerConfig};
 use std::collections::BTreeMap;
 
@@ -72,6 +74,7 @@ fn pruners() -> Vec<(&'static str, PrunerConfig)> {
     };
     let by_layer = |share| PrunerConfig { scope: Scope::LayerWise, ..ratio(share) };
     let inner = |share| PrunerConfig { params_type: ParamsType::Conv1x1Only, ..by_layer(share) };
+    let two_of_four = Pattern { n: 2, m: 4, linear_inputs: 0 };
     vec![
         ("ratio 0.2", ratio(0.2)),
         ("ratio 0.55", ratio(0.55)),
@@ -85,6 +88,7 @@ fn pruners() -> Vec<(&'static str, PrunerConfig)> {
         ("held gmp", PrunerConfig { regrow: false, strategy: gmp(24, 20), ..ratio(0.8) }),
         ("dense gradients", PrunerConfig { gradient: GradientMode::Dense, ..ratio(0.55) }),
         ("dense gradients, ratio 0.75", PrunerConfig { gradient: GradientMode::Dense, ..ratio(0.75) }),
+        ("pattern", PrunerConfig { mode: Mode::Pattern(two_of_four), ..inner(0.5) }),
         ("taylor", PrunerConfig { ranking: Ranking::Taylor, strategy: gmp(24, 8), ..inner(0.6) }),
         ("movement", PrunerConfig { ranking: Ranking::Movement, strategy: gmp(24, 8), ..inner(0.4) }),
     ]

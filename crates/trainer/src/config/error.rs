@@ -15,6 +15,17 @@ pub enum Origin {
     Default,
 }
 
+impl Origin {
+    /// The same source, as that of two amounts of section `prune`.
+    pub(super) fn named(&self, first: &str, second: &str) -> Self {
+        match self {
+            Self::Flag(_) => Self::Flag(format!("{first} and --{second}")),
+            Self::Set(_) => Self::Set(format!("prune.{first} and prune.{second}")),
+            Self::File(_) | Self::Default => self.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -53,12 +64,16 @@ pub enum ConfigError {
         origin: Origin,
     },
 
-    /// One source gives a ratio and a threshold and does not say which counts.
+    /// One source gives two of ratio, threshold and pattern and does not say which counts.
     #[error(
-        "both ratio and threshold are given{origin}: give one of them, or say which counts with \
-         pruning_mode (--pruning_mode ratio or --pruning_mode threshold)"
+        "both {first} and {second} are given{origin}: give one of them, or say which counts with \
+         pruning_mode (--pruning_mode {first} or --pruning_mode {second})"
     )]
-    RatioAndThreshold {
+    TwoAmounts {
+        /// The one.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
         /// The source that gives both.
         origin: Origin,
     },

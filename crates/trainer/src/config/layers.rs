@@ -107,7 +107,7 @@ impl Layers {
     /// Merges the layers, fills in the defaults and checks every value.
     ///
     /// # Errors
-    /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`] and [`ConfigError::RatioAndThreshold`], each with the
+    /// [`ConfigError::UnknownKey`], [`ConfigError::BadValue`] and [`ConfigError::TwoAmounts`], each with the
     /// source of the value.
     pub fn resolve(&self) -> Result<TrainConfig, ConfigError> {
         self.check_keys()?;
@@ -122,8 +122,8 @@ impl Layers {
         };
         let layers = [
             (&self.fixed, Origin::Default),
-            (&self.flags, Origin::Flag("ratio and --threshold".to_owned())),
-            (&sets, Origin::Set("prune.ratio and prune.threshold".to_owned())),
+            (&self.flags, Origin::Flag(String::new())),
+            (&sets, Origin::Set(String::new())),
             (file, file_origin),
         ];
         let mode = resolve_mode(&layers)?;
@@ -209,9 +209,9 @@ impl Layers {
         flag.or_else(set).or_else(file).map(|(value, origin)| (value.clone(), origin))
     }
 
-    /// The key that decides the pruning mode: itself, or a ratio or a threshold that a higher source gives.
+    /// The key that decides the pruning mode: itself, or a ratio, a threshold or a pattern that a higher source gives.
     pub(super) fn key_of_mode(&self) -> &'static str {
-        const KEYS: [&str; 3] = ["prune.pruning_mode", "prune.ratio", "prune.threshold"];
+        const KEYS: [&str; 4] = ["prune.pruning_mode", "prune.ratio", "prune.threshold", "prune.pattern"];
         // 0 for a flag, 1 for --set, 2 for the file: in one layer the mode itself comes first.
         let layer = |key: &&str| match self.origin(key) {
             Origin::Flag(_) => 0,

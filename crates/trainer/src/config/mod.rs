@@ -44,6 +44,7 @@ pub use key::{Key, Role};
 pub use keys::{known_key, known_keys};
 pub use layers::Layers;
 pub use model::{Activation, Architecture, ModelSection, Padding};
+pub(crate) use prune::parse_pattern;
 pub use prune::{Criterion, Gradient, ParamsType, PruneSection, PruningMode, PruningStrategy};
 pub use run::{Phase, Resume};
 pub use schema::schema;

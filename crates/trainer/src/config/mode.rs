@@ -4,22 +4,27 @@ use toml::{Table, Value};
 
 use super::{ConfigError, Origin};
 
+/// The modes that have an amount of the same name.
+const AMOUNTS: [&str; 3] = ["ratio", "threshold", "pattern"];
+
 /// Goes through the layers, highest first: the first that gives `pruning_mode` decides, or that gives exactly one
-/// of `ratio` and `threshold`. `None` when no layer says anything.
+/// of `ratio`, `threshold` and `pattern`. `None` when no layer says anything.
 ///
 /// # Errors
-/// [`ConfigError::RatioAndThreshold`] for a layer that gives both and no mode, when no layer above it decides.
+/// [`ConfigError::TwoAmounts`] for a layer that gives two and no mode, when no layer above it decides.
 pub(super) fn resolve_mode(layers: &[(&Table, Origin)]) -> Result<Option<Value>, ConfigError> {
     for (layer, origin) in layers {
         let Some(prune) = layer.get("prune") else { continue };
         if let Some(mode) = prune.get("pruning_mode") {
             return Ok(Some(mode.clone()));
         }
-        match (prune.get("ratio").is_some(), prune.get("threshold").is_some()) {
-            (true, true) => return Err(ConfigError::RatioAndThreshold { origin: origin.clone() }),
-            (true, false) => return Ok(Some(Value::from("ratio"))),
-            (false, true) => return Ok(Some(Value::from("threshold"))),
-            (false, false) => {}
+        let given: Vec<&str> = AMOUNTS.into_iter().filter(|amount| prune.get(amount).is_some()).collect();
+        match given[..] {
+            [] => {}
+            [mode] => return Ok(Some(Value::from(mode))),
+            [first, second, ..] => {
+                return Err(ConfigError::TwoAmounts { first, second, origin: origin.named(first, second) });
+            }
         }
     }
     Ok(None)
@@ -48,6 +53,12 @@ mod tests {
         assert_eq!(mode(&["regrow = true", ""]), Ok(None));
         assert_eq!(mode(&["ratio = 0.5"]), text("ratio"));
         assert_eq!(mode(&["threshold = 0.5"]), text("threshold"));
+        assert_eq!(mode(&["pattern = '2:4'", "ratio = 0.5"]), text("pattern"));
+        assert!(
+            mode(&["pattern = '2:4'\nratio = 0.5"])
+                .unwrap_err()
+                .starts_with("both ratio and pattern are given")
+        );
         assert_eq!(mode(&["ratio = 0.5", "threshold = 0.5"]), text("ratio"));
         assert_eq!(mode(&["threshold = 0.5", "pruning_mode = 'ratio'"]), text("threshold"));
         assert_eq!(mode(&["", "pruning_mode = 'none'", "ratio = 0.5"]), text("none"));

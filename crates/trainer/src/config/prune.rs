@@ -13,6 +13,8 @@ choices! {
         Ratio = "ratio",
         /// A cut-off on |w|.
         Threshold = "threshold",
+        /// All but n of every m neighbouring inputs.
+        Pattern = "pattern",
         /// Nothing goes: dense training.
         Dense = "none" | "None",
     }
@@ -61,7 +63,7 @@ choices! {
 }
 
 /// What the ramp of gradual pruning counts with.
-const GMP: &[When] = &[When::BY_RATIO, When::GRADUALLY];
+const GMP: &[When] = &[When::RANKED, When::GRADUALLY];
 const EPOCHS: Key = Key::whole(0, "epochs").flag("EPOCHS").only(GMP);
 const PRUNING: Key = Key::truth().only(&[When::PRUNES]);
 const SIDE: Values = Values::whole(1);
@@ -81,6 +83,12 @@ settings! {
         threshold: f64 = 1e-5,
             Key::of(Values::NOT_NEGATIVE).words("a finite number, 0 or more").flag("MAGNITUDE")
                 .only(&[When::BY_THRESHOLD]);
+        /// Keep n of every m neighbouring inputs, for pruning_mode pattern.
+        ///
+        /// Along the input channels of a weight `[out, in, kh, kw]`; the head is `[in, classes]`.
+        pattern: String = "2:4".to_owned(),
+            Key::text("n:m, n of m kept, n at least 1 and below m, such as \"2:4\"").flag("N:M")
+                .only(&[When::BY_PATTERN]).added_later();
         /// When weights go, from the first step on or gradually.
         pruning_strategy: PruningStrategy = PruningStrategy::Base,
             Key::of(PruningStrategy::VALUES).flag("NAME").only(&[When::PRUNES]);
@@ -88,7 +96,7 @@ settings! {
         ///
         /// Those that look at gradients are told of every step (docs/strategies.md).
         criterion: Criterion = Criterion::Magnitude,
-            Key::of(Criterion::VALUES).flag("NAME").only(&[When::BY_RATIO]).added_later();
+            Key::of(Criterion::VALUES).flag("NAME").only(&[When::RANKED]).added_later();
         /// Which weights may go, all prunable ones or those of pointwise convolutions.
         prune_params_type: ParamsType = ParamsType::All,
             Key::of(ParamsType::VALUES).flag("NAME").only(&[When::PRUNES]);
@@ -135,7 +143,17 @@ impl PruneSection {
     /// True when the ratio rises along GMP's ramp: dense training has none.
     #[must_use]
     pub fn is_gmp(&self) -> bool {
-        self.pruning_strategy == PruningStrategy::Gmp && self.pruning_mode == PruningMode::Ratio
+        let ranked = matches!(self.pruning_mode, PruningMode::Ratio | PruningMode::Pattern);
+        self.pruning_strategy == PruningStrategy::Gmp && ranked
+    }
+
+    /// The share that the run prunes to, if it is one that is asked for.
+    #[must_use]
+    pub fn target(&self) -> f64 {
+        match (self.pruning_mode, parse_pattern(&self.pattern)) {
+            (PruningMode::Pattern, Some([n, m])) => 1.0 - n as f64 / m as f64,
+            _ => self.ratio,
+        }
     }
 
     /// The settings against each other.
@@ -146,9 +164,16 @@ impl PruneSection {
                         --pruning_mode ratio), or use --pruning_strategy base";
             return Err(Problem::new("prune.pruning_strategy", rule.to_owned()));
         }
-        if self.is_gmp() && !self.paddle_compat && self.initial_ratio > self.ratio {
-            let rule =
-                format!("is above the target prune.ratio = {}: lower it (--initial_ratio)", self.ratio);
+        require(parse_pattern(&self.pattern).is_some(), "prune.pattern")?;
+        self.check_pattern_alone()?;
+        if self.is_gmp() && !self.paddle_compat && self.initial_ratio > self.target() {
+            let target = match self.pruning_mode {
+                PruningMode::Pattern => {
+                    format!("share {} that prune.pattern = {} prunes", self.target(), self.pattern)
+                }
+                _ => format!("target prune.ratio = {}", self.ratio),
+            };
+            let rule = format!("is above the {target}: lower it (--initial_ratio)");
             return Err(Problem::new("prune.initial_ratio", rule));
         }
         if self.paddle_compat && self.criterion() != Criterion::Magnitude {
@@ -158,14 +183,34 @@ impl PruneSection {
         Ok(())
     }
 
+    /// Patterns against what does not go with them.
+    fn check_pattern_alone(&self) -> Result<(), Problem> {
+        let clash = match () {
+            () if self.pruning_mode != PruningMode::Pattern => return Ok(()),
+            () if self.sparse_block != [1, 1] => {
+                "blocks of weights (prune.sparse_block): leave one of them out"
+            }
+            () if self.paddle_compat => "PaddleSlim's rules, which know none: leave prune.paddle_compat out",
+            () => return Ok(()),
+        };
+        Err(Problem::new("prune.pattern", format!("does not go with {clash}")))
+    }
+
     /// What weights are ranked by; a threshold compares magnitudes.
     #[must_use]
     pub fn criterion(&self) -> Criterion {
         match self.pruning_mode {
-            PruningMode::Ratio => self.criterion,
+            PruningMode::Ratio | PruningMode::Pattern => self.criterion,
             PruningMode::Threshold | PruningMode::Dense => Criterion::Magnitude,
         }
     }
+}
+
+/// The numbers of a pattern n:m; `None` if it is none.
+pub(crate) fn parse_pattern(text: &str) -> Option<[usize; 2]> {
+    let (n, m) = text.split_once(':')?;
+    let [n, m]: [usize; 2] = [n.trim().parse().ok()?, m.trim().parse().ok()?];
+    (n > 0 && n < m).then_some([n, m])
 }
 
 #[cfg(test)]
@@ -218,6 +263,28 @@ mod tests {
         assert_eq!(gmp(PruningMode::Threshold).check().unwrap_err().key, "prune.pruning_strategy");
         assert!(gmp(PruningMode::Ratio).check().is_ok() && gmp(PruningMode::Ratio).is_gmp());
         assert!(gmp(PruningMode::Dense).check().is_ok() && !gmp(PruningMode::Dense).is_gmp());
+    }
+
+    #[test]
+    fn a_pattern_keeps_some_of_each_group_and_stands_alone() {
+        for pattern in ["", "2", "0:4", "4:4", "5:4", "2:4:8", "a:b", "-1:4", "2.0:4"] {
+            assert_eq!(key(|section| section.pattern = pattern.to_owned()), "prune.pattern", "{pattern}");
+        }
+        let by_pattern = |change: fn(&mut PruneSection)| {
+            key(|section| {
+                (section.pruning_mode, section.pattern) = (PruningMode::Pattern, "1:8".to_owned());
+                change(section);
+            })
+        };
+        assert_eq!(by_pattern(|_| {}), "");
+        assert_eq!(by_pattern(|section| section.sparse_block = [2, 1]), "prune.pattern");
+        assert_eq!(by_pattern(|section| section.paddle_compat = true), "prune.pattern");
+        let gmp = |section: &mut PruneSection| section.pruning_strategy = PruningStrategy::Gmp;
+        assert_eq!(by_pattern(gmp), "");
+        let above = by_pattern(|section| {
+            (section.pruning_strategy, section.initial_ratio) = (PruningStrategy::Gmp, 0.9);
+        });
+        assert_eq!(above, "prune.initial_ratio");
     }
 
     #[test]

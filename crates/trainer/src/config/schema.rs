@@ -82,7 +82,10 @@ mod tests {
         }
         assert_eq!(property("train", "batch_size")["minimum"], 1);
         assert_eq!(property("prune", "initial_ratio")["exclusiveMaximum"], 1.0);
-        assert_eq!(property("prune", "pruning_mode")["enum"], json!(["ratio", "threshold", "none", "None"]));
+        assert_eq!(
+            property("prune", "pruning_mode")["enum"],
+            json!(["ratio", "threshold", "pattern", "none", "None"])
+        );
         assert_eq!(property("prune", "sparse_block")["maxItems"], 2);
         assert_eq!(property("data", "mean")["anyOf"][0]["type"], "number");
         assert_eq!(

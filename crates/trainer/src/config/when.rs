@@ -39,9 +39,13 @@ impl When {
     /// There is a teacher.
     pub(super) const DISTILLS: Self = Self::is("train.distill", &["true"]);
     /// Something is pruned.
-    pub(super) const PRUNES: Self = Self::is("prune.pruning_mode", &["ratio", "threshold"]);
+    pub(super) const PRUNES: Self = Self::is("prune.pruning_mode", &["ratio", "threshold", "pattern"]);
     /// A share of the weights is pruned.
     pub(super) const BY_RATIO: Self = Self::is("prune.pruning_mode", &["ratio"]);
+    /// n of every m inputs are kept.
+    pub(super) const BY_PATTERN: Self = Self::is("prune.pruning_mode", &["pattern"]);
+    /// Weights are ranked, over all or in groups.
+    pub(super) const RANKED: Self = Self::is("prune.pruning_mode", &["ratio", "pattern"]);
     /// Weights below a threshold are pruned.
     pub(super) const BY_THRESHOLD: Self = Self::is("prune.pruning_mode", &["threshold"]);
     /// The ratio rises gradually.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::{LrStrategy, ParamsType, PruningMode, TrainConfig};
+use crate::config::{LrStrategy, ParamsType, PruneSection, PruningMode, TrainConfig};
 
 use super::{DeviceChoice, TrainPlan};
 use crate::pretrained::WeightsAt;
@@ -117,17 +117,25 @@ fn lr_row(config: &TrainConfig) -> String {
     format!("{}, {decay}{warmup}{teacher}{ema}", train.lr)
 }
 
+/// What may be pruned.
+fn of(prune: &PruneSection) -> &'static str {
+    match prune.prune_params_type {
+        ParamsType::All => "all prunable weights",
+        ParamsType::Conv1x1Only => "the pointwise weights",
+    }
+}
+
 fn pruning_row(config: &TrainConfig) -> String {
     let prune = &config.prune;
     let amount = match prune.pruning_mode {
         PruningMode::Dense => return "none (dense training)".to_owned(),
         PruningMode::Ratio => format!("ratio {}", prune.ratio),
         PruningMode::Threshold => format!("threshold {}", prune.threshold),
+        PruningMode::Pattern => {
+            return format!("{} of neighbouring inputs over {}", prune.pattern, of(prune));
+        }
     };
-    let of = match prune.prune_params_type {
-        ParamsType::All => "all prunable weights",
-        ParamsType::Conv1x1Only => "the pointwise weights",
-    };
+    let of = of(prune);
     let scope = if prune.local_sparsity { "layer-wise" } else { "global" };
     let block = match prune.sparse_block {
         [1, 1] => String::new(),
@@ -192,6 +200,10 @@ output    ./models
         ] {
             assert!(text.lines().any(|got| got == line), "{line}\nis not in\n{text}");
         }
+        config.prune.pruning_mode = PruningMode::Pattern;
+        config.prune.sparse_block = [1, 1];
+        let text = TrainPlan::resolve(&config, &MNIST).unwrap().to_string();
+        assert!(text.contains("pruning   2:4 of neighbouring inputs over the pointwise weights\n"), "{text}");
         config.prune.pruning_mode = PruningMode::Dense;
         let text = TrainPlan::resolve(&config, &MNIST).unwrap().to_string();
         assert!(text.contains("pruning   none (dense training)\ngmp       off\n"), "{text}");
