@@ -130,6 +130,30 @@ fn a_pattern_holds_in_every_group_of_inputs() {
 }
 
 #[test]
+fn layers_named_in_a_file_have_ratios_of_their_own() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("a.toml"), "[prune.layers]\n\"^conv5_.*_sep\" = 0.9\n\"^fc\" = 0.25\n")
+        .unwrap();
+    bench.train("--config a.toml --num_epochs 1 --local_sparsity True");
+    let weights = bench.weights("run");
+    for (name, (shape, _)) in &weights.tensors {
+        if prunable(name, shape) {
+            let ratio = match name.as_str() {
+                "fc7_weights" => 0.25,
+                name if name.starts_with("conv5_") && name.contains("_sep") => 0.9,
+                _ => 0.5,
+            };
+            has_ratio(&weights, ratio, |other, _| other == name);
+        }
+    }
+    // The run's own config reads back.
+    bench.train("--config run/config.toml --num_epochs 1 --model_path again");
+    assert!(bench.bytes("again/weights.safetensors") == bench.bytes("run/weights.safetensors"));
+    std::fs::write(bench.path("b.toml"), "[prune.layers]\nconv9 = 0.9\n").unwrap();
+    common::fail(bench.small("--config b.toml"), 2, &["`conv9`", "matches no variable that is pruned"]);
+}
+
+#[test]
 fn gmp_ends_at_the_target_after_its_ramp() {
     let phases =
         "--pruning_strategy gmp --stable_epochs 1 --pruning_epochs 2 --tunning_epochs 1 --pruning_steps 5";

@@ -49,6 +49,7 @@ mod with_mpi {
         movement_in_gradual_pruning: 2, "--ratio 0.7 --criterion movement --pruning_steps 20", GMP;
         taylor_layer_by_layer: 4, "--ratio 0.6 --criterion taylor --local_sparsity True --pruning_steps 8 --sync_bn", GMP;
         two_of_four_without_regrowth: 2, "--pruning_mode pattern --prune_params_type conv1x1_only --set prune.regrow=false";
+        erk: 2, "--ratio 0.7 --local_sparsity True --allocation erk";
         photos_from_a_cache: 2, PHOTOS, "--set data.cache=images.cache";
     }
 

@@ -67,6 +67,8 @@ modes! {
     movement_in_gradual_pruning: "--ratio 0.75 --criterion movement --pruning_steps 20 --local_sparsity True", INNER, GMP;
     two_of_four: "--pruning_mode pattern --pattern 2:4", INNER;
     one_of_four_in_gradual_pruning: "--pruning_mode pattern --pattern 1:4 --pruning_steps 20 --criterion taylor", INNER, GMP;
+    erk: "--ratio 0.7 --local_sparsity True --allocation erk";
+    ratios_by_name: "--ratio 0.6 --set prune.layers={\"^conv5_.*_sep\"=0.8,\"^fc\"=0.3} --pruning_steps 20", GMP;
     dense_gradients: "--ratio 0.55 --set prune.gradient=\"dense\"";
     dense_gradients_in_bf16: "--ratio 0.75 --set prune.gradient=\"dense\" --precision bf16", INNER;
     soft_targets: "--ratio 0.55", TEACHER;

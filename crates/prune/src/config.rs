@@ -1,12 +1,14 @@
 //! The settings of a pruner.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sparse_sparsity::schedule::GmpConfig;
 use sparse_sparsity::threshold;
 
 use crate::movement::Movement;
 use crate::taylor::Taylor;
-use crate::{Criterion, Error, Pattern, Result};
+use crate::{Allocation, Criterion, Error, Pattern, Result};
 
 /// What decides which weights go.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -104,6 +106,13 @@ pub struct PrunerConfig {
     pub exclude: Vec<String>,
     /// Over which weights a ratio counts.
     pub scope: Scope,
+    /// How a ratio is spread where it counts over each variable on its own.
+    #[serde(default)]
+    pub allocation: Allocation,
+    /// Ratios of variables of their own: regular expressions of names, each with its ratio. Such a variable is ranked on its own. A
+    /// gradual ratio takes the same share of its way in each variable.
+    #[serde(default)]
+    pub layers: BTreeMap<String, f64>,
     /// Rows and columns that are pruned together, over the first two dimensions; `[1, 1]` for single weights.
     pub block: [usize; 2],
     /// Whether a pruned weight may come back. If not, masks only shrink, and in ratio mode the weights that are
@@ -127,6 +136,8 @@ impl PrunerConfig {
             include: Vec::new(),
             exclude: Vec::new(),
             scope: Scope::Global,
+            allocation: Allocation::Uniform,
+            layers: BTreeMap::new(),
             block: [1, 1],
             regrow: true,
             gradient: GradientMode::Masked,

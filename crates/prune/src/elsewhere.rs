@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sparse_sparsity::Mask;
 use sparse_sparsity::report::count_of_share;
 
+use crate::allocation::Ranked;
 use crate::{Mode, Pruner, Result, Scope};
 
 /// What is to be computed in a step.
@@ -29,11 +30,7 @@ impl Pruner {
 
     /// The prunable variables that are ranked together, by name and in the order of the ranking.
     pub fn groups(&self) -> Vec<Vec<&str>> {
-        let names: Vec<&str> = self.prunable().map(|variable| variable.name.as_str()).collect();
-        match self.config().scope {
-            Scope::Global => vec![names],
-            Scope::LayerWise => names.into_iter().map(|name| vec![name]).collect(),
-        }
+        self.ranked().into_iter().map(|group| group.names).collect()
     }
 
     /// Does one step of the schedule as [`Pruner::step`] does, and tells what is to be computed instead of computing it.
@@ -47,12 +44,11 @@ impl Pruner {
             Mode::Pattern(_) => Task::Keep,
             Mode::Threshold(threshold) => Task::Threshold(threshold),
             Mode::Ratio(ratio) => {
-                let groups = self.groups();
-                let total =
-                    |group: &Vec<&str>| group.iter().map(|&name| self.masks()[name].len() as u64).sum();
-                Task::Smallest(
-                    groups.iter().map(|group| count_of_share(ratio, total(group)) as usize).collect(),
-                )
+                let count = |group: &Ranked<'_>| {
+                    let total = group.names.iter().map(|&name| self.masks()[name].len() as u64).sum();
+                    count_of_share(self.ratio_of(group, ratio), total) as usize
+                };
+                Task::Smallest(self.ranked().iter().map(count).collect())
             }
         }
     }
@@ -74,7 +70,8 @@ impl Pruner {
                 Mode::Threshold(threshold) => Some(threshold),
                 Mode::Pattern(_) => None,
                 Mode::Ratio(_) => {
-                    thresholds.first().copied().filter(|_| self.config().scope == Scope::Global)
+                    let one = self.config().scope == Scope::Global && thresholds.len() == 1;
+                    thresholds.first().copied().filter(|_| one)
                 }
             };
             self.set_thresholds(together, by_name);

@@ -52,6 +52,24 @@ pub enum Error {
         /// The other setting.
         with: &'static str,
     },
+    /// A ratio for variables that are not there.
+    #[error(
+        "`{pattern}` has a ratio of its own and matches no variable that is pruned: correct the regular expression, or leave it out"
+    )]
+    LayerUnmatched {
+        /// The regular expression.
+        pattern: String,
+    },
+    /// Two ratios for one variable.
+    #[error("`{first}` and `{second}` both give `{name}` a ratio: let one of them match it")]
+    LayerTwice {
+        /// Name of the variable.
+        name: String,
+        /// The one regular expression.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// The ratio is out of range.
     #[error("ratio {got} is out of range: give a fraction in [0, 1), or in [0, 1] with paddle_compat")]
     Ratio {

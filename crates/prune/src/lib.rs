@@ -28,6 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod allocation;
 mod config;
 mod criterion;
 mod cutoff;
@@ -48,6 +49,7 @@ mod taylor;
 mod variables;
 mod watch;
 
+pub use allocation::Allocation;
 pub use config::{GradientMode, Mode, ParamsType, PrunerConfig, Ranking, Scope, Strategy};
 pub use criterion::{Criterion, Facts, Memory, Weights};
 pub use elsewhere::Task;

@@ -8,6 +8,7 @@ use sparse_sparsity::Mask;
 use sparse_sparsity::report::count_of_share;
 use sparse_sparsity::schedule::{Phase, Update};
 
+use crate::allocation::{Ranked, own_ratios};
 use crate::enforce::ApplyMask;
 use crate::masks::{Amount, Selected, masks_of_group, non_zero};
 use crate::schedule::Schedule;
@@ -30,6 +31,8 @@ pub struct Pruner {
     /// Every variable of the map, in the order of the names.
     variables: Vec<Variable>,
     masks: BTreeMap<String, Mask>,
+    /// The ratios of variables that have one of their own.
+    own_ratios: BTreeMap<String, f64>,
     criterion: Option<Box<dyn Criterion>>,
     watch: Watch,
     schedule: Schedule,
@@ -62,7 +65,7 @@ impl Pruner {
     ///
     /// # Errors
     /// [`Error::NothingToPrune`] if the settings leave no variable, [`Error::NothingKept`] if they leave no weight;
-    /// [`Error::Ratio`], [`Error::Regex`], [`Error::Pattern`], [`Error::PatternShape`],
+    /// [`Error::Ratio`], [`Error::Regex`], [`Error::Pattern`], [`Error::PatternShape`], [`Error::LayerUnmatched`], [`Error::LayerTwice`],
     /// [`Error::GmpNeedsRatio`], [`Error::CriterionWithCompat`], [`Error::SignedNeedsRatio`], [`Error::Sparsity`] for settings that cannot be followed; [`Error::Dtype`] and
     /// [`Error::Placement`] for prunable variables that cannot be read.
     pub fn new(vars: &VarMap, config: PrunerConfig) -> Result<Self> {
@@ -81,6 +84,7 @@ impl Pruner {
             config,
             variables,
             masks: BTreeMap::new(),
+            own_ratios: BTreeMap::new(),
             criterion,
             watch: Watch::default(),
             schedule,
@@ -332,6 +336,9 @@ impl Pruner {
         if self.masks.is_empty() {
             return Err(Error::NothingToPrune { variables: self.variables.len() });
         }
+        let shapes: Vec<_> =
+            self.prunable().map(|variable| (variable.name.as_str(), variable.var.dims())).collect();
+        self.own_ratios = own_ratios(&self.config, &shapes)?;
         if let Mode::Pattern(pattern) = self.config.mode {
             self.prunable().try_for_each(|variable| pattern.check(&variable.name, variable.var.dims()))?;
         }
@@ -344,20 +351,22 @@ impl Pruner {
         if self.config.paddle_compat {
             return Ok(());
         }
-        let (of, weights) = match self.config.scope {
-            Scope::Global => ("the prunable variables".to_owned(), self.prunable().map(Variable::len).sum()),
-            // The smallest is the first that a rising ratio empties.
-            Scope::LayerWise => {
-                let smallest = self.prunable().min_by_key(|variable| variable.len());
-                smallest.map_or_else(Default::default, |variable| {
-                    (format!("`{}` (local sparsity)", variable.name), variable.len())
-                })
-            }
+        let weights_of =
+            |group: &Ranked<'_>| group.names.iter().map(|&name| self.masks[name].len() as u64).sum();
+        let groups = self.ranked().into_iter().map(|group| (weights_of(&group), group));
+        let emptied = |&(weights, ref group): &(u64, Ranked<'_>)| {
+            count_of_share(self.ratio_of(group, ratio), weights) >= weights
         };
-        let weights = weights as u64;
-        if count_of_share(ratio, weights) < weights {
+        // The smallest is the first that a rising ratio empties.
+        let Some((weights, group)) = groups.filter(emptied).min_by_key(|(weights, _)| *weights) else {
             return Ok(());
-        }
+        };
+        let of = match (group.own, self.config.scope, &group.names[..]) {
+            (Some(_), _, [name, ..]) => format!("`{name}` (a ratio of its own)"),
+            (None, Scope::LayerWise, [name, ..]) => format!("`{name}` (local sparsity)"),
+            _ => "the prunable variables".to_owned(),
+        };
+        let ratio = self.ratio_of(&group, ratio);
         Err(Error::NothingKept { ratio, of, weights, highest: highest_ratio(weights) })
     }
 
@@ -371,38 +380,73 @@ impl Pruner {
             Mode::Ratio(ratio) => Amount::Ratio(ratio),
         };
         let score = |reader| scoring.score(reader, self.masks.get(&reader.variable.name));
-        let scored: Vec<Scored<'_>> = readers.iter().map(score).collect::<Result<_>>()?;
-        let together = self.config.scope == Scope::Global && matches!(amount, Amount::Ratio(_));
-        let groups: Vec<Vec<Scored<'_>>> =
-            if together { vec![scored] } else { scored.into_iter().map(|part| vec![part]).collect() };
+        let scored = readers.iter().map(score).collect::<Result<Vec<Scored<'_>>>>()?;
+        let mut scored: BTreeMap<&str, Scored<'_>> = names.iter().copied().zip(scored).collect();
+        let groups = match amount {
+            Amount::Ratio(_) => self.ranked(),
+            Amount::Threshold(_) => self.one_by_one(),
+        };
         let signed = self.criterion.as_ref().is_some_and(|criterion| criterion.is_signed());
-        let mut masks = Vec::new();
-        let mut thresholds = Vec::new();
+        let together = self.config.scope == Scope::Global && groups.len() == 1;
+        let mut masks = BTreeMap::new();
+        let mut thresholds = BTreeMap::new();
         for group in groups {
-            let selected: Selected = masks_of_group(&Group::of(group), amount, self.config.paddle_compat)?;
+            let members = group.names.iter().filter_map(|name| scored.remove(name)).collect();
+            let amount = match amount {
+                Amount::Ratio(ratio) => Amount::Ratio(self.ratio_of(&group, ratio)),
+                Amount::Threshold(_) => amount,
+            };
+            let selected: Selected = masks_of_group(&Group::of(members), amount, self.config.paddle_compat)?;
             let threshold = if signed { from_magnitude(selected.threshold) } else { selected.threshold };
-            thresholds.extend(selected.masks.iter().map(|_| threshold));
-            masks.extend(selected.masks);
+            thresholds.extend(group.names.iter().map(|&name| (name.to_owned(), threshold)));
+            masks.extend(group.names.iter().map(|&name| name.to_owned()).zip(selected.masks));
         }
         if !self.config.regrow {
-            for (name, mask) in names.iter().zip(&mut masks) {
-                mask.intersect(&self.masks[*name])?;
+            for (name, mask) in &mut masks {
+                mask.intersect(&self.masks[name])?;
             }
         }
-        let named = || names.iter().map(|&name| name.to_owned());
         let threshold = match amount {
             Amount::Threshold(threshold) => Some(threshold),
-            Amount::Ratio(_) => thresholds.first().copied().filter(|_| together),
+            Amount::Ratio(_) => thresholds.values().next().copied().filter(|_| together),
         };
-        Ok(Computed {
-            masks: named().zip(masks).collect(),
-            threshold,
-            thresholds: named().zip(thresholds).collect(),
-        })
+        Ok(Computed { masks, threshold, thresholds })
     }
 }
 
 impl Pruner {
+    /// The prunable variables that are ranked together; those that have a ratio of their own one by one.
+    pub(crate) fn ranked(&self) -> Vec<Ranked<'_>> {
+        let own = |name: &str| self.own_ratios.get(name).copied();
+        match self.config.scope {
+            Scope::LayerWise => self.one_by_one(),
+            Scope::Global => {
+                let (alone, together): (Vec<&str>, Vec<&str>) = self
+                    .prunable()
+                    .map(|variable| variable.name.as_str())
+                    .partition(|name| own(name).is_some());
+                let together = (!together.is_empty()).then_some(Ranked { names: together, own: None });
+                let alone = alone.into_iter().map(|name| Ranked { names: vec![name], own: own(name) });
+                together.into_iter().chain(alone).collect()
+            }
+        }
+    }
+
+    /// Each prunable variable on its own.
+    fn one_by_one(&self) -> Vec<Ranked<'_>> {
+        let names = self.prunable().map(|variable| variable.name.as_str());
+        names.map(|name| Ranked { names: vec![name], own: self.own_ratios.get(name).copied() }).collect()
+    }
+
+    /// The ratio of a group where that of all is `ratio`, which may be on its way to the target.
+    pub(crate) fn ratio_of(&self, group: &Ranked<'_>, ratio: f64) -> f64 {
+        match (group.own, self.config.mode) {
+            (Some(own), Mode::Ratio(target)) if target > 0.0 => (own * (ratio / target)).min(1.0),
+            (Some(own), _) => own,
+            (None, _) => ratio,
+        }
+    }
+
     /// As [`Pruner::compute`], by groups of inputs; there is no threshold.
     fn compute_pattern(&self, readers: &[Reader<'_>], pattern: Pattern) -> Result<Computed> {
         let scoring = self.scoring();

@@ -581,7 +581,10 @@ impl Error {
                 | Error::NotEnoughMemory { .. }
                 | Error::ThresholdPrunesAll { .. }
                 | Error::Prune(
-                    sparse_prune::Error::NothingKept { .. } | sparse_prune::Error::PatternShape { .. }
+                    sparse_prune::Error::NothingKept { .. }
+                        | sparse_prune::Error::PatternShape { .. }
+                        | sparse_prune::Error::LayerUnmatched { .. }
+                        | sparse_prune::Error::LayerTwice { .. }
                 )
                 | Error::BenchSetting { .. }
                 | Error::NoImages { .. }

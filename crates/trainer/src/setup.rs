@@ -2,7 +2,8 @@
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Store};
 use crate::config::{
-    self, Criterion, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig, parse_pattern,
+    self, Allocation, Criterion, Gradient, ParamsType, PruneSection, PruningMode, Resume, TrainConfig,
+    parse_pattern,
 };
 use crate::error::{Error, Result};
 use crate::given_zeros;
@@ -286,6 +287,11 @@ fn pruner_config(plan: &TrainPlan, step: usize) -> Option<PrunerConfig> {
         include: prune.include.clone(),
         exclude: prune.exclude.clone(),
         scope: if prune.local_sparsity { Scope::LayerWise } else { Scope::Global },
+        allocation: match prune.allocation {
+            Allocation::Uniform => sparse_prune::Allocation::Uniform,
+            Allocation::Erk => sparse_prune::Allocation::Erk,
+        },
+        layers: prune.layers.clone(),
         block: prune.sparse_block,
         regrow: prune.regrow,
         gradient: match prune.gradient {

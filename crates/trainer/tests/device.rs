@@ -12,7 +12,9 @@ use sparse_collectives::{Communicator, Slice, threads};
 use sparse_emulator::{Between, queue};
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
 use sparse_ops::SgdConfig;
-use sparse_prune::{GmpConfig, GradientMode, Mode, Pattern, Pruner, PrunerConfig, Ranking, Scope, Strategy};
+use sparse_prune::{
+    Allocation, GmpConfig, GradientMode, Mode, Pattern, Pruner, PrunerConfig, Ranking, Scope, Strategy,
+};
 use sparse_sparsity::Mask;
 use sparse_testing::Need;
 use sparse_trainer::{Learner, LearnerConfig, Ranks, StepResults};
@@ -101,6 +103,8 @@ fn masks_are_the_hosts_of_the_same_weights_in_every_mode() {
         ratio(),
         PrunerConfig::new(Mode::Threshold(0.05)),
         PrunerConfig { scope: Scope::LayerWise, ..ratio() },
+        PrunerConfig { scope: Scope::LayerWise, allocation: Allocation::Erk, ..ratio() },
+        PrunerConfig { layers: [("_sep_".to_owned(), 0.7)].into(), strategy: gmp(), ..ratio() },
         PrunerConfig { strategy: gmp(), ..ratio() },
         PrunerConfig { strategy: gmp(), regrow: false, ..ratio() },
         PrunerConfig { regrow: false, ..PrunerConfig::new(Mode::Threshold(0.05)) },

@@ -87,6 +87,7 @@ fn parse(key: &Key, values: &Values, text: &str) -> Result<Value, String> {
             return parse(key, of, text).map_err(|_| advice());
         }
         Values::TruthOrText => boolean(text).map_or_else(|_| text.into(), Value::Boolean),
-        Values::Names { .. } | Values::Text => text.into(),
+        // Tables have no flags.
+        Values::Names { .. } | Values::Text | Values::Shares => text.into(),
     })
 }

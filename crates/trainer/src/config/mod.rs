@@ -45,7 +45,7 @@ pub use keys::{known_key, known_keys};
 pub use layers::Layers;
 pub use model::{Activation, Architecture, ModelSection, Padding};
 pub(crate) use prune::parse_pattern;
-pub use prune::{Criterion, Gradient, ParamsType, PruneSection, PruningMode, PruningStrategy};
+pub use prune::{Allocation, Criterion, Gradient, ParamsType, PruneSection, PruningMode, PruningStrategy};
 pub use run::{Phase, Resume};
 pub use schema::schema;
 pub use threads::{core_count, crowded, most_threads, too_many_threads};
@@ -159,6 +159,7 @@ mod tests {
         config.train.seed = i64::MAX as u64;
         config.checkpoint.every_steps = Some(100);
         config.prune.include = vec!["^conv\\d".to_owned()];
+        config.prune.layers = [("^conv5_.*\"_sep".to_owned(), 0.9), ("fc7".to_owned(), 0.5)].into();
         config.prune.pruning_mode = PruningMode::Dense;
         config.prune.prune_params_type = ParamsType::Conv1x1Only;
         let text = config.to_toml().unwrap();

@@ -1,5 +1,7 @@
 //! Section `prune`: what is pruned, how far and when.
 
+use std::collections::BTreeMap;
+
 use super::{
     Key, Values, When,
     declare::{choices, settings},
@@ -39,6 +41,16 @@ choices! {
         Taylor = "taylor",
         /// The sum of -w g over all steps.
         Movement = "movement",
+    }
+}
+
+choices! {
+    /// How a layer-wise ratio is spread over layers.
+    pub enum Allocation {
+        /// The same for each.
+        Uniform = "uniform",
+        /// Less of small layers: densities of the Erdős–Rényi kernel.
+        Erk = "erk",
     }
 }
 
@@ -103,6 +115,9 @@ settings! {
         /// One threshold per layer.
         local_sparsity: bool = false,
             Key::truth().flag("BOOL").only(&[When::BY_RATIO]);
+        /// How the ratio is spread over layers with local_sparsity, evenly or less of small layers (ERK).
+        allocation: Allocation = Allocation::Uniform,
+            Key::of(Allocation::VALUES).flag("NAME").only(&[When::BY_RATIO, When::LAYER_WISE]).added_later();
         /// Rows and columns of the blocks that go together.
         ///
         /// Over the first two dimensions of a weight.
@@ -136,6 +151,12 @@ settings! {
         /// Regexes of parameter names to leave dense.
         exclude: Vec<String> = Vec::new(),
             REGEXES.words("a list of regexes, such as [\"^conv1_weights$\"]");
+        /// Ratios of their own for parameters, by regexes of their names.
+        ///
+        /// Such a parameter is ranked on its own; all others follow prune.ratio.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        layers: BTreeMap<String, f64> = BTreeMap::new(),
+            Key::of(Values::Shares).default_words("none").only(&[When::BY_RATIO]).added_later();
     }
 }
 
@@ -244,6 +265,14 @@ mod tests {
             assert_eq!(key(|section| section.threshold = threshold), "prune.threshold");
         }
         assert!(fits(|section| section.threshold = 0.0));
+    }
+
+    #[test]
+    fn ratios_of_layers_are_fractions() {
+        for ratio in [-0.1, 1.0, f64::NAN] {
+            assert_eq!(key(|section| section.layers = [("a".to_owned(), ratio)].into()), "prune.layers");
+        }
+        assert!(fits(|section| section.layers = [("a".to_owned(), 0.0), ("b".to_owned(), 0.99)].into()));
     }
 
     #[test]

@@ -59,6 +59,7 @@ fn of_values(values: &Values) -> Value {
         Values::Names { names, also } => json!({ "enum": ([names, also].concat()) }),
         Values::Text => json!({ "type": "string", "minLength": 1 }),
         Values::TruthOrText => json!({ "anyOf": [of_values(&Values::Truth), of_values(&Values::Text)] }),
+        Values::Shares => json!({ "type": "object", "additionalProperties": of_values(&Values::FRACTION) }),
         Values::List { of, least, most, or_one } => {
             let mut list = json!({ "type": "array", "items": of_values(of), "minItems": least });
             if most < usize::MAX {

@@ -34,6 +34,8 @@ pub enum Values {
     Text,
     /// True, false, or a text that is not empty.
     TruthOrText,
+    /// A table of fractions below 1 under names that are not empty.
+    Shares,
     /// A list.
     List {
         /// What each entry may be.
@@ -83,6 +85,9 @@ impl Values {
                 names.contains(&name.as_str()) || also.contains(&name.as_str())
             }
             (Self::Text | Self::TruthOrText, Value::String(text)) => !text.is_empty(),
+            (Self::Shares, Value::Table(entries)) => {
+                entries.iter().all(|(name, share)| !name.is_empty() && Self::FRACTION.allow(share))
+            }
             (Self::List { of, least, most, .. }, Value::Array(entries)) => {
                 (least..=most).contains(&entries.len()) && entries.iter().all(|entry| of.allow(entry))
             }
@@ -142,6 +147,9 @@ impl Values {
             Self::Names { names, .. } => alternatives(names.iter().map(|name| format!("\"{name}\""))),
             Self::Text => "a text".to_owned(),
             Self::TruthOrText => "true, false or a text".to_owned(),
+            Self::Shares => {
+                "a table of fractions below 1 by regexes, such as { \"_sep_weights$\" = 0.9 }".to_owned()
+            }
             Self::List { of: entries, .. } => format!("a list, each {}", entries.words(unit)),
         }
     }
@@ -190,6 +198,11 @@ mod tests {
         check(Values::FRACTION, &["0", "0.999999"], &["1", "1.0", "-0.1", "nan"]);
         check(Values::SHARE, &["0", "1"], &["1.0000001", "-0.1", "nan"]);
         check(Values::Text, &["\"a\""], &["\"\"", "1", "[\"a\"]"]);
+        check(
+            Values::Shares,
+            &["{}", "{ a = 0.5, \"b.*\" = 0 }"],
+            &["{ a = 1.0 }", "{ \"\" = 0.5 }", "0.5", "[0.5]"],
+        );
         check(Values::TruthOrText, &["true", "\"a\""], &["\"\"", "1"]);
         let names = Values::Names { names: &["none", "all"], also: &["None"] };
         check(names, &["\"none\"", "\"None\"", "\"all\""], &["\"NONE\"", "\"\"", "true"]);

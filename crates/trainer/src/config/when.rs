@@ -46,6 +46,8 @@ impl When {
     pub(super) const BY_PATTERN: Self = Self::is("prune.pruning_mode", &["pattern"]);
     /// Weights are ranked, over all or in groups.
     pub(super) const RANKED: Self = Self::is("prune.pruning_mode", &["ratio", "pattern"]);
+    /// Each layer is ranked on its own.
+    pub(super) const LAYER_WISE: Self = Self::is("prune.local_sparsity", &["true"]);
     /// Weights below a threshold are pruned.
     pub(super) const BY_THRESHOLD: Self = Self::is("prune.pruning_mode", &["threshold"]);
     /// The ratio rises gradually.

@@ -141,6 +141,7 @@ mod tests {
             Values::Whole { from, .. } => from.max(224).into(),
             Values::Number { .. } => 0.5.into(),
             Values::List { .. } => vec![0].into(),
+            Values::Shares => Table::from_iter([("a".to_owned(), 0.5.into())]).into(),
             _ => "cpu".into(),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::{LrStrategy, ParamsType, PruneSection, PruningMode, TrainConfig};
+use crate::config::{Allocation, LrStrategy, ParamsType, PruneSection, PruningMode, TrainConfig};
 
 use super::{DeviceChoice, TrainPlan};
 use crate::pretrained::WeightsAt;
@@ -136,12 +136,20 @@ fn pruning_row(config: &TrainConfig) -> String {
         }
     };
     let of = of(prune);
-    let scope = if prune.local_sparsity { "layer-wise" } else { "global" };
+    let scope = match (prune.local_sparsity, prune.allocation) {
+        (false, _) => "global",
+        (true, Allocation::Uniform) => "layer-wise",
+        (true, Allocation::Erk) => "layer-wise by ERK",
+    };
     let block = match prune.sparse_block {
         [1, 1] => String::new(),
         [rows, columns] => format!(", blocks of {rows}x{columns}"),
     };
-    format!("{amount} over {of}, {scope}{block}")
+    let own = match prune.layers.len() {
+        0 => String::new(),
+        entries => format!(", {} by name", counted(entries, "ratio")),
+    };
+    format!("{amount} over {of}, {scope}{block}{own}")
 }
 
 #[cfg(test)]
@@ -200,6 +208,9 @@ output    ./models
         ] {
             assert!(text.lines().any(|got| got == line), "{line}\nis not in\n{text}");
         }
+        (config.prune.allocation, config.prune.layers) = (Allocation::Erk, [("a".to_owned(), 0.5)].into());
+        let text = TrainPlan::resolve(&config, &MNIST).unwrap().to_string();
+        assert!(text.contains("layer-wise by ERK, blocks of 2x1, 1 ratio by name\n"), "{text}");
         config.prune.pruning_mode = PruningMode::Pattern;
         config.prune.sparse_block = [1, 1];
         let text = TrainPlan::resolve(&config, &MNIST).unwrap().to_string();
