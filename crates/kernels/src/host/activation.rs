@@ -107,12 +107,20 @@ impl<'a, E: Stored> Input<'a, E> {
     pub(crate) fn norm(&self, channel: usize) -> Option<ChannelNorm<E::Real>> {
         match self {
             Self::Plain(_) => None,
-            Self::Normalised(_, norm) => Some(ChannelNorm {
-                mean: norm.mean[channel],
-                gain: norm.gain[channel],
-                offset: norm.offset[channel],
-                ceiling: norm.ceiling,
-            }),
+            Self::Normalised(_, norm) => Some(norm.channel(channel)),
+        }
+    }
+}
+
+impl<T: Real> Norm<'_, T> {
+    /// The coefficients of one channel.
+    #[inline(always)]
+    pub(crate) fn channel(&self, channel: usize) -> ChannelNorm<T> {
+        ChannelNorm {
+            mean: self.mean[channel],
+            gain: self.gain[channel],
+            offset: self.offset[channel],
+            ceiling: self.ceiling,
         }
     }
 }

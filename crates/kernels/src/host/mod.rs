@@ -7,6 +7,7 @@ pub mod conv3x3;
 pub mod cross_entropy;
 pub mod depthwise;
 pub mod distillation;
+pub mod features;
 pub mod inference;
 mod lanes;
 pub mod linear;
