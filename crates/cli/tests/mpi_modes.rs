@@ -40,6 +40,8 @@ mod with_mpi {
             "--set train.label_smoothing=0.1 --lr_strategy cosine_decay --bn_recal 3";
         averaged_weights: 2, "--ratio 0.55 --ema 0.9 --bn_recal 3";
         averaged_weights_with_sync_bn: 4, "--ratio 0.55 --ema 0.9 --bn_recal 3 --sync_bn";
+        features: 2, "--ratio 0.55 --distill_features 2", TEACHER;
+        features_with_sync_bn_and_averages: 4, "--ratio 0.55 --distill_features 2 --sync_bn --ema 0.9", TEACHER;
         blocks: 4, "--ratio 0.55 --sparse_block 2 1 --sync_bn";
         without_regrowth_from_a_teacher: 2, "--set prune.regrow=false --sync_bn", TEACHER;
         gradual_pruning_layer_by_layer: 4, "--ratio 0.6 --local_sparsity True --pruning_steps 20",

@@ -74,6 +74,8 @@ modes! {
     soft_targets: "--ratio 0.55", TEACHER;
     averaged_weights: "--ratio 0.55 --ema 0.9 --bn_recal 3";
     averaged_weights_in_gradual_pruning: "--ratio 0.75 --pruning_steps 40 --ema 0.99 --set prune.regrow=false", GMP;
+    features: "--ratio 0.55 --distill_features 1.5", TEACHER;
+    features_in_bf16_with_averages: "--ratio 0.75 --pruning_steps 20 --precision bf16 --distill_features 1 --ema 0.9", INNER, GMP, TEACHER;
     batch_norm_estimated_anew: "--pruning_mode threshold --threshold 0.2 --bn_recal 7";
     bf16: "--ratio 0.75 --precision bf16", INNER;
     bf16_layer_by_layer: "--ratio 0.75 --precision bf16 --local_sparsity True", INNER;

@@ -45,6 +45,22 @@ pub enum Error {
         /// Images and classes.
         expected: [usize; 2],
     },
+    /// The blocks of a teacher put out other channels.
+    #[error(
+        "{layer} of the teacher puts out {teacher} channels, that of this network {student}: features are compared block by block, so take \
+         a teacher of the same width (model.scale), or leave train.distill_features out"
+    )]
+    Features {
+        /// The first convolution that differs.
+        layer: String,
+        /// Channels of the teacher's.
+        teacher: usize,
+        /// Channels of this network's.
+        student: usize,
+    },
+    /// Features of a teacher that is computed in another type.
+    #[error("features of a teacher are compared in the same type: f64 with f64, f32 or bf16 with f32")]
+    FeaturesOfOtherPrecision,
     /// Activations cannot be stored so.
     #[error(
         "a model of {dtype:?} cannot be trained with activations of {precision:?} precision; only f32 can with bf16"

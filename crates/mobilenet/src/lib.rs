@@ -32,6 +32,6 @@ pub use sparse_network::{
     layers, parameters,
 };
 pub use train::{
-    Across, AddUp, LayerPaths, LayerTimes, Loss, Masks, Precision, Ready, SoftTargets, Targets, Times,
-    TrainPass,
+    Across, AddUp, FeatureTargets, LayerPaths, LayerTimes, Loss, Masks, Precision, Ready, SoftTargets,
+    Targets, Times, TrainPass, check_features,
 };

@@ -35,7 +35,8 @@ fn step(ranks: &mut dyn Communicator) -> Found {
     let images = images.narrow(0, start, len).unwrap();
     let logits = teacher.narrow(0, start, len).unwrap();
     let soft = SoftTargets { logits, temperature: 2.0, weight: 0.4 };
-    let targets = Targets { labels: &labels[start..][..len], label_smoothing: 0.1, soft: Some(&soft) };
+    let targets =
+        Targets { labels: &labels[start..][..len], label_smoothing: 0.1, soft: Some(&soft), features: None };
     let model = MobileNet::new(CONFIG, 1, DType::F64, &Device::Cpu).unwrap();
     let mut pass = TrainPass::new(&model, Precision::Full).unwrap();
     let loss;
@@ -46,7 +47,7 @@ fn step(ranks: &mut dyn Communicator) -> Found {
         };
         let mut across = Across { ranks: size, statistics: Some(&mut add_up) };
         loss = pass.forward_to(&model, &images, targets, &mut across).unwrap().loss;
-        pass.backward_to(&model, &mut across, &mut |name, gradient| {
+        pass.backward_to(&model, None, &mut across, &mut |name, gradient| {
             found.push((name, values(&gradient)));
             Ok(())
         })

@@ -138,7 +138,8 @@ fn on_the_host(case: Case, dtype: DType) -> Vec<Found> {
         let logits = logits.to_dtype(dtype).unwrap();
         let soft = SoftTargets { logits, temperature: 2.0, weight: 0.7 };
         let labels = case.labels(step);
-        let targets = Targets { labels: &labels, label_smoothing: 0.1, soft: case.soft.then_some(&soft) };
+        let soft_targets = case.soft.then_some(&soft);
+        let targets = Targets { labels: &labels, label_smoothing: 0.1, soft: soft_targets, features: None };
         let loss = pass.forward_to(&model, &images, targets, &mut Across::alone()).unwrap().loss;
         let gradients = pass.backward(&model).unwrap();
         let mask_of =

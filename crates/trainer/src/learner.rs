@@ -237,6 +237,10 @@ impl Learner {
             let value = "one that looks at gradients".to_owned();
             return Err(NotOnDevice { key: "prune.criterion", value }.into());
         }
+        if let Some(features) = self.teacher.as_ref().and_then(Teacher::features) {
+            let value = features.weight.to_string();
+            return Err(NotOnDevice { key: "train.distill_features", value }.into());
+        }
         let host = HostState { model: &self.model, optimizer: &self.optimizer, pruner: &mut self.pruner };
         let teacher = self.teacher.as_ref().map(Teacher::for_device);
         let (ranks, sync_bn) = (self.ranks.clone(), self.sync_bn);
@@ -277,7 +281,9 @@ impl Learner {
         let soft = self.teacher.as_mut().map(|teacher| teacher.targets(images)).transpose()?;
         self.times.teacher += start.elapsed();
         self.tell_masks();
-        let targets = Targets { labels, label_smoothing: self.label_smoothing, soft: soft.as_ref() };
+        let features = self.teacher.as_ref().and_then(Teacher::features);
+        let (label_smoothing, soft) = (self.label_smoothing, soft.as_ref());
+        let targets = Targets { labels, label_smoothing, soft, features };
         let (loss, logits, gradients) =
             passes(&mut self.pass, &self.model, images, targets, &self.ranks, self.sync_bn)?;
         let (masked, hold_pruned) = (self.masks_gradient(), !self.pruner.regrow());
@@ -396,7 +402,7 @@ impl Learner {
         }
         self.enforce()?;
         self.tell_masks();
-        let targets = Targets { labels, label_smoothing: 0.0, soft: None };
+        let targets = Targets { labels, label_smoothing: 0.0, soft: None, features: None };
         let averaged = self.ema.as_mut().map(Ema::model_mut);
         for model in std::iter::once(&mut self.model).chain(averaged) {
             let momentum = model.config().bn_momentum;
@@ -459,6 +465,7 @@ fn passes(
     ranks: &Ranks,
     sync_bn: bool,
 ) -> Result<(f64, Tensor, BTreeMap<String, Tensor>)> {
+    let features = targets.features;
     let Loss { loss, logits } = forward(pass, model, images, targets, ranks, sync_bn)?;
     // Not finite on one rank is not finite on all, so that all end here.
     let loss = if ranks.is_alone() { loss } else { ranks.mean(loss)? };
@@ -466,13 +473,18 @@ fn passes(
         return Err(Error::LossNotFinite { loss });
     }
     if ranks.is_alone() {
-        return Ok((loss, logits, pass.backward(model)?));
+        let mut gradients = BTreeMap::new();
+        pass.backward_to(model, features, &mut Across::alone(), &mut |name, gradient| {
+            gradients.insert(name, gradient);
+            Ok(())
+        })?;
+        return Ok((loss, logits, gradients));
     }
     let mut buckets = Buckets::new(ranks);
     let mut add_up = add_up(ranks);
     let mut across =
         Across { ranks: ranks.place().ranks, statistics: if sync_bn { Some(&mut add_up) } else { None } };
-    pass.backward_to(model, &mut across, &mut |name, gradient| {
+    pass.backward_to(model, features, &mut across, &mut |name, gradient| {
         buckets.add(name, &gradient).map_err(|error| sparse_mobilenet::Error::Across(error.into()))
     })?;
     if sync_bn {

@@ -26,7 +26,10 @@ pub(crate) fn check(config: &TrainConfig, device: DeviceChoice) -> Result<(), No
         Criterion::Magnitude => None,
         other => Some(named("prune.criterion", other.name())),
     };
-    let refused = number("train.ema", train.ema).or_else(criterion);
+    let features = if train.distill { train.distill_features } else { 0.0 };
+    let refused = number("train.ema", train.ema)
+        .or_else(|| number("train.distill_features", features))
+        .or_else(criterion);
     match (device, refused) {
         (DeviceChoice::Cuda { .. }, Some(refused)) => Err(refused),
         _ => Ok(()),
@@ -43,6 +46,10 @@ mod tests {
         let gpu = DeviceChoice::Cuda { ordinal: 0, threads: 1 };
         let mut config = TrainConfig::defaults(DataKind::Mnist);
         assert_eq!(check(&config, gpu), Ok(()));
+        config.train.distill_features = 2.0;
+        assert_eq!(check(&config, gpu), Ok(()), "it has no effect without a teacher");
+        config.train.distill = true;
+        assert_eq!(check(&config, gpu).unwrap_err().key, "train.distill_features");
         config.train.ema = 0.999;
         assert_eq!(check(&config, DeviceChoice::Cpu { threads: 1 }), Ok(()));
         let message = check(&config, gpu).unwrap_err().to_string();

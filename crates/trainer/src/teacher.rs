@@ -9,7 +9,9 @@ use crate::ranks::Ranks;
 use crate::weights::{checksum, share, to_tensors};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
-use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision, SoftTargets, TrainPass};
+use sparse_mobilenet::{
+    FeatureTargets, MobileNet, MobileNetConfig, Precision, SoftTargets, TrainPass, check_features,
+};
 
 /// A network whose scores are soft targets.
 ///
@@ -19,6 +21,8 @@ pub struct Teacher {
     pass: TrainPass,
     temperature: f64,
     weight: f64,
+    /// Weight of the loss of the features, 0 without.
+    features: f64,
     checksum: u32,
 }
 
@@ -26,7 +30,8 @@ impl Teacher {
     /// The teacher of a plan; `None` if there is none to learn from.
     ///
     /// # Errors
-    /// [`Error::NoTeacher`] if none is named; if its weights are missing, or its head has other classes.
+    /// [`Error::NoTeacher`] if none is named; if its weights are missing, its head has other classes, or its blocks are to be compared
+    /// and have other channels.
     pub(crate) fn of_plan(plan: &TrainPlan) -> Result<Option<Self>> {
         let Some(weights) = teacher_weights(&plan.config)? else { return Ok(None) };
         let pretrained = Pretrained::read(weights)?;
@@ -34,6 +39,9 @@ impl Teacher {
         // Its width, activation and padding are its own.
         let (channels, classes) = (plan.data.image_shape[0], plan.config.model.num_classes);
         let network = MobileNetConfig { channels, classes, ..pretrained.network };
+        if plan.config.train.distill_features > 0.0 {
+            check_features(&plan.config.model.network(channels), &network)?;
+        }
         let model = MobileNet::new(network, 0, DType::F32, &Device::Cpu)?;
         let path = pretrained.path.clone();
         let head = pretrained.load(&model, plan.config.data.classes.as_deref())?;
@@ -67,6 +75,7 @@ impl Teacher {
             model,
             temperature: train.distill_temperature,
             weight: train.distill_weight,
+            features: train.distill_features,
             checksum,
         })
     }
@@ -79,6 +88,11 @@ impl Teacher {
     /// What of it goes to a device.
     pub(crate) fn for_device(&self) -> DeviceTeacher<'_> {
         DeviceTeacher { model: &self.model, temperature: self.temperature, weight: self.weight }
+    }
+
+    /// The outputs of its blocks for the batch of the last [`Teacher::targets`], if they are to be learned from.
+    pub fn features(&self) -> Option<FeatureTargets<'_>> {
+        (self.features > 0.0).then_some(FeatureTargets { teacher: &self.pass, weight: self.features })
     }
 
     /// What it says of a batch, with its running statistics.

@@ -328,7 +328,7 @@ mod tests {
         let flags = "num_workers 7, model MobileNet, num_classes 7, pretrained_model 7, pretrained_key 7, batch_size 7, \
                      batch_size_for_validation 7, lr 7, lr_strategy cosine_decay, step_epochs 7, l2_decay 7, \
                      momentum_rate 0.7, num_epochs 7, log_period 7, test_period 7, model_path 7, model_period 7, \
-                     seed 7, use_gpu 1, device cuda:1, gpu_sparse_from 0.5, threads 7, precision bf16, ce_test 1, distill 1, distill_temperature 7, distill_weight 0.5, \
+                     seed 7, use_gpu 1, device cuda:1, gpu_sparse_from 0.5, threads 7, precision bf16, ce_test 1, distill 1, distill_temperature 7, distill_weight 0.5, distill_features 7, \
                      teacher dense, teacher_key 7, ema 0.7, bn_recal 7, pruning_mode ratio, threshold 7, \
                      prune_params_type conv1x1_only, local_sparsity 1, sparse_block 7 7, stable_epochs 7, \
                      pruning_epochs 7, tunning_epochs 7, pruning_steps 7, initial_ratio 0.7";

@@ -7,6 +7,7 @@ use sparse_kernels::Real;
 use sparse_kernels::host::activation::{
     Activation, GateSums, Input, Norm, NormGradient, OutputGradient, Statistics,
 };
+use sparse_kernels::host::features::Output;
 use sparse_kernels::host::vector::Stored;
 
 /// Raw output of a convolution and the batch norm behind it.
@@ -75,17 +76,29 @@ impl<E: Stored> Layer<E> {
 
     /// The output as the next layer reads it.
     pub(super) fn output(&self) -> Input<'_, E> {
+        let Output { raw, norm } = self.features();
+        Input::Normalised(raw, norm)
+    }
+
+    /// The output as it is compared with a teacher's.
+    pub(super) fn features(&self) -> Output<'_, E> {
         let ceiling = self.activation.ceiling();
         let norm = Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset, ceiling };
-        Input::Normalised(self.y.as_slice(), norm)
+        Output { raw: self.y.as_slice(), norm }
+    }
+
+    /// As [`Layer::features`], and the sums of its gradient.
+    pub(super) fn features_and_sums(&mut self) -> (Output<'_, E>, GateSums<'_, E::Real>) {
+        let ceiling = self.activation.ceiling();
+        let norm = Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset, ceiling };
+        let sums = GateSums { sum: &mut self.sum, product: &mut self.product };
+        (Output { raw: self.y.as_slice(), norm }, sums)
     }
 
     /// The output as the next layer reads it, and where the sums of its gradient go.
     pub(super) fn output_and_sums(&mut self) -> (Input<'_, E>, GateSums<'_, E::Real>) {
-        let ceiling = self.activation.ceiling();
-        let norm = Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset, ceiling };
-        let sums = GateSums { sum: &mut self.sum, product: &mut self.product };
-        (Input::Normalised(self.y.as_slice(), norm), sums)
+        let (Output { raw, norm }, sums) = self.features_and_sums();
+        (Input::Normalised(raw, norm), sums)
     }
 
     /// From the sums of the gradient: this rank's part of the gradients to scale and offset, and how `g` becomes the gradient to `y`.

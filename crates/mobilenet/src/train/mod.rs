@@ -5,6 +5,7 @@
 
 mod across;
 mod buffer;
+mod features;
 mod layer;
 mod paths;
 mod tape;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use tape::Tape;
 
 pub use across::{Across, AddUp};
+pub use features::{FeatureTargets, check_features};
 pub use paths::{LayerPaths, Masks};
 pub use times::{LayerTimes, Times};
 
@@ -64,6 +66,8 @@ pub struct Targets<'a> {
     pub label_smoothing: f64,
     /// A teacher's scores.
     pub soft: Option<&'a SoftTargets>,
+    /// A teacher's features.
+    pub features: Option<FeatureTargets<'a>>,
 }
 
 /// Forward and backward passes of one model, one after the other.
@@ -124,15 +128,17 @@ impl TrainPass {
         labels: &[u32],
         label_smoothing: f64,
     ) -> Result<Loss> {
-        let targets = Targets { labels, label_smoothing, soft: None };
+        let targets = Targets { labels, label_smoothing, soft: None, features: None };
         self.forward_to(model, images, targets, &mut Across::alone())
     }
 
     /// As [`TrainPass::forward`], for any targets and for a rank's part of a batch; the loss is that of the part. With soft ones of weight w and temperature T the loss is
-    /// `(1 − w)·cross-entropy + w·T²·KL(teacher ‖ model)`, both sides softened by T.
+    /// `(1 − w)·cross-entropy + w·T²·KL(teacher ‖ model)`, both sides softened by T. With features of weight u the mean over the compared
+    /// blocks of `u·‖s − t‖² / ‖t‖²` is added, each over this part of the batch.
     ///
     /// # Errors
-    /// As [`TrainPass::forward`]; [`Error::Teacher`] if the teacher's scores do not fit.
+    /// As [`TrainPass::forward`]; [`Error::Teacher`] if the teacher's scores do not fit, [`Error::Features`] or
+    /// [`Error::FeaturesOfOtherPrecision`] if its features do not.
     pub fn forward_to(
         &mut self,
         model: &MobileNet,
@@ -149,7 +155,12 @@ impl TrainPass {
             let expected = [batch, model.config().classes];
             return Err(Error::Teacher { got: soft.logits.dims().to_vec(), expected });
         }
-        each!(&mut self.0, tape => tape.forward(model, images, targets, across))
+        let teaching = self.features_of(targets.features)?;
+        match &mut self.0 {
+            Storage::F32(tape) => tape.forward(model, images, targets, teaching.f32(), across),
+            Storage::F64(tape) => tape.forward(model, images, targets, teaching.f64(), across),
+            Storage::Bf16(tape) => tape.forward(model, images, targets, teaching.f32(), across),
+        }
     }
 
     /// Class scores with running statistics, as [`MobileNet::forward`] in [`crate::Mode::Eval`] gives them; nothing is updated,
@@ -170,14 +181,14 @@ impl TrainPass {
     /// [`Error::NoForward`] without a forward pass before it, [`Error::Memory`], or candle's.
     pub fn backward(&mut self, model: &MobileNet) -> Result<BTreeMap<String, Tensor>> {
         let mut gradients = BTreeMap::new();
-        self.backward_to(model, &mut Across::alone(), &mut |name, gradient| {
+        self.backward_to(model, None, &mut Across::alone(), &mut |name, gradient| {
             gradients.insert(name, gradient);
             Ok(())
         })?;
         Ok(gradients)
     }
 
-    /// As [`TrainPass::backward`], for what [`TrainPass::forward_to`] saw with the same `across`: each gradient is handed to
+    /// As [`TrainPass::backward`], for what [`TrainPass::forward_to`] saw with the same `features` and `across`: each gradient is handed to
     /// `ready` as soon as it is known, from the head to the stem. What a rank finds is its part of the gradient to the mean
     /// loss of the whole batch; the sum over ranks is the gradient.
     ///
@@ -186,10 +197,17 @@ impl TrainPass {
     pub fn backward_to(
         &mut self,
         model: &MobileNet,
+        features: Option<FeatureTargets<'_>>,
         across: &mut Across<'_>,
         ready: &mut Ready<'_>,
     ) -> Result<()> {
-        each!(&mut self.0, tape => tape.backward(model, across, ready))
+        let teaching = self.features_of(features)?;
+        let (short, long) = (teaching.f32().map(|(tape, _)| tape), teaching.f64().map(|(tape, _)| tape));
+        match &mut self.0 {
+            Storage::F32(tape) => tape.backward(model, short, across, ready),
+            Storage::F64(tape) => tape.backward(model, long, across, ready),
+            Storage::Bf16(tape) => tape.backward(model, short, across, ready),
+        }
     }
 
     /// Time spent in each layer since the last call.
@@ -284,7 +302,7 @@ mod tests {
         let loss = (divergence + hard).unwrap();
         let expected = loss.backward().unwrap();
         let soft = SoftTargets { logits: teacher, temperature, weight };
-        let targets = Targets { labels: &labels, label_smoothing: 0.1, soft: Some(&soft) };
+        let targets = Targets { labels: &labels, label_smoothing: 0.1, soft: Some(&soft), features: None };
         let found = pass.forward_to(&model, &images, targets, &mut Across::alone()).unwrap();
         let exact = loss.to_scalar::<f64>().unwrap();
         let off = (found.loss - exact).abs() / exact.abs();

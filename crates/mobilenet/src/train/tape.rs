@@ -21,15 +21,17 @@ use std::time::Instant;
 /// The buffers of a step, with activations stored as `E`.
 pub(super) struct Tape<E: Stored> {
     batch: usize,
+    /// By what the difference of features is multiplied on the way back, for each convolution; empty without a teacher's.
+    pub(super) feature_scales: Vec<f64>,
     /// Height and width of the images.
     size: [usize; 2],
     /// `[C, H, W, N]`.
     images: Buffer<E>,
-    layers: Vec<Layer<E>>,
+    pub(super) layers: Vec<Layer<E>>,
     sparse: Vec<Sparse>,
     masked_gradient: bool,
     /// Gated gradients, of the layer at work and of the one before.
-    gradients: [Buffer<E>; 2],
+    pub(super) gradients: [Buffer<E>; 2],
     /// `[N, features]`.
     features: Vec<E::Real>,
     logits: Vec<E::Real>,
@@ -42,6 +44,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
     pub(super) fn new(layers: usize) -> Self {
         Self {
             batch: 0,
+            feature_scales: Vec::new(),
             size: [0; 2],
             images: Buffer::default(),
             layers: (0..layers).map(|_| Layer::default()).collect(),
@@ -84,12 +87,13 @@ impl<E: Stored<Real: Element>> Tape<E> {
         model: &MobileNet,
         images: &Tensor,
         targets: Targets<'_>,
+        teaching: Option<(&Tape<E::Real>, f64)>,
         across: &mut Across<'_>,
     ) -> Result<Loss> {
         self.convolutions(model, images, Mode::Train, across)?;
         let start = Instant::now();
         let logits = self.classify(model)?;
-        let loss = self.loss(targets, across.share())?;
+        let loss = self.loss(targets, across.share())? + self.compare(model, teaching, across.share())?;
         self.times.head.forward += start.elapsed();
         Ok(Loss { loss, logits })
     }
@@ -208,7 +212,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
 
     /// The loss, and the gradient to the scores of this `share` of the batch.
     fn loss(&mut self, targets: Targets<'_>, share: f64) -> Result<f64> {
-        let Targets { labels, label_smoothing, soft } = targets;
+        let Targets { labels, label_smoothing, soft, .. } = targets;
         let (logits, dlogits) = (&self.logits, &mut self.dlogits);
         dlogits.resize(logits.len(), E::Real::from_f64(0.0));
         let hard = soft.map_or(1.0, |soft| 1.0 - soft.weight);
@@ -235,6 +239,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
     pub(super) fn backward(
         &mut self,
         model: &MobileNet,
+        teacher: Option<&Tape<E::Real>>,
         across: &mut Across<'_>,
         ready: &mut Ready<'_>,
     ) -> Result<()> {
@@ -246,6 +251,7 @@ impl<E: Stored<Real: Element>> Tape<E> {
         self.times.head.backward += start.elapsed();
         for (index, convolution) in model.convolutions.iter().enumerate().rev() {
             let start = Instant::now();
+            self.add_feature_gradient(teacher, index)?;
             self.convolution_backward(model, convolution, index, across, ready)?;
             self.times.convolution(index).backward += start.elapsed();
         }

@@ -126,6 +126,9 @@ settings! {
         /// Share of the soft targets in the loss, a fraction; the rest is that of the labels.
         distill_weight: f64 = 0.9,
             Key::of(Values::SHARE).flag("FRACTION").only(DISTILLS);
+        /// Weight of the relative squared error of the blocks' outputs against the teacher's in the loss; 0 = off.
+        distill_features: f64 = 0.0,
+            Key::of(Values::NOT_NEGATIVE).flag("WEIGHT").only(DISTILLS).added_later();
         /// Weights to learn from, a file or a run folder.
         ///
         /// The recipe holds their checksum in its place.
@@ -267,6 +270,9 @@ mod tests {
             assert_eq!(key_at_fault(|section| section.momentum_rate = fraction), "train.momentum_rate");
             assert_eq!(key_at_fault(|section| section.label_smoothing = fraction), "train.label_smoothing");
             assert_eq!(key_at_fault(|section| section.ema = fraction), "train.ema");
+        }
+        for weight in [-0.1, f64::INFINITY, f64::NAN] {
+            assert_eq!(key_at_fault(|section| section.distill_features = weight), "train.distill_features");
         }
         for weight in [-0.1, 1.1, f64::NAN] {
             assert_eq!(key_at_fault(|section| section.distill_weight = weight), "train.distill_weight");

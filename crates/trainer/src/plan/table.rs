@@ -105,8 +105,13 @@ fn lr_row(config: &TrainConfig) -> String {
     };
     let teacher = match teacher_weights(config) {
         Ok(Some(weights)) => format!(
-            ", soft targets of {weights} (temperature {}, weight {})",
-            train.distill_temperature, train.distill_weight
+            ", soft targets of {weights} (temperature {}, weight {}){}",
+            train.distill_temperature,
+            train.distill_weight,
+            match train.distill_features {
+                weight if weight > 0.0 => format!(" and its features (weight {weight})"),
+                _ => String::new(),
+            }
         ),
         _ => String::new(),
     };
