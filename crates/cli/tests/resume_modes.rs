@@ -76,6 +76,8 @@ modes! {
     averaged_weights_in_gradual_pruning: "--ratio 0.75 --pruning_steps 40 --ema 0.99 --set prune.regrow=false", GMP;
     features: "--ratio 0.55 --distill_features 1.5", TEACHER;
     features_in_bf16_with_averages: "--ratio 0.75 --pruning_steps 20 --precision bf16 --distill_features 1 --ema 0.9", INNER, GMP, TEACHER;
+    sparse_weights_that_learn_from_dense_ones: "--pretrained_model sparse --ratio 0 --set prune.regrow=false --ema 0.9",
+        "--lr_strategy cosine_decay --distill_features 1", TEACHER;
     batch_norm_estimated_anew: "--pruning_mode threshold --threshold 0.2 --bn_recal 7";
     bf16: "--ratio 0.75 --precision bf16", INNER;
     bf16_layer_by_layer: "--ratio 0.75 --precision bf16 --local_sparsity True", INNER;
@@ -116,6 +118,12 @@ impl Mode {
         let mode = Self { bench, flags };
         if mode.flags.contains(TEACHER) {
             mode.bench.train("--batch_size 8 --num_epochs 1 --pruning_mode none --model_path teacher");
+        }
+        if mode.flags.contains("--pretrained_model sparse") {
+            mode.bench.train(
+                "--batch_size 8 --num_epochs 1 --ratio 0.75 --prune_params_type conv1x1_only --pretrained_model teacher \
+                 --model_path sparse",
+            );
         }
         mode.bench.train(&mode.with("whole", "--set checkpoint.every_steps=1 --set checkpoint.keep=1000"));
         assert_eq!(mode.bench.json("whole/summary.json")["steps"], STEPS);

@@ -16,6 +16,12 @@ const PRUNED: f64 = 0.01;
 pub(crate) fn take(learner: &mut Learner, plan: &TrainPlan, file: &str) -> Result<()> {
     let prune = &plan.config.prune;
     let zeros = learner.pruner().zeros()?;
+    if zeros >= PRUNED && learner.teacher().is_some() && plan.config.train.teacher.is_none() {
+        tracing::warn!(
+            "{}, and the run learns from these very weights: name the dense network it is to learn from (--teacher)",
+            found(file, zeros)
+        );
+    }
     if learner.prunes() && !prune.regrow {
         learner.pruner_mut().set_static_masks()?;
         if zeros >= PRUNED {
