@@ -52,6 +52,9 @@ mod with_mpi {
         taylor_layer_by_layer: 4, "--ratio 0.6 --criterion taylor --local_sparsity True --pruning_steps 8 --sync_bn", GMP;
         two_of_four_without_regrowth: 2, "--pruning_mode pattern --prune_params_type conv1x1_only --set prune.regrow=false";
         erk: 2, "--ratio 0.7 --local_sparsity True --allocation erk";
+        rigl: 2, "--ratio 0.6 --pruning_strategy rigl --update_period 3 --prune_params_type conv1x1_only";
+        set_by_erk: 4, "--ratio 0.7 --pruning_strategy set --update_period 3 --local_sparsity True --allocation erk --sync_bn";
+        acdc: 2, "--ratio 0.6 --pruning_strategy acdc --stable_epochs 0 --phase_epochs 1 --tunning_epochs 2";
         photos_from_a_cache: 2, PHOTOS, "--set data.cache=images.cache";
     }
 

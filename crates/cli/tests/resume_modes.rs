@@ -31,6 +31,7 @@ const PHOTOS: &str = "--data imagenet --set data.path=images --set data.image_si
 /// A stem and a head that are whole keep a network alive that is this thin.
 const INNER: &str = "--prune_params_type conv1x1_only";
 const GMP: &str = "--pruning_strategy gmp --stable_epochs 0 --pruning_epochs 2 --tunning_epochs 0";
+const ACDC: &str = "--pruning_strategy acdc --stable_epochs 1 --phase_epochs 2 --tunning_epochs 3";
 
 /// A test for each mode, and the list of all.
 macro_rules! modes {
@@ -69,6 +70,11 @@ modes! {
     one_of_four_in_gradual_pruning: "--pruning_mode pattern --pattern 1:4 --pruning_steps 20 --criterion taylor", INNER, GMP;
     erk: "--ratio 0.7 --local_sparsity True --allocation erk";
     ratios_by_name: "--ratio 0.6 --set prune.layers={\"^conv5_.*_sep\"=0.8,\"^fc\"=0.3} --pruning_steps 20", GMP;
+    rigl: "--ratio 0.6 --pruning_strategy rigl --update_period 3", INNER;
+    rigl_by_erk_in_bf16: "--ratio 0.8 --pruning_strategy rigl --update_period 4 --local_sparsity True --allocation erk --precision bf16";
+    set: "--ratio 0.6 --pruning_strategy set --update_period 3 --update_fraction 0.5 --seed 5", INNER;
+    acdc: "--ratio 0.6 --num_epochs 10 --batch_size 40", ACDC;
+    acdc_with_a_pattern_and_taylor: "--pruning_mode pattern --num_epochs 10 --batch_size 40 --criterion taylor", INNER, ACDC;
     dense_gradients: "--ratio 0.55 --set prune.gradient=\"dense\"";
     dense_gradients_in_bf16: "--ratio 0.75 --set prune.gradient=\"dense\" --precision bf16", INNER;
     soft_targets: "--ratio 0.55", TEACHER;
@@ -137,7 +143,7 @@ impl Mode {
             |step: usize, name: &str| self.bench.bytes(&format!("whole/checkpoints/step-{step:08}/{name}"));
         let changes = |name: &str| at(STEPS / 2, name) != at(STEPS, name);
         let masks_move = changes("masks.safetensors")
-            || ["regrow=false", "none", "gmp"].iter().any(|held| self.flags.contains(held));
+            || ["regrow=false", "none", "gmp", "acdc"].iter().any(|held| self.flags.contains(held));
         assert!(changes("weights.safetensors") && masks_move, "{} stands still", self.flags);
     }
 

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use sparse_sparsity::schedule::GmpConfig;
 use sparse_sparsity::threshold;
 
+use crate::acdc::AcdcConfig;
+use crate::drop_grow::{self, DropGrowConfig};
 use crate::movement::Movement;
 use crate::taylor::Taylor;
 use crate::{Allocation, Criterion, Error, Pattern, Result};
@@ -31,6 +33,10 @@ pub enum Strategy {
     /// Whenever the ratio changes, while it climbs to the target: gradual magnitude pruning. Not with a threshold; with a pattern the
     /// ratio is that of the pattern, and each group loses a weight whenever it reaches a multiple of 1/m.
     Gmp(GmpConfig),
+    /// At the beginning of each sparse phase, between dense ones. Not with a threshold.
+    Acdc(AcdcConfig),
+    /// First by magnitude, then by moving some weights at a time. Ratio mode only.
+    DropGrow(DropGrowConfig),
 }
 
 /// Which variables may be pruned; each has two dimensions or more.
@@ -150,9 +156,24 @@ impl PrunerConfig {
         if self.block.contains(&0) {
             return Err(sparse_sparsity::Error::BlockSize { block: self.block }.into());
         }
+        match &self.strategy {
+            Strategy::DropGrow(_) => drop_grow::validate(self)?,
+            Strategy::Acdc(_) if !self.regrow || self.paddle_compat => {
+                let needs = if self.regrow {
+                    "paddle_compat turned off"
+                } else {
+                    "weights that may come back (regrow)"
+                };
+                return Err(Error::StrategyNeeds { strategy: "AC/DC", needs });
+            }
+            Strategy::Base | Strategy::Gmp(_) | Strategy::Acdc(_) => {}
+        }
         match (self.mode, &self.strategy) {
             (Mode::Threshold(_), Strategy::Gmp(_)) => Err(Error::GmpNeedsRatio),
-            (Mode::Threshold(value), Strategy::Base) => {
+            (Mode::Threshold(_), Strategy::Acdc(_)) => {
+                Err(Error::StrategyNeeds { strategy: "AC/DC", needs: "a ratio or a pattern" })
+            }
+            (Mode::Threshold(value), _) => {
                 threshold::smallest_kept::<f64>(value)?;
                 Ok(())
             }

@@ -6,7 +6,7 @@ use sparse_sparsity::Mask;
 use sparse_sparsity::report::count_of_share;
 
 use crate::allocation::Ranked;
-use crate::{Mode, Pruner, Result, Scope};
+use crate::{Mode, Pruner, Result, Scope, Strategy};
 
 /// What is to be computed in a step.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +24,9 @@ impl Pruner {
     /// Whether a step is a [`Task`] for whoever holds the weights: single weights, ranked by magnitude.
     pub fn can_be_told(&self) -> bool {
         let config = self.config();
-        let in_groups = matches!(config.mode, Mode::Pattern(_));
-        self.ranks_by_magnitude() && config.block == [1, 1] && !config.paddle_compat && !in_groups
+        let otherwise =
+            matches!(config.mode, Mode::Pattern(_)) || matches!(config.strategy, Strategy::DropGrow(_));
+        self.ranks_by_magnitude() && config.block == [1, 1] && !config.paddle_compat && !otherwise
     }
 
     /// The prunable variables that are ranked together, by name and in the order of the ranking.

@@ -96,6 +96,14 @@ pub enum Error {
         "gradual pruning (gmp) sets a ratio at each step: use ratio mode, or strategy base with a threshold"
     )]
     GmpNeedsRatio,
+    /// A strategy does not go with the other settings.
+    #[error("{strategy} needs {needs}")]
+    StrategyNeeds {
+        /// The strategy.
+        strategy: &'static str,
+        /// What it needs.
+        needs: &'static str,
+    },
     /// PaddleSlim's rules rank by magnitude only.
     #[error(
         "paddle_compat ranks by magnitude as PaddleSlim does: turn it off to use a criterion of your own"
@@ -192,6 +200,20 @@ pub enum Error {
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// Whether settings are wrong for the variables that there are, rather than the variables.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::NothingKept { .. }
+                | Self::PatternShape { .. }
+                | Self::LayerUnmatched { .. }
+                | Self::LayerTwice { .. }
+        )
+    }
 }
 
 /// Result with the [`Error`] of this crate.

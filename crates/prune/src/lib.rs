@@ -28,10 +28,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod acdc;
 mod allocation;
 mod config;
 mod criterion;
 mod cutoff;
+mod drop_grow;
 mod elsewhere;
 mod enforce;
 mod error;
@@ -49,9 +51,11 @@ mod taylor;
 mod variables;
 mod watch;
 
+pub use acdc::AcdcConfig;
 pub use allocation::Allocation;
 pub use config::{GradientMode, Mode, ParamsType, PrunerConfig, Ranking, Scope, Strategy};
 pub use criterion::{Criterion, Facts, Memory, Weights};
+pub use drop_grow::{DropGrowConfig, Growth};
 pub use elsewhere::Task;
 pub use error::{Error, Result};
 pub use measure::WeightSummary;

@@ -19,7 +19,8 @@ use crate::state::Exact;
 use crate::variables::{self, Reader, Variable};
 use crate::watch::Watch;
 use crate::{
-    Criterion, Error, GradientMode, Memory, Mode, Pattern, PrunerConfig, PrunerState, Result, Scope, SkipRule,
+    Criterion, Error, GradientMode, Memory, Mode, Pattern, PrunerConfig, PrunerState, Result, Scope,
+    SkipRule, Strategy,
 };
 
 /// Prunes the variables of a candle `VarMap`.
@@ -66,7 +67,7 @@ impl Pruner {
     /// # Errors
     /// [`Error::NothingToPrune`] if the settings leave no variable, [`Error::NothingKept`] if they leave no weight;
     /// [`Error::Ratio`], [`Error::Regex`], [`Error::Pattern`], [`Error::PatternShape`], [`Error::LayerUnmatched`], [`Error::LayerTwice`],
-    /// [`Error::GmpNeedsRatio`], [`Error::CriterionWithCompat`], [`Error::SignedNeedsRatio`], [`Error::Sparsity`] for settings that cannot be followed; [`Error::Dtype`] and
+    /// [`Error::GmpNeedsRatio`], [`Error::CriterionWithCompat`], [`Error::SignedNeedsRatio`], [`Error::StrategyNeeds`], [`Error::Sparsity`] for settings that cannot be followed; [`Error::Dtype`] and
     /// [`Error::Placement`] for prunable variables that cannot be read.
     pub fn new(vars: &VarMap, config: PrunerConfig) -> Result<Self> {
         config.validate()?;
@@ -130,26 +131,43 @@ impl Pruner {
     /// [`Error::NotANumber`] if a weight is NaN, [`Error::Score`] if a criterion's score cannot be ranked; the
     /// pruner then stands where it stood.
     pub fn step(&mut self) -> Result<StepReport> {
+        if let Strategy::DropGrow(config) = &self.config.strategy {
+            let config = config.clone();
+            return self.drop_and_grow(&config);
+        }
         let mut schedule = self.schedule.clone();
         let update = schedule.advance();
         let mode = update.map_or(self.config.mode, |update| self.mode_at(update.ratio));
-        let masks_recomputed = update.is_none_or(|update| update.recompute);
-        let mut masks_changed = false;
-        if masks_recomputed {
-            let computed = self.compute(mode)?;
-            if let Some(criterion) = self.criterion.as_deref() {
-                self.solve(criterion, &computed.masks)?;
-                if criterion.memory() == Memory::SinceUpdate {
-                    self.watch.forget();
-                }
-            }
-            masks_changed = computed.masks != self.masks;
-            self.masks = computed.masks;
-            self.threshold = computed.threshold;
-            self.thresholds = computed.thresholds;
-        }
+        let recompute = update.is_none_or(|update| update.recompute);
+        let report = if recompute { self.recompute(mode)? } else { self.unchanged() };
         self.schedule = schedule;
-        Ok(StepReport { masks_recomputed, masks_changed, ratio: self.ratio(), threshold: self.threshold })
+        Ok(StepReport { ratio: self.ratio(), ..report })
+    }
+
+    /// Computes the masks anew; the report has the ratio of before the step.
+    pub(crate) fn recompute(&mut self, mode: Mode) -> Result<StepReport> {
+        let computed = self.compute(mode)?;
+        if let Some(criterion) = self.criterion.as_deref() {
+            self.solve(criterion, &computed.masks)?;
+            if criterion.memory() == Memory::SinceUpdate {
+                self.watch.forget();
+            }
+        }
+        let masks_changed = computed.masks != self.masks;
+        self.masks = computed.masks;
+        self.threshold = computed.threshold;
+        self.thresholds = computed.thresholds;
+        Ok(StepReport { masks_recomputed: true, masks_changed, ..self.unchanged() })
+    }
+
+    /// The report of a step that changes nothing.
+    pub(crate) fn unchanged(&self) -> StepReport {
+        StepReport {
+            masks_recomputed: false,
+            masks_changed: false,
+            ratio: self.ratio(),
+            threshold: self.threshold,
+        }
     }
 
     /// Sets the pruned weights to +0, in place.
@@ -308,6 +326,14 @@ impl Pruner {
     /// Does one step of the schedule; none if there is no schedule.
     pub(crate) fn advance(&mut self) -> Option<Update> {
         self.schedule.advance()
+    }
+
+    pub(crate) fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    pub(crate) fn set_schedule(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
     }
 
     pub(crate) fn ranks_by_magnitude(&self) -> bool {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sparse_sparsity::schedule::{Gmp, PaddleGmp, PaddleGmpState, Phase, Update};
 
+use crate::acdc::AcdcConfig;
 use crate::{Error, Mode, PrunerConfig, Result, Strategy};
 
 /// The schedule of a pruner, and where it stands.
@@ -14,9 +15,13 @@ pub(crate) enum Schedule {
     Gmp { gmp: Gmp, position: GmpPosition },
     /// Gradual pruning as PaddleSlim does it.
     Paddle(PaddleGmp),
+    /// Dense and sparse phases in turn, sparse to this ratio.
+    Acdc { acdc: AcdcConfig, target: f64, position: GmpPosition },
+    /// Drop and grow.
+    DropGrow(GmpPosition),
 }
 
-/// Where gradual pruning stands.
+/// Where a schedule stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GmpPosition {
     /// The step that comes next, counted from 0.
@@ -35,12 +40,28 @@ pub enum ScheduleState {
     Gmp(GmpPosition),
     /// Gradual pruning as PaddleSlim does it.
     PaddleGmp(PaddleGmpState),
+    /// Dense and sparse phases in turn.
+    Acdc(GmpPosition),
+    /// Drop and grow.
+    DropGrow(GmpPosition),
 }
 
 impl Schedule {
     pub(crate) fn new(config: &PrunerConfig) -> Result<Self> {
         Ok(match (&config.strategy, config.mode) {
             (Strategy::Base, _) => Self::Base,
+            (Strategy::Acdc(acdc), mode) => {
+                let target = match mode {
+                    Mode::Pattern(pattern) => pattern.ratio(),
+                    Mode::Ratio(ratio) => ratio,
+                    Mode::Threshold(_) => return Err(Error::GmpNeedsRatio),
+                };
+                let position = GmpPosition { step: acdc.resume_step, recompute: acdc.resume_step > 0 };
+                Self::Acdc { acdc: acdc.clone(), target, position }
+            }
+            (Strategy::DropGrow(config), _) => {
+                Self::DropGrow(GmpPosition { step: config.resume_step, recompute: true })
+            }
             (Strategy::Gmp(gmp), Mode::Ratio(target)) if config.paddle_compat => {
                 Self::Paddle(PaddleGmp::new(gmp, target)?)
             }
@@ -60,6 +81,18 @@ impl Schedule {
     pub(crate) fn advance(&mut self) -> Option<Update> {
         match self {
             Self::Base => None,
+            // Its steps are its own.
+            Self::DropGrow(_) => None,
+            Self::Acdc { acdc, target, position } => {
+                let before = position.step.checked_sub(1).is_some_and(|done| acdc.is_sparse(done));
+                let now = acdc.is_sparse(position.step);
+                let update = Update {
+                    ratio: if now { *target } else { 0.0 },
+                    recompute: now != before || position.recompute,
+                };
+                *position = GmpPosition { step: position.step + 1, recompute: false };
+                Some(update)
+            }
             Self::Paddle(schedule) => Some(schedule.advance()),
             Self::Gmp { gmp, position } => {
                 let before = position.step.checked_sub(1).map_or(0.0, |done| gmp.at(done));
@@ -75,14 +108,18 @@ impl Schedule {
     pub(crate) fn phase(&self) -> Option<Phase> {
         match self {
             Self::Gmp { gmp, position } => Some(gmp.phase(position.step)),
-            Self::Base | Self::Paddle(_) => None,
+            Self::Base | Self::Paddle(_) | Self::Acdc { .. } | Self::DropGrow(_) => None,
         }
     }
 
     /// The ratio that holds now; none if there is no schedule.
     pub(crate) fn ratio(&self) -> Option<f64> {
         match self {
-            Self::Base => None,
+            Self::Base | Self::DropGrow(_) => None,
+            Self::Acdc { acdc, target, position } => {
+                let sparse = position.step.checked_sub(1).is_some_and(|done| acdc.is_sparse(done));
+                Some(if sparse { *target } else { 0.0 })
+            }
             Self::Gmp { gmp, position } => {
                 Some(position.step.checked_sub(1).map_or(0.0, |done| gmp.at(done)))
             }
@@ -95,13 +132,17 @@ impl Schedule {
             Self::Base => ScheduleState::Base,
             Self::Gmp { position, .. } => ScheduleState::Gmp(*position),
             Self::Paddle(schedule) => ScheduleState::PaddleGmp(schedule.state()),
+            Self::Acdc { position, .. } => ScheduleState::Acdc(*position),
+            Self::DropGrow(position) => ScheduleState::DropGrow(*position),
         }
     }
 
     pub(crate) fn restore(&mut self, state: ScheduleState) -> Result<()> {
         match (self, state) {
             (Self::Base, ScheduleState::Base) => {}
-            (Self::Gmp { position, .. }, ScheduleState::Gmp(saved)) => *position = saved,
+            (Self::Gmp { position, .. }, ScheduleState::Gmp(saved))
+            | (Self::Acdc { position, .. }, ScheduleState::Acdc(saved))
+            | (Self::DropGrow(position), ScheduleState::DropGrow(saved)) => *position = saved,
             (Self::Paddle(schedule), ScheduleState::PaddleGmp(saved)) => schedule.restore(saved),
             (schedule, state) => {
                 let (expected, got) = (schedule.state().name(), state.name());
@@ -118,6 +159,8 @@ impl ScheduleState {
             Self::Base => "base",
             Self::Gmp(_) => "gmp",
             Self::PaddleGmp(_) => "paddle gmp",
+            Self::Acdc(_) => "acdc",
+            Self::DropGrow(_) => "drop and grow",
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use sparse_sparsity::Mask;
 
 use crate::variables::{self, Reader, Variable};
-use crate::{Criterion, Error, Facts, Memory, Pruner, Result};
+use crate::{Criterion, Error, Facts, Growth, Memory, Pruner, Result, Strategy};
 
 /// What was observed so far.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Watch {
     pub(crate) steps: u64,
     /// One number per weight, by variable; of the criterion alone.
     pub(crate) sums: BTreeMap<String, Vec<f64>>,
+    /// The gradients of a step that grows weights by them; taken in the same step.
+    pub(crate) gradients: BTreeMap<String, Vec<f64>>,
 }
 
 impl Watch {
@@ -31,8 +33,14 @@ impl Watch {
 }
 
 impl Pruner {
-    /// Whether its criterion looks at the steps, so that [`Pruner::observe`] is to be called.
+    /// Whether it looks at the gradients of steps, so that [`Pruner::observe`] is to be called: by its criterion, or to grow weights.
     pub fn watches(&self) -> bool {
+        let grows = matches!(&self.config().strategy, Strategy::DropGrow(config) if config.growth == Growth::Gradient);
+        grows || self.adds_up()
+    }
+
+    /// Whether its criterion adds up what it sees of steps.
+    fn adds_up(&self) -> bool {
         self.criterion().is_some_and(|criterion| criterion.memory() != Memory::Nothing)
     }
 
@@ -43,6 +51,10 @@ impl Pruner {
     /// [`Error::Gradient`] if a variable has none or one of another shape, [`Error::Dtype`] and [`Error::Placement`] if it cannot be
     /// read.
     pub fn observe(&mut self, gradients: &BTreeMap<String, Tensor>) -> Result<()> {
+        if self.needs_dense_gradient() {
+            let gradients = self.copies(gradients)?;
+            self.watch_mut().gradients = gradients;
+        }
         let mut watch = std::mem::take(self.watch_mut());
         let observed = self.add(gradients, &mut watch);
         *self.watch_mut() = watch;
@@ -50,20 +62,13 @@ impl Pruner {
     }
 
     fn add(&self, gradients: &BTreeMap<String, Tensor>, watch: &mut Watch) -> Result<()> {
-        let Some(criterion) = self.criterion().filter(|_| self.watches()) else { return Ok(()) };
+        let Some(criterion) = self.criterion().filter(|_| self.adds_up()) else { return Ok(()) };
         let mut gradients_of = Vec::new();
         for variable in self.prunable() {
-            let found = gradients.get(&variable.name);
-            let Some(gradient) = found.filter(|gradient| gradient.dims() == variable.var.dims()) else {
-                return Err(Error::Gradient {
-                    name: variable.name.clone(),
-                    expected: variable.var.dims().to_vec(),
-                    got: found.map(|gradient| gradient.dims().to_vec()),
-                });
-            };
+            let gradient = gradient_of(variable, gradients)?;
             let sums = watch.sums.entry(variable.name.clone()).or_default();
             sums.resize(variable.len(), 0.0);
-            gradients_of.push(gradient.contiguous()?);
+            gradients_of.push(gradient);
         }
         let readers: Vec<Reader<'_>> = self.prunable().map(Variable::read).collect();
         let guards: Vec<_> = gradients_of.iter().map(Tensor::storage_and_layout).collect();
@@ -79,6 +84,15 @@ impl Pruner {
         Ok(())
     }
 
+    /// The gradient of each prunable variable as numbers.
+    fn copies(&self, gradients: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Vec<f64>>> {
+        let copy = |variable: &Variable| {
+            let gradient = gradient_of(variable, gradients)?.flatten_all()?.to_dtype(DType::F64)?;
+            Ok((variable.name.clone(), gradient.to_vec1()?))
+        };
+        self.prunable().map(copy).collect()
+    }
+
     /// What the criterion has added up over the steps, by variable and one number per weight: to be saved beside the state. Empty
     /// without a criterion that looks at steps, and before the first.
     pub fn sums(&self) -> &BTreeMap<String, Vec<f64>> {
@@ -90,7 +104,7 @@ impl Pruner {
     /// # Errors
     /// [`Error::RestoreNames`] and [`Error::RestoreLength`] if they belong to other variables.
     pub fn restore_sums(&mut self, sums: BTreeMap<String, Vec<f64>>) -> Result<()> {
-        if !self.watches() || sums.is_empty() {
+        if !self.adds_up() || sums.is_empty() {
             // They were saved by another criterion: this one begins with the next step.
             self.watch_mut().forget();
             return Ok(());
@@ -119,6 +133,19 @@ impl Pruner {
         }
         Ok(())
     }
+}
+
+/// The gradient to a variable, in one piece.
+fn gradient_of(variable: &Variable, gradients: &BTreeMap<String, Tensor>) -> Result<Tensor> {
+    let found = gradients.get(&variable.name);
+    let Some(gradient) = found.filter(|gradient| gradient.dims() == variable.var.dims()) else {
+        return Err(Error::Gradient {
+            name: variable.name.clone(),
+            expected: variable.var.dims().to_vec(),
+            got: found.map(|gradient| gradient.dims().to_vec()),
+        });
+    };
+    Ok(gradient.contiguous()?)
 }
 
 /// What is known of a variable without its steps.

@@ -7,6 +7,7 @@ use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::not_on_device::NotOnDevice;
 use crate::shared_error::SharedError;
+use crate::strategy_error::StrategyError;
 
 /// What the training driver reports; every message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +182,10 @@ pub enum Error {
     /// Processes cannot share the run, or do not any longer.
     #[error(transparent)]
     Shared(#[from] SharedError),
+
+    /// The phases of a strategy do not fit.
+    #[error(transparent)]
+    Strategy(#[from] StrategyError),
 
     /// A signal asked to stop an evaluation.
     #[error("stopped by signal {signal}")]
@@ -564,8 +569,10 @@ impl Error {
     /// True when the request itself is wrong, so that the command line exits with 2 (usage) rather than 1.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        if let Error::Shared(error) = self {
-            return error.is_usage();
+        match self {
+            Error::Shared(error) => return error.is_usage(),
+            Error::Prune(error) => return error.is_usage(),
+            _ => {}
         }
         matches!(
             self,
@@ -576,16 +583,11 @@ impl Error {
                 | Error::GmpPastEnd { .. }
                 | Error::NoCuda
                 | Error::NotOnDevice(_)
+                | Error::Strategy(_)
                 | Error::NoTeacher
                 | Error::NotWeights { .. }
                 | Error::NotEnoughMemory { .. }
                 | Error::ThresholdPrunesAll { .. }
-                | Error::Prune(
-                    sparse_prune::Error::NothingKept { .. }
-                        | sparse_prune::Error::PatternShape { .. }
-                        | sparse_prune::Error::LayerUnmatched { .. }
-                        | sparse_prune::Error::LayerTwice { .. }
-                )
                 | Error::BenchSetting { .. }
                 | Error::NoImages { .. }
                 | Error::OtherWidth { .. }

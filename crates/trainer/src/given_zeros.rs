@@ -1,6 +1,6 @@
 //! Zeros in the weights that a run begins with: kept where nothing may grow back, else named in a warning.
 
-use crate::config::{PruneSection, PruningMode};
+use crate::config::{PruneSection, PruningMode, PruningStrategy};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::plan::TrainPlan;
@@ -45,6 +45,7 @@ fn found(file: &str, zeros: f64) -> String {
 fn gives_up(prune: &PruneSection, zeros: f64) -> Option<String> {
     const KEEP: &str = "--set prune.regrow=false keeps them zero";
     let first = match (prune.is_gmp(), prune.stable_epochs) {
+        (false, 1..) if prune.pruning_strategy == PruningStrategy::Acdc => 0.0,
         (false, _) => prune.target(),
         (true, 0) => prune.initial_ratio,
         (true, _) => 0.0,
@@ -97,7 +98,6 @@ pub(crate) fn refuse_threshold_above_all(learner: &Learner, prune: &PruneSection
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::PruningStrategy;
 
     #[test]
     fn only_a_run_that_gives_zeros_up_says_so() {

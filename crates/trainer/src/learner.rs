@@ -6,7 +6,7 @@ use crate::ema::Ema;
 use crate::error::{Error, Result};
 use crate::evaluate::scores_of;
 use crate::metrics::Accuracy;
-use crate::not_on_device::NotOnDevice;
+use crate::not_on_device::{self, NotOnDevice};
 use crate::on_device::{DeviceLearner, DeviceRule, HostBatch, HostState, OnDevice, Sharing};
 use crate::ranks::Ranks;
 use crate::recipe::Recipe;
@@ -19,7 +19,7 @@ use sparse_mobilenet::{
     Across, LayerPaths, Loss, Masks, MobileNet, Mode, Precision, Targets, Times, TrainPass,
 };
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
-use sparse_prune::{GradientMode, Pruner, PrunerConfig};
+use sparse_prune::{GradientMode, Pruner, PrunerConfig, Strategy};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -233,6 +233,9 @@ impl Learner {
         if let Some(ema) = &self.ema {
             return Err(NotOnDevice { key: "train.ema", value: ema.decay().to_string() }.into());
         }
+        if let Strategy::DropGrow(config) = &self.pruner.config().strategy {
+            return Err(not_on_device::drop_and_grow(config.growth).into());
+        }
         if self.prunes && self.pruner.watches() {
             let value = "one that looks at gradients".to_owned();
             return Err(NotOnDevice { key: "prune.criterion", value }.into());
@@ -382,7 +385,7 @@ impl Learner {
         if self.prunes {
             let masks = self.pruner.masks().iter();
             let words = masks.map(|(name, mask)| (name.as_str(), mask.words())).collect();
-            let masked_gradient = self.masks_gradient();
+            let masked_gradient = self.masks_gradient() && !self.pruner.needs_dense_gradient();
             self.pass.set_masks(&self.model, &Masks { words, masked_gradient });
         }
     }

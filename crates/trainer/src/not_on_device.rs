@@ -1,7 +1,8 @@
 //! What is computed on the CPU alone.
 
-use crate::config::{Criterion, TrainConfig};
+use crate::config::{Criterion, PruningMode, PruningStrategy, TrainConfig};
 use crate::plan::DeviceChoice;
+use sparse_prune::Growth;
 
 /// A setting that a GPU does not follow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,17 +30,37 @@ pub(crate) fn check(config: &TrainConfig, device: DeviceChoice) -> Result<(), No
     let features = if train.distill { train.distill_features } else { 0.0 };
     let refused = number("train.ema", train.ema)
         .or_else(|| number("train.distill_features", features))
-        .or_else(criterion);
+        .or_else(criterion)
+        .or_else(|| moving_masks(config));
     match (device, refused) {
         (DeviceChoice::Cuda { .. }, Some(refused)) => Err(refused),
         _ => Ok(()),
     }
 }
 
+/// A strategy that changes weights, or looks at the gradients of those that are pruned.
+fn moving_masks(config: &TrainConfig) -> Option<NotOnDevice> {
+    match (config.prune.pruning_mode, config.prune.pruning_strategy) {
+        (PruningMode::Dense, _) => None,
+        (_, PruningStrategy::Rigl) => Some(drop_and_grow(Growth::Gradient)),
+        (_, PruningStrategy::Set) => Some(drop_and_grow(Growth::Random)),
+        (_, PruningStrategy::Base | PruningStrategy::Gmp | PruningStrategy::Acdc) => None,
+    }
+}
+
+/// The error for a strategy of moving masks.
+pub(crate) fn drop_and_grow(growth: Growth) -> NotOnDevice {
+    let name = match growth {
+        Growth::Gradient => PruningStrategy::Rigl.name(),
+        Growth::Random => PruningStrategy::Set.name(),
+    };
+    NotOnDevice { key: "prune.pruning_strategy", value: format!("\"{name}\"") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DataKind, PruningMode};
+    use crate::config::DataKind;
 
     #[test]
     fn a_gpu_refuses_by_name_what_the_cpu_does() {
@@ -58,6 +79,13 @@ mod tests {
         (config.prune.criterion, config.prune.pruning_mode) = (Criterion::Taylor, PruningMode::Ratio);
         let message = check(&config, gpu).unwrap_err().to_string();
         assert!(message.starts_with("prune.criterion = \"taylor\" "), "{message}");
+        config.prune.criterion = Criterion::Magnitude;
+        for (strategy, refused) in
+            [(PruningStrategy::Rigl, true), (PruningStrategy::Set, true), (PruningStrategy::Acdc, false)]
+        {
+            config.prune.pruning_strategy = strategy;
+            assert_eq!(check(&config, gpu).is_err(), refused, "{}", strategy.name());
+        }
         config.prune.pruning_mode = PruningMode::Dense;
         assert_eq!(check(&config, gpu), Ok(()));
     }

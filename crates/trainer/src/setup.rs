@@ -19,7 +19,7 @@ use candle_core::{DType, Device};
 use sparse_data::Fingerprint;
 use sparse_mobilenet::{MobileNet, Precision};
 use sparse_ops::SgdConfig;
-use sparse_prune::{GmpConfig, GradientMode, Mode, Pattern, Pruner, PrunerConfig, Ranking, Scope, Strategy};
+use sparse_prune::{GradientMode, Mode, Pattern, Pruner, PrunerConfig, Ranking, Scope};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -268,10 +268,7 @@ fn pruner_config(plan: &TrainPlan, step: usize) -> Option<PrunerConfig> {
             Mode::Pattern(Pattern { n, m, linear_inputs: 0 })
         }
     };
-    let strategy = match &plan.gmp {
-        Some(gmp) => Strategy::Gmp(GmpConfig { resume_step: step as u64, ..gmp.clone() }),
-        None => Strategy::Base,
-    };
+    let strategy = plan.strategy(step);
     Some(PrunerConfig {
         mode,
         ranking: match prune.criterion() {

@@ -13,7 +13,8 @@ use sparse_emulator::{Between, queue};
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
 use sparse_ops::SgdConfig;
 use sparse_prune::{
-    Allocation, GmpConfig, GradientMode, Mode, Pattern, Pruner, PrunerConfig, Ranking, Scope, Strategy,
+    AcdcConfig, Allocation, DropGrowConfig, GmpConfig, GradientMode, Growth, Mode, Pattern, Pruner,
+    PrunerConfig, Ranking, Scope, Strategy,
 };
 use sparse_sparsity::Mask;
 use sparse_testing::Need;
@@ -81,6 +82,24 @@ fn gmp() -> Strategy {
     })
 }
 
+fn acdc() -> Strategy {
+    Strategy::Acdc(AcdcConfig { warmup_steps: 1, phase_steps: 1, last_from: 4, resume_step: 0 })
+}
+
+#[test]
+fn moving_masks_are_refused_by_name() {
+    if !available() {
+        return;
+    }
+    for (growth, name) in [(Growth::Gradient, "rigl"), (Growth::Random, "set")] {
+        let config = DropGrowConfig { growth, period: 2, until: 9, fraction: 0.3, seed: 0, resume_step: 0 };
+        let strategy = Strategy::DropGrow(config);
+        let mut learner = learner(Some(PrunerConfig { strategy, ..PrunerConfig::new(Mode::Ratio(0.6)) }));
+        let refused = learner.move_to(queue(1), 1.0).unwrap_err().to_string();
+        assert!(refused.contains(name) && refused.contains("--device cpu"), "{refused}");
+    }
+}
+
 #[test]
 fn a_criterion_that_looks_at_gradients_is_refused_by_name() {
     if !available() {
@@ -109,6 +128,7 @@ fn masks_are_the_hosts_of_the_same_weights_in_every_mode() {
         PrunerConfig { strategy: gmp(), regrow: false, ..ratio() },
         PrunerConfig { regrow: false, ..PrunerConfig::new(Mode::Threshold(0.05)) },
         PrunerConfig { gradient: GradientMode::Dense, exclude: vec!["fc".to_owned()], ..ratio() },
+        PrunerConfig { strategy: acdc(), ..ratio() },
         // Ranked on the host.
         PrunerConfig {
             exclude: vec!["^conv1_".to_owned(), "_dw_".to_owned()],

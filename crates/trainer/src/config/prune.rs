@@ -29,6 +29,12 @@ choices! {
         Base = "base",
         /// Gradual magnitude pruning: the ratio rises along a cubic ramp.
         Gmp = "gmp",
+        /// Alternating dense and sparse phases.
+        Acdc = "acdc",
+        /// The ratio from the first step on; the smallest weights are dropped, those with the largest gradients grow.
+        Rigl = "rigl",
+        /// As rigl, and what grows is random.
+        Set = "set",
     }
 }
 
@@ -77,6 +83,9 @@ choices! {
 /// What the ramp of gradual pruning counts with.
 const GMP: &[When] = &[When::RANKED, When::GRADUALLY];
 const EPOCHS: Key = Key::whole(0, "epochs").flag("EPOCHS").only(GMP);
+const PHASE_EPOCHS: Key = Key::whole(0, "epochs").flag("EPOCHS").only(&[When::RANKED, When::IN_PHASES]);
+/// What drop and grow counts with.
+const MOVES: &[When] = &[When::BY_RATIO, When::MOVES];
 const PRUNING: Key = Key::truth().only(&[When::PRUNES]);
 const SIDE: Values = Values::whole(1);
 const REGEXES: Key = Key::of(Values::list(&Values::Text)).default_words("none").only(&[When::PRUNES]);
@@ -124,14 +133,26 @@ settings! {
         sparse_block: [usize; 2] = [1, 1],
             Key::of(Values::List { of: &SIDE, least: 2, most: 2, or_one: false }).flag("SIDE").only(&[When::PRUNES])
                 .words("two whole numbers, 1 or more each, such as [2, 1]");
-        /// GMP: epochs of dense training at the start.
-        stable_epochs: usize = 0, EPOCHS;
+        /// GMP and AC/DC: epochs of dense training at the start.
+        stable_epochs: usize = 0, PHASE_EPOCHS;
         /// GMP: epochs over which the ratio rises.
         pruning_epochs: usize = 60, EPOCHS;
-        /// GMP: epochs of fine-tuning at the full ratio.
+        /// GMP: epochs of fine-tuning at the full ratio; AC/DC: those of the last sparse phase.
         ///
-        /// They last to the end of the run in any case; with `paddle_compat` they count as in PaddleSlim.
-        tunning_epochs: usize = 60, EPOCHS;
+        /// Those of GMP last to the end of the run in any case; with `paddle_compat` they count as in PaddleSlim.
+        tunning_epochs: usize = 60, PHASE_EPOCHS;
+        /// AC/DC: epochs of each sparse and each dense phase before the last.
+        phase_epochs: usize = 5,
+            Key::whole(1, "epochs").flag("EPOCHS").only(&[When::RANKED, When::ALTERNATES]).added_later();
+        /// RigL and SET: steps between updates of the masks.
+        update_period: usize = 100,
+            Key::whole(1, "steps").flag("STEPS").only(MOVES).added_later();
+        /// RigL and SET: share of the kept weights that are exchanged at first, a fraction; it falls along half a cosine.
+        update_fraction: f64 = 0.3,
+            Key::of(Values::FRACTION).flag("FRACTION").only(MOVES).added_later();
+        /// RigL and SET: share of the run after which masks stay, a fraction.
+        update_until: f64 = 0.75,
+            Key::of(Values::SHARE).flag("FRACTION").only(MOVES).added_later();
         /// GMP: how many times the ratio is raised.
         pruning_steps: usize = 120,
             Key::whole(1, "").flag("N").only(GMP);
@@ -185,6 +206,7 @@ impl PruneSection {
                         --pruning_mode ratio), or use --pruning_strategy base";
             return Err(Problem::new("prune.pruning_strategy", rule.to_owned()));
         }
+        self.check_strategy()?;
         require(parse_pattern(&self.pattern).is_some(), "prune.pattern")?;
         self.check_pattern_alone()?;
         if self.is_gmp() && !self.paddle_compat && self.initial_ratio > self.target() {
@@ -202,6 +224,29 @@ impl PruneSection {
             return Err(Problem::new("prune.criterion", rule.to_owned()));
         }
         Ok(())
+    }
+
+    /// Strategies against what does not go with them.
+    fn check_strategy(&self) -> Result<(), Problem> {
+        let (strategy, mode) = (self.pruning_strategy, self.pruning_mode);
+        let moves = matches!(strategy, PruningStrategy::Rigl | PruningStrategy::Set);
+        if mode == PruningMode::Dense || !(moves || strategy == PruningStrategy::Acdc) {
+            return Ok(());
+        }
+        let clash = match mode {
+            PruningMode::Threshold => "a threshold: give a ratio (--ratio 0.9)",
+            PruningMode::Pattern if moves => "a pattern: give a ratio (--ratio 0.9)",
+            _ if !self.regrow => "prune.regrow = false: pruned weights have to come back",
+            _ if self.paddle_compat => "prune.paddle_compat, since PaddleSlim has none: leave it out",
+            _ if moves && self.sparse_block != [1, 1] => {
+                "blocks of weights (prune.sparse_block): leave them out"
+            }
+            _ if moves && self.criterion() != Criterion::Magnitude => {
+                "another criterion than the magnitude, by which it drops weights: leave prune.criterion out"
+            }
+            _ => return Ok(()),
+        };
+        Err(Problem::new("prune.pruning_strategy", format!("does not go with {clash}")))
     }
 
     /// Patterns against what does not go with them.
@@ -292,6 +337,31 @@ mod tests {
         assert_eq!(gmp(PruningMode::Threshold).check().unwrap_err().key, "prune.pruning_strategy");
         assert!(gmp(PruningMode::Ratio).check().is_ok() && gmp(PruningMode::Ratio).is_gmp());
         assert!(gmp(PruningMode::Dense).check().is_ok() && !gmp(PruningMode::Dense).is_gmp());
+    }
+
+    #[test]
+    fn strategies_stand_with_what_they_can_follow() {
+        use PruningStrategy::{Acdc, Rigl, Set};
+        for strategy in [Acdc, Rigl, Set] {
+            let with = |mode, change: fn(&mut PruneSection)| {
+                key(|section| {
+                    (section.pruning_strategy, section.pruning_mode) = (strategy, mode);
+                    change(section);
+                })
+            };
+            let (clash, moves) = ("prune.pruning_strategy", strategy != Acdc);
+            assert_eq!(with(PruningMode::Ratio, |_| {}), "");
+            assert_eq!(with(PruningMode::Dense, |section| section.regrow = false), "");
+            assert_eq!(with(PruningMode::Threshold, |_| {}), clash);
+            assert_eq!(with(PruningMode::Ratio, |section| section.regrow = false), clash);
+            assert_eq!(with(PruningMode::Ratio, |section| section.paddle_compat = true), clash);
+            assert_eq!(with(PruningMode::Pattern, |_| {}) == clash, moves);
+            assert_eq!(with(PruningMode::Ratio, |section| section.sparse_block = [1, 2]) == clash, moves);
+            assert_eq!(
+                with(PruningMode::Ratio, |section| section.criterion = Criterion::Taylor) == clash,
+                moves
+            );
+        }
     }
 
     #[test]

@@ -53,6 +53,13 @@ impl When {
     /// The ratio rises gradually.
     pub(super) const GRADUALLY: Self = Self::is("prune.pruning_strategy", &["gmp"]);
 
+    /// Training has phases.
+    pub(super) const IN_PHASES: Self = Self::is("prune.pruning_strategy", &["gmp", "acdc"]);
+    /// Dense and sparse phases take turns.
+    pub(super) const ALTERNATES: Self = Self::is("prune.pruning_strategy", &["acdc"]);
+    /// Masks move.
+    pub(super) const MOVES: Self = Self::is("prune.pruning_strategy", &["rigl", "set"]);
+
     /// What on a command line makes it hold.
     pub(super) fn remedy(&self) -> Option<String> {
         match self {

@@ -10,6 +10,7 @@ mod gmp;
 mod lr;
 mod memory;
 mod need;
+mod strategy;
 mod table;
 
 pub use data_files::data_path_check;
@@ -84,7 +85,7 @@ impl TrainPlan {
     ///
     /// # Errors
     /// [`Error::Config`] for a config that breaks its own rules, [`Error::TooFewOutputs`],
-    /// [`Error::BatchTooLarge`], [`Error::GmpTooShort`], [`Error::GmpPastEnd`], [`Error::NoCuda`], [`Error::NotOnDevice`], [`Error::NoTeacher`],
+    /// [`Error::BatchTooLarge`], [`Error::GmpTooShort`], [`Error::GmpPastEnd`], [`Error::NoCuda`], [`Error::NotOnDevice`], [`Error::NoTeacher`], [`Error::Strategy`],
     /// and [`Error::Model`] when there is no network of this width.
     pub fn resolve(config: &TrainConfig, data: &DataSize) -> Result<Self> {
         Self::resolve_shared(config, data, Place::default())
@@ -115,6 +116,7 @@ impl TrainPlan {
         let model = ModelSize::of(config, data)?;
         let device = DeviceChoice::for_config(&config.train)?;
         not_on_device::check(config, device)?;
+        strategy::check(config)?;
         Ok(Self {
             steps_per_epoch,
             total_steps: steps_per_epoch.saturating_mul(config.train.num_epochs),

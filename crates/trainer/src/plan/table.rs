@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::config::{Allocation, LrStrategy, ParamsType, PruneSection, PruningMode, TrainConfig};
+use crate::config::{
+    Allocation, LrStrategy, ParamsType, PruneSection, PruningMode, PruningStrategy, TrainConfig,
+};
 
 use super::{DeviceChoice, TrainPlan};
 use crate::pretrained::WeightsAt;
@@ -154,14 +156,20 @@ fn pruning_row(config: &TrainConfig) -> String {
         0 => String::new(),
         entries => format!(", {} by name", counted(entries, "ratio")),
     };
-    format!("{amount} over {of}, {scope}{block}{own}")
+    let strategy = match prune.pruning_strategy {
+        PruningStrategy::Base | PruningStrategy::Gmp => "",
+        PruningStrategy::Acdc => ", in sparse phases between dense ones (AC/DC)",
+        PruningStrategy::Rigl => ", dropping small weights and growing by gradients (RigL)",
+        PruningStrategy::Set => ", dropping small weights and growing at random (SET)",
+    };
+    format!("{amount} over {of}, {scope}{block}{own}{strategy}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::MNIST;
     use super::*;
-    use crate::config::{DataKind, PruningStrategy};
+    use crate::config::DataKind;
 
     #[test]
     fn the_table_has_a_line_per_fact() {

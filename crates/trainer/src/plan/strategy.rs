@@ -1,0 +1,108 @@
+//! When masks are computed, counted in steps.
+
+use sparse_prune::{AcdcConfig, DropGrowConfig, Growth, Strategy};
+use sparse_sparsity::schedule::GmpConfig;
+
+use crate::config::{PruningMode, PruningStrategy, TrainConfig};
+use crate::strategy_error::StrategyError;
+
+use super::TrainPlan;
+
+impl TrainPlan {
+    /// The pruner's strategy for a run that begins after `step` updates.
+    pub(crate) fn strategy(&self, step: usize) -> Strategy {
+        let (prune, resume_step) = (&self.config.prune, step as u64);
+        let in_steps = |epochs: usize| epochs.saturating_mul(self.steps_per_epoch) as u64;
+        let total = self.total_steps as u64;
+        let moves = |growth| {
+            Strategy::DropGrow(DropGrowConfig {
+                growth,
+                period: prune.update_period as u64,
+                until: (prune.update_until * total as f64).round() as u64,
+                fraction: prune.update_fraction,
+                seed: self.config.train.seed,
+                resume_step,
+            })
+        };
+        match (prune.pruning_strategy, &self.gmp) {
+            (PruningStrategy::Gmp, Some(gmp)) => Strategy::Gmp(GmpConfig { resume_step, ..gmp.clone() }),
+            (PruningStrategy::Base | PruningStrategy::Gmp, _) => Strategy::Base,
+            (PruningStrategy::Acdc, _) => Strategy::Acdc(AcdcConfig {
+                warmup_steps: in_steps(prune.stable_epochs),
+                phase_steps: in_steps(prune.phase_epochs),
+                last_from: total.saturating_sub(in_steps(prune.tunning_epochs)),
+                resume_step,
+            }),
+            (PruningStrategy::Rigl, _) => moves(Growth::Gradient),
+            (PruningStrategy::Set, _) => moves(Growth::Random),
+        }
+    }
+}
+
+/// Refuses phases that have no room.
+///
+/// # Errors
+/// [`StrategyError::AcdcTooShort`] unless a sparse and a dense phase fit between warm-up and last phase.
+pub(super) fn check(config: &TrainConfig) -> Result<(), StrategyError> {
+    let prune = &config.prune;
+    if prune.pruning_strategy != PruningStrategy::Acdc || prune.pruning_mode == PruningMode::Dense {
+        return Ok(());
+    }
+    let (warm_up, phase, last) = (prune.stable_epochs, prune.phase_epochs, prune.tunning_epochs);
+    let needed = phase.saturating_mul(2).saturating_add(warm_up).saturating_add(last);
+    let num_epochs = config.train.num_epochs;
+    if needed > num_epochs {
+        return Err(StrategyError::AcdcTooShort { warm_up, phase, last, needed, num_epochs });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::MNIST;
+    use super::*;
+    use crate::config::DataKind;
+
+    fn plan(change: impl Fn(&mut TrainConfig)) -> crate::Result<TrainPlan> {
+        let mut config = TrainConfig::defaults(DataKind::Mnist);
+        config.prune.pruning_mode = PruningMode::Ratio;
+        (config.train.num_epochs, config.train.batch_size) = (20, 600);
+        change(&mut config);
+        TrainPlan::resolve(&config, &MNIST)
+    }
+
+    #[test]
+    fn phases_are_counted_in_steps_and_need_room() {
+        let acdc = |last| {
+            plan(|config| {
+                config.prune.pruning_strategy = PruningStrategy::Acdc;
+                (config.prune.stable_epochs, config.prune.phase_epochs) = (2, 3);
+                config.prune.tunning_epochs = last;
+            })
+        };
+        let expected = AcdcConfig { warmup_steps: 200, phase_steps: 300, last_from: 1000, resume_step: 7 };
+        assert_eq!(acdc(10).unwrap().strategy(7), Strategy::Acdc(expected));
+        assert!(acdc(12).is_ok());
+        let error = acdc(13).unwrap_err();
+        assert!(error.is_usage());
+        let message = error.to_string();
+        assert!(
+            message.contains("21 epochs")
+                && message.contains("--num_epochs")
+                && message.contains("--phase_epochs"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn masks_move_until_a_share_of_the_run() {
+        for (strategy, growth) in
+            [(PruningStrategy::Rigl, Growth::Gradient), (PruningStrategy::Set, Growth::Random)]
+        {
+            let plan =
+                plan(|config| (config.prune.pruning_strategy, config.train.seed) = (strategy, 3)).unwrap();
+            let Strategy::DropGrow(config) = plan.strategy(0) else { unreachable!() };
+            assert_eq!((config.growth, config.period, config.until, config.seed), (growth, 100, 1500, 3));
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What can be wrong with the phases of a strategy.
+
+/// What can be wrong with the phases of a strategy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StrategyError {
+    /// Phases of AC/DC that do not fit into the run.
+    #[error(
+        "AC/DC takes {needed} epochs: {warm_up} of warm-up (prune.stable_epochs), a sparse and a dense phase of {phase} each \
+         (prune.phase_epochs), and {last} of the last sparse phase (prune.tunning_epochs), but training ends after {num_epochs}: raise \
+         train.num_epochs (--num_epochs), or lower --phase_epochs, --tunning_epochs or --stable_epochs"
+    )]
+    AcdcTooShort {
+        /// Epochs of warm-up.
+        warm_up: usize,
+        /// Epochs of each phase.
+        phase: usize,
+        /// Epochs of the last sparse phase.
+        last: usize,
+        /// Epochs of all.
+        needed: usize,
+        /// `train.num_epochs`.
+        num_epochs: usize,
+    },
+}
