@@ -12,57 +12,80 @@ use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 use sparse_sparsity::Mask;
 
-const ITERATIONS: usize = 120;
+/// Iterations after which it has nearly always come to rest.
+pub(crate) const ITERATIONS: usize = 120;
+/// Iterations of an estimate.
+pub(crate) const QUICK: usize = 15;
 /// Iterations after which the penalty grows.
 const EACH: usize = 3;
 const FIRST_PENALTY: f64 = 0.1;
 
-/// The places of the weights that ADMM keeps.
-pub(crate) fn mask(problem: &Problem, support: &Support) -> Result<Mask> {
-    let (inputs, len) = (problem.inputs, problem.best.len());
-    let scale: Vec<f64> = (0..inputs).map(|at| problem.h[at * inputs + at].sqrt()).collect();
-    let scaled: Vec<f64> =
-        (0..inputs * inputs).map(|at| problem.h[at] / scale[at / inputs] / scale[at % inputs]).collect();
-    let eigen = matrix(&scaled, inputs).self_adjoint_eigen(Side::Lower).map_err(|_| Error::Singular)?;
-    let vectors = eigen.U().to_owned();
-    let values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
-    let by_column = |values: &[f64], with: fn(f64, f64) -> f64| -> Vec<f64> {
-        values.iter().enumerate().map(|(at, &value)| with(value, scale[at % inputs])).collect()
-    };
-    let target = by_column(&problem.best, |weight, scale| weight * scale);
-    let right = by_column(&problem.g, |g, scale| g / scale);
-    // The names of the paper: B without, D with zeros, V between them.
-    let (mut b, mut v) = (vec![0.0; len], vec![0.0; len]);
-    let mut mask = problem.largest(support, &target);
-    let mut d = masked(&target, &mask);
-    let (mut before, mut penalty) = (mask.clone(), FIRST_PENALTY);
-    let kept = support.kept(problem.outputs, inputs).max(1);
-    for iteration in 0..ITERATIONS {
-        b.par_chunks_mut(ROWS * inputs).enumerate().for_each(|(tile, b)| {
-            let start = tile * ROWS * inputs;
-            for (at, b) in b.iter_mut().enumerate() {
-                *b = right[start + at] - v[start + at] + penalty * d[start + at];
-            }
-            solve_rows(b, &vectors, &values, penalty);
-        });
-        let middle: Vec<f64> = b.iter().zip(&v).map(|(b, v)| b + v / penalty).collect();
-        mask = problem.largest(support, &middle);
-        d = masked(&middle, &mask);
-        v.iter_mut().zip(b.iter().zip(&d)).for_each(|(v, (b, d))| *v += penalty * (b - d));
-        if iteration % EACH == EACH - 1 {
-            let changed = changes(&mask, &before) as f64 / 2.0 / kept as f64;
-            if changed == 0.0 {
-                break;
-            }
-            before.clone_from(&mask);
-            penalty *= match changed {
-                _ if changed > 0.1 => 1.3,
-                _ if changed > 0.005 => 1.2,
-                _ => 1.1,
-            };
-        }
+/// A layer's problem with inputs of unit variance, and its covariance decomposed.
+pub(crate) struct Admm {
+    vectors: Mat<f64>,
+    values: Vec<f64>,
+    /// The best weights without zeros, `[outputs, inputs]`.
+    target: Vec<f64>,
+    /// Those times the covariance.
+    right: Vec<f64>,
+}
+
+impl Admm {
+    /// # Errors
+    /// [`Error::Singular`].
+    pub(crate) fn new(problem: &Problem) -> Result<Self> {
+        let inputs = problem.inputs;
+        let scale: Vec<f64> = (0..inputs).map(|at| problem.h[at * inputs + at].sqrt()).collect();
+        let scaled: Vec<f64> =
+            (0..inputs * inputs).map(|at| problem.h[at] / scale[at / inputs] / scale[at % inputs]).collect();
+        let eigen = matrix(&scaled, inputs).self_adjoint_eigen(Side::Lower).map_err(|_| Error::Singular)?;
+        let by_column = |values: &[f64], with: fn(f64, f64) -> f64| -> Vec<f64> {
+            values.iter().enumerate().map(|(at, &value)| with(value, scale[at % inputs])).collect()
+        };
+        Ok(Self {
+            vectors: eigen.U().to_owned(),
+            values: eigen.S().column_vector().iter().copied().collect(),
+            target: by_column(&problem.best, |weight, scale| weight * scale),
+            right: by_column(&problem.g, |g, scale| g / scale),
+        })
     }
-    Ok(mask)
+
+    /// The places of the weights that so many iterations keep.
+    pub(crate) fn mask(&self, problem: &Problem, support: &Support, iterations: usize) -> Mask {
+        let (inputs, len) = (problem.inputs, self.target.len());
+        // The names of the paper: B without, D with zeros, V between them.
+        let (mut b, mut v) = (vec![0.0; len], vec![0.0; len]);
+        let mut mask = problem.largest(support, &self.target);
+        let mut d = masked(&self.target, &mask);
+        let (mut before, mut penalty) = (mask.clone(), FIRST_PENALTY);
+        let kept = support.kept(problem.outputs, inputs).max(1);
+        for iteration in 0..iterations {
+            b.par_chunks_mut(ROWS * inputs).enumerate().for_each(|(tile, b)| {
+                let start = tile * ROWS * inputs;
+                for (at, b) in b.iter_mut().enumerate() {
+                    *b = self.right[start + at] - v[start + at] + penalty * d[start + at];
+                }
+                solve_rows(b, &self.vectors, &self.values, penalty);
+            });
+            let middle: Vec<f64> = b.iter().zip(&v).map(|(b, v)| b + v / penalty).collect();
+            mask = problem.largest(support, &middle);
+            d = masked(&middle, &mask);
+            v.iter_mut().zip(b.iter().zip(&d)).for_each(|(v, (b, d))| *v += penalty * (b - d));
+            if iteration % EACH == EACH - 1 {
+                let changed = changes(&mask, &before) as f64 / 2.0 / kept as f64;
+                if changed == 0.0 {
+                    break;
+                }
+                before.clone_from(&mask);
+                penalty *= match changed {
+                    _ if changed > 0.1 => 1.3,
+                    _ if changed > 0.005 => 1.2,
+                    _ => 1.1,
+                };
+            }
+        }
+        mask
+    }
 }
 
 /// `rows · (H + penalty)⁻¹`, in place, by the eigenvectors of H.

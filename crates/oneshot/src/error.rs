@@ -23,27 +23,21 @@ pub enum Error {
         /// Numbers expected.
         expected: usize,
     },
-    /// The support does not fit the layer.
-    #[error("blocks of {rows}x{columns} do not divide a weight of {outputs}x{inputs}")]
+    /// Blocks have no weights.
+    #[error("blocks of {}x{} have no weights", size[0], size[1])]
     Blocks {
-        /// Outputs of a block.
-        rows: usize,
-        /// Inputs of a block.
-        columns: usize,
-        /// Outputs of the layer.
-        outputs: usize,
-        /// Inputs of the layer.
-        inputs: usize,
+        /// Outputs and inputs of a block.
+        size: [usize; 2],
     },
     /// The pattern does not fit the layer.
-    #[error("{n}:{m} needs a number of inputs that {m} divides, and 0 < {n} < {m}; there are {inputs}")]
+    #[error("{n}:{m} needs a number of input channels that {m} divides, and 0 < {n} < {m}; there are {channels}{}", nearest(*channels, *m))]
     Pattern {
         /// Weights kept of each group.
         n: usize,
         /// Weights of a group.
         m: usize,
-        /// Inputs of the layer.
-        inputs: usize,
+        /// Input channels of the layer.
+        channels: usize,
     },
     /// The covariance has no decomposition.
     #[error("its covariance cannot be decomposed; a larger damp makes it regular")]
@@ -52,3 +46,12 @@ pub enum Error {
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// What `m` would divide them.
+fn nearest(channels: usize, m: usize) -> String {
+    let divides = |m: &usize| channels.is_multiple_of(*m);
+    match (2..m).rev().find(divides) {
+        Some(m) => format!(" (groups of {m} would fit)"),
+        None => String::new(),
+    }
+}

@@ -17,7 +17,7 @@
 //! // A layer of one output that reads two inputs that are always equal: one of the weights can do the work of both.
 //! let x = [1.0, 2.0, -1.0, 0.5, 1.0, 2.0, -1.0, 0.5];
 //! let mut statistics = Statistics::new(2);
-//! statistics.add(&x, &x)?;
+//! statistics.add(&x, None)?;
 //! let problem = statistics.problem(&[0.5, 0.25], 0.0001)?;
 //! let pruned = problem.prune(&Support::Count(1), Method::Admm)?;
 //! assert_eq!(pruned.mask.kept(), 1);

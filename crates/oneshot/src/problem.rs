@@ -1,9 +1,10 @@
 //! Which weights make a layer's output change least.
 
+use crate::admm::{Admm, ITERATIONS, QUICK};
 use crate::error::{Error, Result};
 use crate::statistics::ROWS;
 use crate::support::Support;
-use crate::{admm, exact, least_squares};
+use crate::{exact, least_squares};
 use faer::linalg::solvers::Solve;
 use faer::{Accum, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
@@ -38,6 +39,7 @@ pub struct Problem {
     weight: Vec<f64>,
     /// Means of what the layer reads, in the pruned and in the dense network.
     means: [Vec<f64>; 2],
+    is_constant: bool,
 }
 
 /// A layer whose weights were chosen.
@@ -56,7 +58,8 @@ pub struct Pruned {
 impl Problem {
     pub(crate) fn new(
         weight: &[f32],
-        [mut h, cross]: [Vec<f64>; 2],
+        mut h: Vec<f64>,
+        cross: Option<Vec<f64>>,
         [own_mean, dense_mean]: [Vec<f64>; 2],
         damp: f64,
     ) -> Result<Self> {
@@ -67,7 +70,8 @@ impl Problem {
         let mean_variance = (0..inputs).map(|at| variance(&h, at).max(0.0)).sum::<f64>() / inputs as f64;
         let damp = damp * mean_variance;
         let dead: Vec<bool> = (0..inputs).map(|at| variance(&h, at) <= mean_variance * 1e-12).collect();
-        let mut g = multiply(&weight, &cross, [outputs, inputs, inputs]);
+        let mut g = multiply(&weight, cross.as_deref().unwrap_or(&h), [outputs, inputs, inputs]);
+        drop(cross);
         for at in 0..inputs {
             h[at * inputs + at] += damp;
             // An input that never changes says nothing about its weight; what it adds is in the means.
@@ -88,7 +92,8 @@ impl Problem {
             let count = rows.len() / inputs;
             decomposed.solve_in_place(MatMut::from_column_major_slice_mut(rows, inputs, count));
         });
-        Ok(Self { outputs, inputs, h, g, best, weight, means: [own_mean, dense_mean] })
+        let is_constant = dead.iter().all(|&dead| dead);
+        Ok(Self { outputs, inputs, h, g, best, weight, means: [own_mean, dense_mean], is_constant })
     }
 
     /// Outputs and inputs of the layer.
@@ -96,12 +101,30 @@ impl Problem {
         [self.outputs, self.inputs]
     }
 
+    /// Whether nothing that the layer reads ever changes: all of its weights are pruned then, and the bias does their work.
+    pub fn is_constant(&self) -> bool {
+        self.is_constant
+    }
+
+    /// A quick look at what several supports would do, by few iterations of ADMM each.
+    ///
+    /// # Errors
+    /// As [`Problem::prune`].
+    pub fn estimate(&self, supports: &[Support]) -> Result<Vec<Pruned>> {
+        let admm = Admm::new(self)?;
+        let estimate = |support: &Support| {
+            support.check(self.inputs)?;
+            self.solve(admm.mask(self, support, QUICK))
+        };
+        supports.iter().map(estimate).collect()
+    }
+
     /// Chooses what to keep, and solves for it. Where the magnitudes choose better, theirs is taken.
     ///
     /// # Errors
     /// What the support does not fit, [`Error::Singular`].
     pub fn prune(&self, support: &Support, method: Method) -> Result<Pruned> {
-        support.check(self.outputs, self.inputs)?;
+        support.check(self.inputs)?;
         let mut best = self.solve(self.largest(support, &self.weight))?;
         let counts = matches!(support, Support::Count(_));
         let mut take = |mask: Mask| {
@@ -112,7 +135,7 @@ impl Problem {
             Ok::<(), Error>(())
         };
         if matches!(method, Method::Admm | Method::Best) || method == Method::Obs && !counts {
-            take(admm::mask(self, support)?)?;
+            take(Admm::new(self)?.mask(self, support, ITERATIONS))?;
         }
         if matches!(method, Method::Obs | Method::Best) && counts {
             take(exact::mask(self, support.kept(self.outputs, self.inputs))?)?;

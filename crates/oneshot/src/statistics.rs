@@ -15,12 +15,14 @@ pub struct Statistics {
     inputs: usize,
     /// Places that were read: images × pixels.
     count: u64,
-    /// Σ y·yᵀ of what the pruned network gives, row-major `[inputs, inputs]`.
+    /// Σ y·yᵀ of what the pruned network gives, row-major `[inputs, inputs]`; of tiles above the diagonal only what is in a tile on it.
     own: Vec<f64>,
-    /// Σ x·yᵀ, x of the dense network.
+    /// Σ x·yᵀ, x of the dense network; empty as long as both give the same.
     cross: Vec<f64>,
     own_sum: Vec<f64>,
     dense_sum: Vec<f64>,
+    /// The first of what the dense network gives each input, as long as all others are the same.
+    dense_constants: Option<Vec<f32>>,
 }
 
 impl Statistics {
@@ -30,9 +32,10 @@ impl Statistics {
             inputs,
             count: 0,
             own: vec![0.0; inputs * inputs],
-            cross: vec![0.0; inputs * inputs],
+            cross: Vec::new(),
             own_sum: vec![0.0; inputs],
             dense_sum: vec![0.0; inputs],
+            dense_constants: Some(Vec::new()),
         }
     }
 
@@ -41,44 +44,60 @@ impl Statistics {
         2 * (inputs + 1) * inputs * size_of::<f64>()
     }
 
-    /// Takes what the layer reads of an image: in the dense network, and in the pruned one.
+    /// Takes what the layer reads of an image: in the dense network, and in the pruned one, if that is not the same. Either all images have both
+    /// or none.
     ///
     /// Shapes: `dense, pruned: [inputs, pixels]`.
     ///
     /// # Errors
     /// [`Error::Length`] if they are no whole pixels, or not as many.
-    pub fn add(&mut self, dense: &[f32], pruned: &[f32]) -> Result<()> {
-        let (inputs, expected) = (self.inputs, dense.len() / self.inputs.max(1) * self.inputs);
-        for got in [dense.len(), pruned.len()] {
+    pub fn add(&mut self, dense: &[f32], pruned: Option<&[f32]>) -> Result<()> {
+        let expected = dense.len() / self.inputs.max(1) * self.inputs;
+        for got in [dense.len(), pruned.map_or(expected, <[f32]>::len)] {
             if got != expected {
                 return Err(Error::Length { got, expected });
             }
         }
-        let pixels = dense.len() / inputs.max(1);
+        let pixels = dense.len() / self.inputs.max(1);
         if pixels == 0 {
             return Ok(());
         }
         self.count += pixels as u64;
-        let [dense, pruned] =
-            [dense, pruned].map(|values| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>());
+        self.compare(dense, pixels);
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
         let sum = |values: &[f64], to: &mut [f64]| {
             for (to, row) in to.iter_mut().zip(values.chunks_exact(pixels)) {
                 *to += row.iter().sum::<f64>();
             }
         };
+        let dense = wide(dense);
         sum(&dense, &mut self.dense_sum);
+        let Some(pruned) = pruned.map(wide) else {
+            sum(&dense, &mut self.own_sum);
+            add_products(&dense, &dense, pixels, Part::Lower, &mut self.own);
+            return Ok(());
+        };
         sum(&pruned, &mut self.own_sum);
-        let right = MatRef::from_row_major_slice(&pruned, inputs, pixels);
-        for (from, to) in [(&pruned, &mut self.own), (&dense, &mut self.cross)] {
-            let tiles = from.par_chunks(ROWS * pixels).zip(to.par_chunks_mut(ROWS * inputs));
-            tiles.for_each(|(from, to)| {
-                let rows = from.len() / pixels;
-                let left = MatRef::from_row_major_slice(from, rows, pixels);
-                let to = MatMut::from_row_major_slice_mut(to, rows, inputs);
-                matmul(to, Accum::Add, left, right.transpose(), 1.0, Par::Seq);
-            });
-        }
+        add_products(&pruned, &pruned, pixels, Part::Lower, &mut self.own);
+        self.cross.resize(self.inputs * self.inputs, 0.0);
+        add_products(&dense, &pruned, pixels, Part::Whole, &mut self.cross);
         Ok(())
+    }
+
+    /// Whether no input ever changes in the dense network.
+    pub fn is_constant_dense(&self) -> bool {
+        self.dense_constants.is_some()
+    }
+
+    fn compare(&mut self, dense: &[f32], pixels: usize) {
+        let Some(constants) = &mut self.dense_constants else { return };
+        if constants.is_empty() {
+            constants.extend(dense.iter().step_by(pixels));
+        }
+        let differs = |(row, constant): (&[f32], &f32)| row.iter().any(|value| value != constant);
+        if dense.chunks_exact(pixels).zip(&*constants).any(differs) {
+            self.dense_constants = None;
+        }
     }
 
     /// Places that were read.
@@ -109,12 +128,39 @@ impl Statistics {
         let count = self.count as f64;
         let mean = |sums: &[f64]| sums.iter().map(|sum| sum / count).collect::<Vec<f64>>();
         let (own_mean, dense_mean) = (mean(&self.own_sum), mean(&self.dense_sum));
-        let centred = |sums: &[f64], left: &[f64]| {
-            let at = |at: usize| sums[at] / count - left[at / inputs] * own_mean[at % inputs];
-            (0..sums.len()).map(at).collect::<Vec<f64>>()
+        let covariance = |row: usize, column: usize| {
+            let [row, column] = [row.max(column), row.min(column)];
+            self.own[row * inputs + column] / count - own_mean[row] * own_mean[column]
         };
-        let covariance = centred(&self.own, &own_mean);
-        let cross = centred(&self.cross, &dense_mean);
-        Problem::new(weight, [covariance, cross], [own_mean, dense_mean], damp)
+        let cross = |row: usize, column: usize| {
+            self.cross[row * inputs + column] / count - dense_mean[row] * own_mean[column]
+        };
+        let matrix = |at: &dyn Fn(usize, usize) -> f64| {
+            (0..inputs * inputs).map(|index| at(index / inputs, index % inputs)).collect::<Vec<f64>>()
+        };
+        let cross = (!self.cross.is_empty()).then(|| matrix(&cross));
+        Problem::new(weight, matrix(&covariance), cross, [own_mean, dense_mean], damp)
     }
+}
+
+/// Which part of a product is wanted.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Whole,
+    /// What is on and below the diagonal.
+    Lower,
+}
+
+/// `to += left · rightᵀ`, row-major: `left, right: [inputs, pixels]`.
+fn add_products(left: &[f64], right: &[f64], pixels: usize, part: Part, to: &mut [f64]) {
+    let inputs = right.len() / pixels;
+    let right = MatRef::from_row_major_slice(right, inputs, pixels).transpose();
+    let tiles = left.par_chunks(ROWS * pixels).zip(to.par_chunks_mut(ROWS * inputs)).enumerate();
+    tiles.for_each(|(tile, (left, to))| {
+        let rows = left.len() / pixels;
+        let columns = if part == Part::Lower { tile * ROWS + rows } else { inputs };
+        let left = MatRef::from_row_major_slice(left, rows, pixels);
+        let to = MatMut::from_row_major_slice_mut(to, rows, inputs).subcols_mut(0, columns);
+        matmul(to, Accum::Add, left, right.subcols(0, columns), 1.0, Par::Seq);
+    });
 }

@@ -33,7 +33,7 @@ fn problem(outputs: usize, inputs: usize, seed: u64) -> Problem {
     let mut statistics = Statistics::new(inputs);
     for image in 0..3 {
         let x = correlated(inputs, 50, seed * 10 + image);
-        statistics.add(&x, &x).unwrap();
+        statistics.add(&x, None).unwrap();
     }
     statistics.problem(&noise(outputs * inputs, seed + 99), 0.01).unwrap()
 }
@@ -98,7 +98,7 @@ proptest! {
     fn blocks_and_patterns_are_kept_whole(seed in 0u64..1000, rows in 1usize..4, groups in 1usize..4) {
         let (outputs, inputs) = (2 * rows, 4 * groups);
         let problem = problem(outputs, inputs, seed);
-        let pruned = problem.prune(&Support::Pattern { n: 2, m: 4 }, Method::Admm).unwrap();
+        let pruned = problem.prune(&Support::Pattern { n: 2, m: 4, apart: 1 }, Method::Admm).unwrap();
         for group in 0..outputs * groups {
             let kept = (0..4).filter(|at| pruned.mask.get(group * 4 + at)).count();
             prop_assert_eq!(kept, 2);
@@ -133,7 +133,7 @@ fn a_layer_repairs_what_those_before_it_changed() {
     // Twice as large and shifted, as if a layer before had lost its batch norm.
     let own: Vec<f32> = dense.iter().map(|value| 2.0 * value + 5.0).collect();
     let mut statistics = Statistics::new(inputs);
-    statistics.add(&dense, &own).unwrap();
+    statistics.add(&dense, Some(&own)).unwrap();
     let weight = noise(4 * inputs, 5);
     let problem = statistics.problem(&weight, 1e-9).unwrap();
     let pruned = problem.prune(&Support::Count(4 * inputs), Method::Admm).unwrap();
@@ -158,7 +158,7 @@ fn inputs_that_never_change_get_no_weight_and_no_fault() {
     x[pixels..2 * pixels].fill(0.0);
     x[2 * pixels..3 * pixels].fill(3.5);
     let mut statistics = Statistics::new(inputs);
-    statistics.add(&x, &x).unwrap();
+    statistics.add(&x, None).unwrap();
     let weight = [1.0, 2.0, 3.0, 4.0];
     let problem = statistics.problem(&weight, 0.01).unwrap();
     for method in [Method::Admm, Method::Obs, Method::Magnitude] {
@@ -173,8 +173,10 @@ fn inputs_that_never_change_get_no_weight_and_no_fault() {
     assert!((whole.bias[0] - 10.5).abs() < 0.2, "{:?}", whole.bias);
     // All alike: nothing to choose by.
     let mut alike = Statistics::new(2);
-    alike.add(&[1.0; 20], &[1.0; 20]).unwrap();
-    let pruned = alike.problem(&[1.0, 2.0], 0.01).unwrap().prune(&Support::Count(1), Method::Best).unwrap();
+    alike.add(&[1.0; 20], None).unwrap();
+    let problem = alike.problem(&[1.0, 2.0], 0.01).unwrap();
+    assert!(problem.is_constant() && alike.is_constant_dense());
+    let pruned = problem.prune(&Support::Count(1), Method::Best).unwrap();
     assert_eq!((pruned.weight, pruned.bias), (vec![0.0, 0.0], vec![3.0]));
 }
 
@@ -182,7 +184,7 @@ fn inputs_that_never_change_get_no_weight_and_no_fault() {
 fn fewer_pixels_than_inputs_are_enough_with_damping() {
     let mut statistics = Statistics::new(20);
     let x = correlated(20, 5, 1);
-    statistics.add(&x, &x).unwrap();
+    statistics.add(&x, None).unwrap();
     let problem = statistics.problem(&noise(60, 2), 0.01).unwrap();
     let pruned = problem.prune(&Support::Count(30), Method::Best).unwrap();
     assert!(pruned.relative_error.is_finite() && pruned.mask.kept() == 30);
@@ -192,11 +194,14 @@ fn fewer_pixels_than_inputs_are_enough_with_damping() {
 fn what_is_no_number_is_named() {
     let mut statistics = Statistics::new(2);
     assert_eq!(statistics.problem(&[1.0, 2.0], 0.01).unwrap_err(), Error::NoImages);
-    assert_eq!(statistics.add(&[1.0; 3], &[1.0; 3]).unwrap_err(), Error::Length { got: 3, expected: 2 });
-    assert_eq!(statistics.add(&[1.0; 4], &[1.0; 2]).unwrap_err(), Error::Length { got: 2, expected: 4 });
-    statistics.add(&[1.0, 2.0, 0.5, 1.0], &[1.0, 2.0, 0.5, 1.0]).unwrap();
+    assert_eq!(statistics.add(&[1.0; 3], None).unwrap_err(), Error::Length { got: 3, expected: 2 });
+    assert_eq!(
+        statistics.add(&[1.0; 4], Some(&[1.0; 2])).unwrap_err(),
+        Error::Length { got: 2, expected: 4 }
+    );
+    statistics.add(&[1.0, 2.0, 0.5, 1.0], None).unwrap();
     let error = statistics.problem(&[1.0, f32::NAN], 0.01).unwrap_err();
     assert_eq!(error, Error::WeightNotFinite { index: 1 });
-    statistics.add(&[f32::INFINITY; 2], &[1.0; 2]).unwrap();
+    statistics.add(&[f32::INFINITY; 2], None).unwrap();
     assert_eq!(statistics.problem(&[1.0, 2.0], 0.01).unwrap_err(), Error::NotFinite);
 }
