@@ -78,6 +78,7 @@ pub use random::{SampleRng, sample_rng};
 pub use resample::Interpolation;
 pub use sampler::permutation;
 pub use source::{
-    Format, Source, SourceConfig, Stray, Strays, check_layout, open_source, read_image, read_image_from,
+    Folders, Format, Source, SourceConfig, Stray, Strays, check_layout, open_source, read_image,
+    read_image_from,
 };
 pub use transform::{Transform, TransformConfig};

@@ -72,6 +72,29 @@ impl Folders {
         Ok(found)
     }
 
+    /// Lists all images below `folder`, at any depth, for work that needs no labels: all have label 0.
+    ///
+    /// # Errors
+    ///
+    /// When a folder is unreadable, or there are no images.
+    pub fn without_labels(folder: &Path) -> Result<Self> {
+        let mut found = Self {
+            folder: folder.to_owned(),
+            classes: Vec::new(),
+            names: Names::default(),
+            labels: Vec::new(),
+            strays: Strays::NONE,
+            remarks: Vec::new(),
+        };
+        let mut others = Others::default();
+        found.add_class(&OsString::from("."), 0, &mut others)?;
+        if found.labels.is_empty() {
+            let place = folder.display().to_string();
+            return Err(Error::Empty { place, instead: instead(&others, &found.strays) });
+        }
+        Ok(found)
+    }
+
     /// Adds the images of all class folders of the split's own folder.
     fn add_classes(&mut self, own: &[OsString], classes: &Listing, defining: &Path) -> Result<()> {
         let (mut others, mut filled) = (Others::default(), vec![false; self.classes.len()]);
