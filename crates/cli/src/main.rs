@@ -14,6 +14,7 @@ mod infer_tables;
 mod inspect;
 mod predict;
 mod progress;
+mod prune;
 mod ranks;
 mod run;
 mod signals;
@@ -49,6 +50,7 @@ fn work() -> ExitCode {
         Action::Run(flags) => run::run(*flags, talk),
         Action::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Compare(arguments) => compare::print(&arguments).map(|()| ExitCode::SUCCESS),
+        Action::Prune(arguments) => prune::prune(*arguments, talk),
         Action::Sweep(arguments) => sweep::sweep(*arguments, talk),
         Action::Convert(arguments) => convert::convert(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Export(arguments) => export::export(&arguments).map(|()| ExitCode::SUCCESS),

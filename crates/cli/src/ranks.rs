@@ -57,6 +57,7 @@ pub(crate) fn refuse_several(action: &Action) -> Result<(), UsageError> {
         Action::Convert(_) => "`convert`",
         Action::Export(_) => "`export`",
         Action::Predict(_) => "`predict`",
+        Action::Prune(_) => "`prune`",
     };
     launch().map_or(Ok(()), |Launch { ranks, variable, .. }| {
         Err(UsageError::RanksOfOne { what, ranks, variable })

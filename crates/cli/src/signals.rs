@@ -14,6 +14,8 @@ pub(crate) enum Work {
     Training(PathBuf),
     /// A test.
     Testing,
+    /// Pruning by images.
+    Pruning,
     /// A sweep in this folder.
     Sweep(PathBuf),
 }
@@ -48,6 +50,9 @@ impl Work {
             Self::Training(_) => {
                 "stopping after this step with the state saved; once more stops at once, without saving"
             }
+            Self::Pruning => {
+                "stopping within this layer; those that are done are saved, and the same command goes on from them"
+            }
             Self::Testing => "stopping after this batch; once more stops at once",
             Self::Sweep(_) => {
                 "stopping after this step with the state of this point saved; once more stops at once, without saving"
@@ -73,6 +78,7 @@ impl Work {
                     ),
                 }
             }
+            Self::Pruning => "stopped at once: this layer is given up; those before it are saved".to_owned(),
             Self::Testing => "stopped at once: the test is given up, no result is written".to_owned(),
             Self::Sweep(folder) => format!(
                 "stopped at once: the point under way in {} is given up back to its newest checkpoint; the same command \

@@ -91,7 +91,7 @@ fn open_told(config: &TrainConfig, split: Split, tell: bool) -> Result<Arc<dyn D
 /// Opens encoded images.
 fn open_images(config: &TrainConfig, split: Split, tell: bool) -> Result<ImageSet> {
     let data = &config.data;
-    let transform = Transform::new(&transform_config(data)?)?;
+    let transform = transform(data)?;
     let source = open_source(&data.path, split, &source_config(data))?;
     let (classes, outputs) = (source.class_names().len(), config.model.num_classes);
     if (1..outputs).contains(&classes) && tell {
@@ -136,15 +136,16 @@ pub(crate) fn source_config(data: &DataSection) -> SourceConfig {
 }
 
 /// How image files become network input.
-fn transform_config(data: &DataSection) -> Result<TransformConfig> {
-    Ok(TransformConfig {
+pub(crate) fn transform(data: &DataSection) -> Result<Transform> {
+    let config = TransformConfig {
         augment: data.augment,
         crop_area: data.crop_area,
         color_jitter: data.color_jitter,
         rotate: data.rotate,
         rand_augment: data.rand_augment,
         ..ImageInput::of(data).view(data.data.channels())?
-    })
+    };
+    Ok(Transform::new(&config)?)
 }
 
 fn normalisation(data: DataKind, mean: &[f64], std: &[f64]) -> Result<Normalise> {
@@ -166,7 +167,7 @@ fn unit_note(data: DataKind, mean: &[f64], std: &[f64]) -> Option<String> {
 }
 
 /// What the config calls a white pixel: it counts MNIST's and CIFAR-10's pixels from 0 to 255, others from 0 to 1.
-fn white(data: DataKind) -> f64 {
+pub(crate) fn white(data: DataKind) -> f64 {
     if data == DataKind::Imagenet { 1.0 } else { 255.0 }
 }
 

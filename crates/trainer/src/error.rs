@@ -539,6 +539,10 @@ pub enum Error {
     #[error(transparent)]
     Formats(#[from] sparse_formats::Error),
 
+    /// A network cannot be pruned by data.
+    #[error(transparent)]
+    Oneshot(#[from] crate::oneshot::OneshotError),
+
     /// The inference engine.
     #[error(transparent)]
     Engine(#[from] sparse_engine::Error),
@@ -594,6 +598,6 @@ impl Error {
                 | Error::OntoInput { .. }
                 | Error::KeyOfOnnx { .. }
                 | Error::ImageInput { .. }
-        )
+        ) || matches!(self, Error::Oneshot(error) if error.is_usage())
     }
 }

@@ -1,5 +1,6 @@
 //! Asking a run to stop from outside.
 
+use crate::error::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,5 +17,13 @@ impl StopFlag {
     /// The signal that asked to stop, if one did.
     pub fn signal(&self) -> Option<usize> {
         Some(self.0.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
+    }
+
+    /// Goes on unless a signal asked to stop.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn check(&self) -> Result<()> {
+        self.signal().map_or(Ok(()), |signal| Err(Error::Stopped { signal }))
     }
 }

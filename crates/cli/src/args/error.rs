@@ -20,6 +20,15 @@ pub(crate) enum UsageError {
         advice: &'static str,
     },
 
+    /// A flag that has to be there.
+    #[error("{what} needs {flag}")]
+    Missing {
+        /// The command or flag that needs it.
+        what: &'static str,
+        /// What it needs, with an example.
+        flag: &'static str,
+    },
+
     /// A flag whose value is out of its range.
     #[error("{flag}: it must be {expects}")]
     Value {

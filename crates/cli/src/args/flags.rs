@@ -10,6 +10,7 @@ use super::compare::CompareArgs;
 use super::export::ExportArgs;
 use super::keys::KeyFlags;
 use super::predict::PredictArgs;
+use super::prune::PruneArgs;
 use super::sweep::SweepArgs;
 use sparse_trainer::config::Layers;
 
@@ -35,6 +36,8 @@ enum Command {
     Inspect(InspectArgs),
     /// Compare runs with a dense one over the same test images: sparsity, top-1, difference with its 95 % interval
     Compare(CompareArgs),
+    /// Make weights zero by looking at images, without labels and without training
+    Prune(Box<PruneArgs>),
     /// Find the highest sparsity whose accuracy stays within a given loss
     Sweep(Box<SweepArgs>),
     /// Measure how fast this machine trains, runs trained networks, or prepares images
@@ -56,6 +59,8 @@ pub(crate) enum Action {
     Inspect(InspectArgs),
     /// Compare runs.
     Compare(CompareArgs),
+    /// Prune by images.
+    Prune(Box<PruneArgs>),
     /// Look for the highest sparsity.
     Sweep(Box<SweepArgs>),
     /// Measure speed.
@@ -74,6 +79,7 @@ impl CommandLine {
             None => Action::Run(Box::new(self.flags)),
             Some(Command::Inspect(inspect)) => Action::Inspect(inspect),
             Some(Command::Compare(compare)) => Action::Compare(compare),
+            Some(Command::Prune(prune)) => Action::Prune(prune),
             Some(Command::Sweep(sweep)) => Action::Sweep(sweep),
             Some(Command::Bench(bench)) => Action::Bench(bench),
             Some(Command::Convert(convert)) => Action::Convert(convert),

@@ -11,6 +11,7 @@ mod flags;
 mod keys;
 mod normalise;
 mod predict;
+mod prune;
 mod resolve;
 mod sweep;
 mod tables;
@@ -22,6 +23,7 @@ pub(crate) use error::UsageError;
 pub(crate) use export::{ExportArgs, Target};
 pub(crate) use flags::{Action, ConvertArgs, Flags, InspectArgs};
 pub(crate) use predict::PredictArgs;
+pub(crate) use prune::{PruneArgs, Pruning};
 pub(crate) use resolve::{Print, Resolved};
 pub(crate) use sweep::SweepArgs;
 

@@ -65,7 +65,7 @@ pub(super) fn pruner(learner: &Learner, ratio: f64) -> Result<f64> {
 }
 
 /// The median in milliseconds, of an even number the mean of the middle two; 0 of none.
-pub(super) fn median_ms(durations: impl IntoIterator<Item = Duration>) -> f64 {
+pub(crate) fn median_ms(durations: impl IntoIterator<Item = Duration>) -> f64 {
     let mut sorted: Vec<Duration> = durations.into_iter().collect();
     sorted.sort_unstable();
     let middle = |at: usize| sorted.get(at).copied().unwrap_or_default().as_secs_f64() * 1e3;

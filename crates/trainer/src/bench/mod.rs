@@ -14,6 +14,9 @@ mod report;
 mod rss;
 mod work;
 
+pub(crate) use measure::median_ms;
+pub(crate) use rss::peak_rss_bytes;
+
 pub use data::{DataBenchConfig, DataBenchReport, bench_data};
 pub use infer::{InferReport, LayerInfer, bench_infer};
 pub use infer_config::InferConfig;

@@ -1,7 +1,7 @@
 //! How much memory the process took.
 
 /// The most memory this process has had at a time, in bytes; `None` where the system does not tell.
-pub(super) fn peak_rss_bytes() -> Option<u64> {
+pub(crate) fn peak_rss_bytes() -> Option<u64> {
     high_water(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 

@@ -198,6 +198,12 @@ impl PruneSection {
         }
     }
 
+    /// The numbers n and m of the pattern n:m, if that is what decides which weights go.
+    #[must_use]
+    pub fn pattern_wanted(&self) -> Option<[usize; 2]> {
+        parse_pattern(&self.pattern).filter(|_| self.pruning_mode == PruningMode::Pattern)
+    }
+
     /// The settings against each other.
     pub(super) fn check(&self) -> Result<(), Problem> {
         require(self.ratio < 1.0 || self.paddle_compat, "prune.ratio")?;

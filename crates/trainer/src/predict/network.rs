@@ -2,11 +2,8 @@
 
 use super::PredictOptions;
 use crate::error::{Error, Result};
-use crate::image_input::ImageInput;
 use crate::plan::{ModelSize, Part};
-use crate::pretrained::{INPUT, InputFacts, LABELS, Pretrained, WeightsAt};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use crate::pretrained::{InputFacts, Pretrained, WeightsAt};
 use sparse_data::Transform;
 use sparse_engine::graph::{Graph, Op};
 use sparse_engine::onnx::ReadOptions;
@@ -92,17 +89,7 @@ fn from_onnx(path: &Path, size: Option<usize>, output: Option<String>) -> Result
         _ => [0; 3],
     };
     let side = square(path, shape)?;
-    let usual = InputFacts::usual(shape[0], side);
-    let facts = match property::<ImageInput>(&metadata, INPUT) {
-        Some(input) => InputFacts {
-            input: input.resized(side),
-            known: true,
-            labels: property(&metadata, LABELS),
-            ..usual
-        },
-        None => usual,
-    };
-    Ok((graph, shape[0], facts))
+    Ok((graph, shape[0], InputFacts::of_onnx(&metadata, shape[0], side)))
 }
 
 /// The side of square images in grey or colour.
@@ -111,9 +98,4 @@ fn square(path: &Path, [channels, height, width]: [usize; 3]) -> Result<usize> {
         return Ok(height);
     }
     Err(Error::NoPhotoInput { path: path.to_owned(), channels, height, width })
-}
-
-/// A property that an ONNX file of ours holds as JSON.
-fn property<T: DeserializeOwned>(metadata: &Value, key: &str) -> Option<T> {
-    serde_json::from_str(metadata.get(key)?.as_str()?).ok()
 }

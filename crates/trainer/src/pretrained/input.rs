@@ -1,8 +1,9 @@
 //! What a file of weights says about the images and the classes of its network.
 
-use super::Pretrained;
+use super::{INPUT, LABELS, Pretrained};
 use crate::config::{DataKind, DataSection, InterpolationKind, TrainConfig};
 use crate::image_input::ImageInput;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sparse_engine::input_side;
 
@@ -29,6 +30,22 @@ impl InputFacts {
         let input = ImageInput::of(&DataSection::defaults(data)).resized(size);
         Self { input, known: false, labels: None, data }
     }
+
+    /// By the properties of an ONNX file of ours for images of height and width `side`, else as is usual.
+    pub(crate) fn of_onnx(metadata: &Value, channels: usize, side: usize) -> Self {
+        let usual = Self::usual(channels, side);
+        match property::<ImageInput>(metadata, INPUT) {
+            Some(input) => {
+                Self { input: input.resized(side), known: true, labels: property(metadata, LABELS), ..usual }
+            }
+            None => usual,
+        }
+    }
+}
+
+/// A property that an ONNX file of ours holds as JSON.
+fn property<T: DeserializeOwned>(metadata: &Value, key: &str) -> Option<T> {
+    serde_json::from_str(metadata.get(key)?.as_str()?).ok()
 }
 
 impl Pretrained {

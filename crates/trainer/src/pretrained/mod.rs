@@ -20,7 +20,8 @@ pub use export::{Packed, export_packed};
 pub use head::Head;
 pub(crate) use input::InputFacts;
 pub use onnx::{ExportedOnnx, OnnxOptions, export_onnx};
-pub(crate) use onnx::{INPUT, LABELS};
+use onnx::{INPUT, LABELS};
+pub(crate) use ours::{Ours, refuse_input};
 pub use place::WeightsAt;
 
 use architecture::Metadata;

@@ -7,15 +7,15 @@ use sparse_formats::Tensors;
 use std::path::Path;
 
 /// What a file of ours is made of.
-pub(super) struct Ours {
+pub(crate) struct Ours {
     /// What was read, without its background class.
-    pub(super) pretrained: Pretrained,
+    pub(crate) pretrained: Pretrained,
     /// Whether it had a background class.
-    pub(super) background_dropped: bool,
+    pub(crate) background_dropped: bool,
     /// Our names and layouts, f32.
-    pub(super) tensors: Tensors,
+    pub(crate) tensors: Tensors,
     /// The metadata that was there, with the network and the input.
-    pub(super) metadata: String,
+    pub(crate) metadata: String,
 }
 
 impl Ours {
@@ -24,7 +24,7 @@ impl Ours {
     /// # Errors
     /// As [`Pretrained::read`], [`Error::OntoInput`] if `to` is what is read, and [`Error::RunInUse`] if it is a file of a
     /// run that another process works on.
-    pub(super) fn read(from: WeightsAt<'_>, to: &Path) -> Result<Self> {
+    pub(crate) fn read(from: WeightsAt<'_>, to: &Path) -> Result<Self> {
         RunFolder::refuse_file_in_use(to)?;
         let mut pretrained = Pretrained::read(from)?;
         refuse_input(&pretrained.path, to)?;
@@ -41,7 +41,7 @@ impl Ours {
 }
 
 /// Refuses to write onto the file, or into the folder of variables, that was read.
-fn refuse_input(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn refuse_input(from: &Path, to: &Path) -> Result<()> {
     let Ok(from) = from.canonicalize() else { return Ok(()) };
     let folder =
         to.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });

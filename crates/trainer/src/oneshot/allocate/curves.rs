@@ -1,0 +1,128 @@
+//! How much the output of the network changes with the density of each layer, as if it alone were pruned.
+//!
+//! A layer is pruned quickly at several densities, each time beginning with the dense network. At one of them the whole network is run with it: what its
+//! output loses there, over the error of the layer, is the weight of that layer's errors at all densities. Both are judged by images that the weights
+//! were not chosen by: a layer with many inputs fits those well, and others less.
+
+use super::super::activations::{Activations, Networks};
+use super::super::layers::Layer;
+use super::super::{OneshotConfig, OneshotObserver, statistics};
+use crate::error::Result;
+use crate::stop::StopFlag;
+use sparse_engine::graph::Graph;
+use sparse_oneshot::Support;
+
+/// Densities at which layers are pruned to see what that does.
+pub(in super::super) const DENSITIES: [f64; 8] = [0.7, 0.5, 0.35, 0.25, 0.16, 0.1, 0.06, 0.03];
+/// Images whose scores are compared.
+const SCORED: usize = 64;
+/// Densities are chosen in steps of this.
+pub(super) const STEP: f64 = 0.005;
+
+/// What the output of the network loses at each density of a layer.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) struct Curve {
+    /// At [`DENSITIES`].
+    losses: Vec<f64>,
+    /// Without any weights.
+    without: f64,
+}
+
+impl Curve {
+    /// The loss at any density: exponential between what was seen, and as the square of what is missing next to 1.
+    pub(in super::super) fn at(&self, density: f64) -> f64 {
+        let floor = |loss: f64| loss.max(f64::MIN_POSITIVE);
+        let [first, .., last] = DENSITIES;
+        let (dense, sparse) = (self.losses[0], self.losses[DENSITIES.len() - 1]);
+        if density >= first {
+            return dense * ((1.0 - density) / (1.0 - first)).powi(2);
+        }
+        let between = |[high, low]: [f64; 2], [above, below]: [f64; 2]| {
+            let share = (high - density) / (high - low);
+            (floor(above).ln() * (1.0 - share) + floor(below).ln() * share).exp()
+        };
+        if density <= last {
+            return between([last, 0.0], [sparse, self.without.max(sparse)]);
+        }
+        let at = DENSITIES.iter().position(|&seen| seen <= density).unwrap_or(DENSITIES.len() - 1).max(1);
+        between([DENSITIES[at - 1], DENSITIES[at]], [self.losses[at - 1], self.losses[at]])
+    }
+}
+
+/// The curves of all layers.
+///
+/// # Errors
+/// What the engine reports, [`super::super::OneshotError`] naming a layer, and if a signal asked to stop.
+pub(in super::super) fn curves(
+    dense: &Graph,
+    layers: &[Layer],
+    config: &OneshotConfig,
+    mut activations: Activations,
+    stop: &StopFlag,
+    observer: &mut dyn OneshotObserver,
+) -> Result<Vec<Curve>> {
+    let networks = Networks { dense, pruned: None };
+    let probe = probe(config);
+    let (mut curves, mut probed) = (Vec::with_capacity(layers.len()), dense.clone());
+    for (index, layer) in layers.iter().enumerate() {
+        observer.estimating(&layer.name, index, layers.len());
+        let apart = SCORED.min(activations.images() / 2);
+        let [others, own] = statistics(networks, layer, &mut activations, apart, stop)?;
+        let supports: Vec<Support> =
+            DENSITIES.iter().map(|density| layer.support(config, density * layer.len() as f64)).collect();
+        let mut errors = vec![0.0; DENSITIES.len()];
+        for (group, (own, others)) in own.iter().zip(&others).enumerate() {
+            let problem = layer.problem(own, dense, group, config)?;
+            let judge = if others.count() > 0 {
+                layer.problem(others, dense, group, config)?
+            } else {
+                problem.clone()
+            };
+            let pruned = problem.estimate(&supports).map_err(|source| layer.error(source))?;
+            for (error, pruned) in errors.iter_mut().zip(&pruned) {
+                *error += judge.relative_error(&pruned.weight) / layer.groups as f64;
+            }
+            layer.set(&mut probed, group, &pruned[probe]);
+        }
+        let loss = loss(&activations, dense, &probed)?;
+        layer.copy(dense, &mut probed);
+        let weight = if errors[probe] > 0.0 { loss / errors[probe] } else { 0.0 };
+        let losses = errors.iter().map(|error| weight * error).collect();
+        curves.push(Curve { losses, without: weight });
+        stop.check()?;
+    }
+    Ok(curves)
+}
+
+/// The density nearest to the one that is wanted on the whole.
+fn probe(config: &OneshotConfig) -> usize {
+    let off = |density: f64| (density - (1.0 - config.ratio)).abs();
+    (0..DENSITIES.len()).min_by(|&a, &b| off(DENSITIES[a]).total_cmp(&off(DENSITIES[b]))).unwrap_or(0)
+}
+
+/// The squared difference of the scores as a share of their variance over images.
+fn loss(activations: &Activations, dense: &Graph, probed: &Graph) -> Result<f64> {
+    let (before, after) = (activations.scores(dense, SCORED)?, activations.scores(probed, SCORED)?);
+    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
+    let mean = before.iter().map(|&score| f64::from(score)).sum::<f64>() / before.len().max(1) as f64;
+    let whole = squares(&mut before.iter().map(|&score| f64::from(score) - mean));
+    let off = squares(&mut before.iter().zip(&after).map(|(&a, &b)| f64::from(a) - f64::from(b)));
+    Ok(if whole > 0.0 { off / whole } else { 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_fall_with_density_and_meet_what_was_seen() {
+        let losses: Vec<f64> = DENSITIES.iter().map(|density| (-5.0 * density).exp()).collect();
+        let curve = Curve { losses: losses.clone(), without: 1.0 };
+        for (density, loss) in DENSITIES.into_iter().zip(losses) {
+            assert!((curve.at(density) - loss).abs() < 1e-9, "{density}");
+        }
+        let all: Vec<f64> = (0..=200).map(|at| curve.at(f64::from(at) / 200.0)).collect();
+        assert!(all.is_sorted_by(|a, b| a >= b), "{all:?}");
+        assert_eq!((curve.at(1.0), curve.at(0.0)), (0.0, 1.0));
+    }
+}

@@ -1,0 +1,113 @@
+//! The images that a network is pruned by.
+
+use super::{OneshotError, OneshotObserver};
+use crate::config::{BadImagePolicy, DataKind, TrainConfig};
+use crate::datasets::{open_split, source_config, transform};
+use crate::error::Result;
+use crate::stop::StopFlag;
+use sparse_data::{
+    BadImages, Dataset, Folders, ImageSet, ImageSetConfig, Loader, LoaderConfig, Order, Source, Split,
+    open_source,
+};
+use std::sync::Arc;
+
+/// Images of a batch.
+pub(super) const BATCH: usize = 16;
+
+/// So many of the training images, drawn by the seed of the config, as a test sees them: batches of `[N, C, H, W]`.
+///
+/// # Errors
+/// What reading them reports; [`OneshotError::OtherShape`] if the network takes others, [`OneshotError::NoUsableImages`] if none can be used.
+pub(super) fn read(
+    config: &TrainConfig,
+    count: usize,
+    shape: [usize; 3],
+    stop: &StopFlag,
+    observer: &mut dyn OneshotObserver,
+) -> Result<Vec<Vec<f32>>> {
+    let dataset = open(config)?;
+    if dataset.image_shape() != shape {
+        return Err(OneshotError::OtherShape { expected: shape, got: dataset.image_shape() }.into());
+    }
+    let order = Order::Shuffled { seed: config.train.seed, epoch: 0 };
+    let workers = config.data.worker_count();
+    let loader = Loader::new(dataset.clone(), LoaderConfig { order, workers, ..LoaderConfig::eval(BATCH) })?;
+    let per_image = shape.iter().product::<usize>();
+    let wanted = count.min(dataset.len());
+    let mut batches = Batches { full: Vec::new(), open: Vec::new(), numbers: BATCH * per_image };
+    let mut got = 0;
+    for batch in loader {
+        let images = batch?.images;
+        let taken = (images.len() / per_image).min(wanted - got);
+        batches.add(&images[..taken * per_image]);
+        got += taken;
+        observer.image(got, wanted);
+        stop.check()?;
+        if got == wanted {
+            break;
+        }
+    }
+    if got == 0 {
+        return Err(OneshotError::NoUsableImages { path: config.data.path.clone() }.into());
+    }
+    Ok(batches.all())
+}
+
+/// The training images; labels, which are not looked at, may be missing.
+fn open(config: &TrainConfig) -> Result<Arc<dyn Dataset>> {
+    let data = &config.data;
+    if data.data != DataKind::Imagenet {
+        return open_split(config, Split::Train);
+    }
+    let bad_images = match data.bad_images {
+        BadImagePolicy::Error => BadImages::Refuse,
+        BadImagePolicy::Skip => BadImages::Skip { limit: data.bad_images_limit },
+    };
+    let settings = ImageSetConfig { classes: usize::MAX, bad_images };
+    Ok(Arc::new(ImageSet::new(source(config)?, transform(data)?, settings)?))
+}
+
+/// A data set of a known layout, or all images below a folder that holds none.
+fn source(config: &TrainConfig) -> Result<Box<dyn Source>> {
+    let data = &config.data;
+    let layout = match open_source(&data.path, Split::Train, &source_config(data)) {
+        Ok(source) => return Ok(source),
+        Err(error @ sparse_data::Error::Layout { .. }) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let Ok(images) = Folders::without_labels(&data.path) else { return Err(layout.into()) };
+    tracing::info!(
+        "{}: no data set, so all {} images in it are looked at",
+        data.path.display(),
+        images.len()
+    );
+    Ok(Box::new(images))
+}
+
+/// Images put together to batches of one size.
+struct Batches {
+    full: Vec<Vec<f32>>,
+    open: Vec<f32>,
+    numbers: usize,
+}
+
+impl Batches {
+    fn add(&mut self, mut images: &[f32]) {
+        while !images.is_empty() {
+            let (taken, rest) = images.split_at(images.len().min(self.numbers - self.open.len()));
+            self.open.reserve_exact(self.numbers - self.open.len());
+            self.open.extend_from_slice(taken);
+            images = rest;
+            if self.open.len() == self.numbers {
+                self.full.push(std::mem::take(&mut self.open));
+            }
+        }
+    }
+
+    fn all(mut self) -> Vec<Vec<f32>> {
+        if !self.open.is_empty() {
+            self.full.push(self.open);
+        }
+        self.full
+    }
+}

@@ -1,0 +1,259 @@
+//! The layers of a graph that can be pruned, as matrices.
+
+use super::{OneshotConfig, OneshotError};
+use crate::config::ParamsType;
+use crate::error::{Error, Result};
+use regex::RegexSet;
+use sparse_engine::Shape;
+use sparse_engine::graph::{Convolution, Graph, Op, Window};
+use sparse_oneshot::{Problem, Pruned, Statistics, Support};
+use sparse_sparsity::Mask;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// A convolution or linear layer, whose weight is a matrix for each group of channels.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    pub(super) node: usize,
+    /// Its node's name, as the engine reports it.
+    pub(super) node_name: String,
+    /// The node that it reads.
+    pub(super) reads: usize,
+    /// Its parameter.
+    pub(super) name: String,
+    pub(super) groups: usize,
+    /// Outputs of a group.
+    pub(super) outputs: usize,
+    /// Inputs of a group, with the positions of the kernel.
+    pub(super) inputs: usize,
+    /// Positions of the kernel.
+    pub(super) positions: usize,
+    /// Where the kernel goes; none for a linear layer.
+    window: Option<Window>,
+}
+
+/// Those that may be pruned, in their order; `raw`: the graph with weights as the file has them.
+///
+/// # Errors
+/// [`OneshotError::NothingToPrune`] if there are none, [`OneshotError::Pattern`] of a pattern that is no regular expression,
+/// [`OneshotError::SharedWeight`] if two of them are the same weight.
+pub(super) fn of(graph: &Graph, raw: &Graph, config: &OneshotConfig) -> Result<Vec<Layer>> {
+    let patterns = |given: &[String]| {
+        RegexSet::new(given).map_err(|error| OneshotError::Pattern { reason: error.to_string() })
+    };
+    let (include, exclude) = (patterns(&config.include)?, patterns(&config.exclude)?);
+    let chosen = |layer: &&Layer| {
+        let pointwise = layer.window.is_some_and(|window| window.kernel == [1, 1]) && layer.groups == 1;
+        let kind = match config.params_type {
+            ParamsType::Conv1x1Only => pointwise,
+            // A kernel for each channel has nothing to choose from; who wants it names it.
+            ParamsType::All => layer.outputs > 1 || layer.groups == 1 || !include.is_empty(),
+        };
+        kind && (include.is_empty() || include.is_match(&layer.name)) && !exclude.is_match(&layer.name)
+    };
+    let all: Vec<Layer> = (0..graph.nodes.len()).filter_map(|node| Layer::of(graph, node)).collect();
+    let layers: Vec<Layer> = all.iter().filter(chosen).cloned().collect();
+    if layers.is_empty() {
+        let names: Vec<&str> = all.iter().map(|layer| layer.name.as_str()).collect();
+        return Err(OneshotError::NothingToPrune { found: names.join(", ") }.into());
+    }
+    refuse_shared(raw, &layers)?;
+    Ok(layers)
+}
+
+/// Two layers with the same numbers have one weight: the file holds it once, or that of one was copied for the other.
+fn refuse_shared(raw: &Graph, layers: &[Layer]) -> Result<()> {
+    let mut seen: BTreeMap<Vec<u32>, &Layer> = BTreeMap::new();
+    for layer in layers {
+        let Some(weight) = layer.raw(raw) else { continue };
+        // Constants and single numbers are alike by chance.
+        if weight.iter().all(|value| Some(value) == weight.first()) {
+            continue;
+        }
+        let bits = weight.iter().map(|value| value.to_bits()).collect();
+        if let Some(first) = seen.insert(bits, layer) {
+            let (first, second) = (first.name.clone(), layer.name.clone());
+            return Err(OneshotError::SharedWeight { first, second }.into());
+        }
+    }
+    Ok(())
+}
+
+/// The weight of an operation that has one.
+pub(super) fn weight(op: &Op) -> Option<&[f32]> {
+    match op {
+        Op::Convolution(convolution) => Some(&convolution.weight),
+        Op::Linear { weight, .. } => Some(weight),
+        _ => None,
+    }
+}
+
+impl Layer {
+    fn of(graph: &Graph, node: usize) -> Option<Self> {
+        let node_name = graph.nodes[node].name.clone();
+        let name = format!("{node_name}_weights");
+        let &reads = graph.nodes[node].inputs.first()?;
+        match &graph.nodes[node].op {
+            Op::Convolution(Convolution {
+                shape: [outputs, inputs, height, width], groups, window, ..
+            }) => Some(Self {
+                node,
+                node_name,
+                reads,
+                name,
+                groups: *groups,
+                outputs: outputs / groups,
+                inputs: inputs * height * width,
+                positions: height * width,
+                window: Some(*window),
+            }),
+            Op::Linear { weight, bias } => Some(Self {
+                node,
+                node_name,
+                reads,
+                name,
+                groups: 1,
+                outputs: bias.len(),
+                inputs: weight.len() / bias.len().max(1),
+                positions: 1,
+                window: None,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Its weights.
+    pub(super) fn len(&self) -> usize {
+        self.groups * self.outputs * self.inputs
+    }
+
+    /// The weights of a group, `[outputs, inputs]`.
+    pub(super) fn weight<'a>(&self, graph: &'a Graph, group: usize) -> &'a [f32] {
+        let size = self.outputs * self.inputs;
+        weight(&graph.nodes[self.node].op).map_or(&[], |weight| &weight[group * size..][..size])
+    }
+
+    /// Whether it is a linear layer.
+    pub(super) fn is_linear(&self) -> bool {
+        self.window.is_none()
+    }
+
+    /// The support of a group that keeps so many weights of the layer.
+    pub(super) fn support(&self, config: &OneshotConfig, kept: f64) -> Support {
+        let kept = kept / self.groups as f64;
+        match config.pattern {
+            Some([n, m]) => Support::Pattern { n, m, apart: self.positions },
+            None => match self.block(config.block) {
+                [1, 1] => Support::Count(kept.round() as usize),
+                size => {
+                    let (blocks, weights) =
+                        (Support::blocks(size, self.outputs, self.inputs), self.outputs * self.inputs);
+                    Support::Blocks { size, count: (kept / weights as f64 * blocks as f64).round() as usize }
+                }
+            },
+        }
+    }
+
+    /// A block as rows and columns of the matrix: it holds the whole kernel, as in training.
+    fn block(&self, [rows, columns]: [usize; 2]) -> [usize; 2] {
+        match [rows, columns] {
+            [1, 1] => [1, 1],
+            // Training has the head's weight as `[inputs, outputs]`.
+            _ if self.is_linear() => [columns, rows],
+            _ => [rows, columns * self.positions],
+        }
+    }
+
+    /// Its weight in a graph with nodes of the same names, groups one behind the other.
+    pub(super) fn raw<'a>(&self, raw: &'a Graph) -> Option<&'a [f32]> {
+        raw.nodes.iter().find(|node| node.name == self.node_name).and_then(|node| weight(&node.op))
+    }
+
+    /// Takes what was pruned.
+    pub(super) fn set(&self, graph: &mut Graph, group: usize, pruned: &Pruned) {
+        let Some([weight, bias]) = self.parameters(graph) else { return };
+        let size = self.outputs * self.inputs;
+        weight[group * size..][..size].copy_from_slice(&pruned.weight);
+        let bias = &mut bias[group * self.outputs..][..self.outputs];
+        bias.iter_mut().zip(&pruned.bias).for_each(|(bias, shift)| *bias = (f64::from(*bias) + shift) as f32);
+    }
+
+    /// Takes its weights and biases from another graph.
+    pub(super) fn copy(&self, from: &Graph, to: &mut Graph) {
+        to.nodes[self.node].op.clone_from(&from.nodes[self.node].op);
+    }
+
+    /// What to minimise for a group.
+    ///
+    /// # Errors
+    /// [`OneshotError::Layer`].
+    pub(super) fn problem(
+        &self,
+        statistics: &Statistics,
+        graph: &Graph,
+        group: usize,
+        config: &OneshotConfig,
+    ) -> Result<Problem> {
+        statistics.problem(self.weight(graph, group), config.damp).map_err(|source| self.error(source))
+    }
+
+    /// A group whose weights stay as they are, or go by the mask of the layer.
+    pub(super) fn masked(&self, problem: &Problem, graph: &Graph, group: usize, mask: &Mask) -> Pruned {
+        let weight = self.weight(graph, group);
+        let mask = Mask::from_fn(weight.len(), |at| mask.get(group * weight.len() + at));
+        let masked = weight.iter().enumerate().map(|(at, &value)| if mask.get(at) { value } else { 0.0 });
+        let weight: Vec<f32> = masked.collect();
+        Pruned {
+            bias: vec![0.0; self.outputs],
+            relative_error: problem.relative_error(&weight),
+            mask,
+            weight,
+        }
+    }
+
+    /// An error of this layer.
+    pub(super) fn error(&self, source: sparse_oneshot::Error) -> Error {
+        OneshotError::Layer { layer: self.name.clone(), source }.into()
+    }
+
+    /// Its weight and bias.
+    pub(super) fn parameters<'a>(&self, graph: &'a mut Graph) -> Option<[&'a mut Vec<f32>; 2]> {
+        match &mut graph.nodes[self.node].op {
+            Op::Convolution(convolution) => Some([&mut convolution.weight, &mut convolution.bias]),
+            Op::Linear { weight, bias } => Some([weight, bias]),
+            _ => None,
+        }
+    }
+
+    /// What a group reads of an image at each place of its output, `[inputs, places]`.
+    pub(super) fn unfold<'a>(&self, values: &'a [f32], shape: Shape, group: usize) -> Cow<'a, [f32]> {
+        let (Some(window), Shape::Image([channels, height, width])) = (self.window, shape) else {
+            return Cow::Borrowed(values);
+        };
+        let own = channels / self.groups;
+        let values = &values[group * own * height * width..][..own * height * width];
+        if window == Window::square(1, 1, 0) {
+            return Cow::Borrowed(values);
+        }
+        let Some([rows, columns]) = window.output([height, width]) else { return Cow::Borrowed(&[]) };
+        let mut unfolded = Vec::with_capacity(self.inputs * rows * columns);
+        for input in 0..self.inputs {
+            let [down, right] = window.kernel;
+            let (channel, position) = (input / (down * right), input % (down * right));
+            let offset = [position / right * window.dilation[0], position % right * window.dilation[1]];
+            let plane = &values[channel * height * width..][..height * width];
+            for place in 0..rows * columns {
+                let at = |axis: usize, step: usize| {
+                    (step * window.stride[axis] + offset[axis]).checked_sub(window.padding[axis])
+                };
+                let (y, x) = (at(0, place / columns), at(1, place % columns));
+                let value = match (y, x) {
+                    (Some(y), Some(x)) if y < height && x < width => plane[y * width + x],
+                    _ => 0.0,
+                };
+                unfolded.push(value);
+            }
+        }
+        Cow::Owned(unfolded)
+    }
+}

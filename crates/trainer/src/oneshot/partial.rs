@@ -1,0 +1,119 @@
+//! What was pruned so far, beside the file that is to be written: a run that ended early goes on from there.
+
+use super::layers::Layer;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use sparse_engine::graph::Graph;
+use sparse_formats::{Tensor, Tensors};
+use std::path::{Path, PathBuf};
+
+/// Layers that are pruned, in a file next to the result.
+pub(super) struct Partial {
+    path: PathBuf,
+    /// Of what was asked for; another is not gone on with.
+    asked: u64,
+    tensors: Tensors,
+    state: State,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct State {
+    asked: u64,
+    /// Weights that each layer keeps.
+    kept: Vec<usize>,
+    /// By layer that is done: its weights that are kept, and its error.
+    done: Vec<(usize, f64)>,
+}
+
+impl Partial {
+    /// What lies next to `to`, if it was asked for the same; else nothing.
+    ///
+    /// # Errors
+    /// If the file cannot be read, though it is there.
+    pub(super) fn open(to: &Path, asked: u64) -> Result<Self> {
+        let mut name = to.file_name().unwrap_or_default().to_owned();
+        name.push(".partial");
+        let path = to.with_file_name(name);
+        let mut new = Self { path, asked, tensors: Tensors::new(), state: State::default() };
+        if !new.path.exists() {
+            return Ok(new);
+        }
+        let read = sparse_formats::read(&new.path).ok();
+        let state =
+            read.as_ref().and_then(|(_, state)| serde_json::from_str::<State>(state.as_deref()?).ok());
+        match (read, state) {
+            (Some((tensors, _)), Some(state)) if state.asked == asked => {
+                (new.tensors, new.state) = (tensors, state);
+                tracing::info!("{}: going on after {} layers", new.path.display(), new.state.done.len());
+            }
+            _ => tracing::warn!(
+                "{} is of something else that was asked for, and is written anew",
+                new.path.display()
+            ),
+        }
+        Ok(new)
+    }
+
+    /// Weights that each layer keeps, if that is known.
+    pub(super) fn kept(&self) -> Option<Vec<usize>> {
+        (!self.state.kept.is_empty()).then(|| self.state.kept.clone())
+    }
+
+    /// Takes what each layer keeps.
+    pub(super) fn set_kept(&mut self, kept: Vec<usize>) {
+        self.state.kept = kept;
+    }
+
+    /// Puts what is done of a layer into the graph; gives its weights that are kept, and its error.
+    pub(super) fn take(&self, index: usize, layer: &Layer, graph: &mut Graph) -> Option<(usize, f64)> {
+        let &done = self.state.done.get(index)?;
+        let [weight, bias] = layer.parameters(graph)?;
+        let values = |name: String| self.tensors.get(&name)?.to_f32().ok();
+        let found = (values(format!("{}.weight", layer.name))?, values(format!("{}.bias", layer.name))?);
+        (found.0.len() == weight.len() && found.1.len() == bias.len()).then(|| {
+            (*weight, *bias) = found;
+            done
+        })
+    }
+
+    /// Saves one more layer. A file that cannot be written is a warning: the result may still have room.
+    ///
+    /// # Errors
+    /// If what is to be saved is no JSON: never.
+    pub(super) fn add(&mut self, layer: &Layer, graph: &mut Graph, done: (usize, f64)) -> Result<()> {
+        let Some([weight, bias]) = layer.parameters(graph) else { return Ok(()) };
+        let mut tensor = |end: &str, values: &[f32]| {
+            self.tensors
+                .insert(format!("{}.{end}", layer.name), Tensor::from_f32(vec![values.len()], values));
+        };
+        tensor("weight", weight);
+        tensor("bias", bias);
+        self.state.asked = self.asked;
+        self.state.done.push(done);
+        let state = serde_json::to_string(&self.state).map_err(|source| Error::Json { source })?;
+        if let Err(error) = sparse_formats::write(&self.path, &self.tensors, Some(&state)) {
+            tracing::warn!("what was pruned so far is not saved: {error}");
+        }
+        Ok(())
+    }
+
+    /// Nothing is left to go on with.
+    pub(super) fn remove(&self) {
+        if self.path.exists()
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!("{}: {error}; it is of no more use", self.path.display());
+        }
+    }
+}
+
+/// A number for what was asked for.
+pub(super) fn asked_for(parts: &[&str], graph: &Graph) -> u64 {
+    let mut hash = crc32fast::Hasher::new();
+    parts.iter().for_each(|part| hash.update(part.as_bytes()));
+    for node in &graph.nodes {
+        hash.update(node.name.as_bytes());
+        hash.update(bytemuck::cast_slice(super::layers::weight(&node.op).unwrap_or_default()));
+    }
+    u64::from(hash.finalize())
+}
