@@ -569,35 +569,4 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io { action, path: path.to_path_buf(), source }
     }
-
-    /// True when the request itself is wrong, so that the command line exits with 2 (usage) rather than 1.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        match self {
-            Error::Shared(error) => return error.is_usage(),
-            Error::Prune(error) => return error.is_usage(),
-            _ => {}
-        }
-        matches!(
-            self,
-            Error::Config(_)
-                | Error::BatchTooLarge { .. }
-                | Error::TooFewOutputs { .. }
-                | Error::GmpTooShort { .. }
-                | Error::GmpPastEnd { .. }
-                | Error::NoCuda
-                | Error::NotOnDevice(_)
-                | Error::Strategy(_)
-                | Error::NoTeacher
-                | Error::NotWeights { .. }
-                | Error::NotEnoughMemory { .. }
-                | Error::ThresholdPrunesAll { .. }
-                | Error::BenchSetting { .. }
-                | Error::NoImages { .. }
-                | Error::OtherWidth { .. }
-                | Error::OntoInput { .. }
-                | Error::KeyOfOnnx { .. }
-                | Error::ImageInput { .. }
-        ) || matches!(self, Error::Oneshot(error) if error.is_usage())
-    }
 }

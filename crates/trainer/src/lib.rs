@@ -68,6 +68,7 @@ mod teacher;
 mod test;
 mod through_host;
 mod train;
+mod usage;
 mod weights;
 
 pub use datasets::{Datasets, open_split};
