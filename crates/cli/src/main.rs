@@ -17,6 +17,7 @@ mod progress;
 mod prune;
 mod ranks;
 mod run;
+mod sensitivity;
 mod signals;
 mod steady;
 mod sweep;
@@ -51,6 +52,7 @@ fn work() -> ExitCode {
         Action::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Compare(arguments) => compare::print(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Prune(arguments) => prune::prune(*arguments, talk),
+        Action::Sensitivity(arguments) => sensitivity::sensitivity(*arguments, talk),
         Action::Sweep(arguments) => sweep::sweep(*arguments, talk),
         Action::Convert(arguments) => convert::convert(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Export(arguments) => export::export(&arguments).map(|()| ExitCode::SUCCESS),

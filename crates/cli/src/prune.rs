@@ -25,7 +25,7 @@ pub(crate) fn prune(arguments: PruneArgs, talk: Talk) -> anyhow::Result<ExitCode
     let signals = signals::listen()?;
     signals.begin(Work::Pruning);
     let from = WeightsAt::from(&weights).under(key.as_deref());
-    let mut progress = Progress { talk, bar: None };
+    let mut progress = Progress::new(talk);
     match prune_network(&config, &oneshot, from, &output, signals.stop(), &mut progress) {
         Ok(report) => {
             drop(progress);
@@ -41,12 +41,16 @@ pub(crate) fn prune(arguments: PruneArgs, talk: Talk) -> anyhow::Result<ExitCode
 }
 
 /// A bar on a terminal, a line for each layer elsewhere.
-struct Progress {
+pub(crate) struct Progress {
     talk: Talk,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
+    pub(crate) fn new(talk: Talk) -> Self {
+        Self { talk, bar: None }
+    }
+
     fn show(&mut self, what: &str, done: usize, total: usize) {
         if !self.talk.is_terminal() {
             return;

@@ -11,6 +11,7 @@ use super::export::ExportArgs;
 use super::keys::KeyFlags;
 use super::predict::PredictArgs;
 use super::prune::PruneArgs;
+use super::sensitivity::SensitivityArgs;
 use super::sweep::SweepArgs;
 use sparse_trainer::config::Layers;
 
@@ -38,6 +39,8 @@ enum Command {
     Compare(CompareArgs),
     /// Make weights zero by looking at images, without labels and without training
     Prune(Box<PruneArgs>),
+    /// Show what the network loses if one layer alone is pruned, layer by layer
+    Sensitivity(Box<SensitivityArgs>),
     /// Find the highest sparsity whose accuracy stays within a given loss
     Sweep(Box<SweepArgs>),
     /// Measure how fast this machine trains, runs trained networks, or prepares images
@@ -61,6 +64,8 @@ pub(crate) enum Action {
     Compare(CompareArgs),
     /// Prune by images.
     Prune(Box<PruneArgs>),
+    /// Prune layers one at a time, and look.
+    Sensitivity(Box<SensitivityArgs>),
     /// Look for the highest sparsity.
     Sweep(Box<SweepArgs>),
     /// Measure speed.
@@ -80,6 +85,7 @@ impl CommandLine {
             Some(Command::Inspect(inspect)) => Action::Inspect(inspect),
             Some(Command::Compare(compare)) => Action::Compare(compare),
             Some(Command::Prune(prune)) => Action::Prune(prune),
+            Some(Command::Sensitivity(sensitivity)) => Action::Sensitivity(sensitivity),
             Some(Command::Sweep(sweep)) => Action::Sweep(sweep),
             Some(Command::Bench(bench)) => Action::Bench(bench),
             Some(Command::Convert(convert)) => Action::Convert(convert),

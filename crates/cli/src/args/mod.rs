@@ -13,6 +13,7 @@ mod normalise;
 mod predict;
 mod prune;
 mod resolve;
+mod sensitivity;
 mod sweep;
 mod tables;
 mod values;
@@ -25,6 +26,7 @@ pub(crate) use flags::{Action, ConvertArgs, Flags, InspectArgs};
 pub(crate) use predict::PredictArgs;
 pub(crate) use prune::{PruneArgs, Pruning};
 pub(crate) use resolve::{Print, Resolved};
+pub(crate) use sensitivity::{Sensing, SensitivityArgs};
 pub(crate) use sweep::SweepArgs;
 
 use std::ffi::OsString;

@@ -68,7 +68,7 @@ pub(crate) struct PruneFlags {
 
 /// The value of `--method`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum MethodFlag {
+pub(super) enum MethodFlag {
     /// Those without which the output changes least, and what they then are
     Obs,
     /// The greatest, as they are: what training begins with
@@ -203,7 +203,7 @@ fn factor(text: &str) -> Result<f64, &'static str> {
     text.parse().ok().filter(fits).ok_or("it must be a number above 1")
 }
 
-fn damp(text: &str) -> Result<f64, &'static str> {
+pub(super) fn damp(text: &str) -> Result<f64, &'static str> {
     let fits = |fraction: &f64| *fraction > 0.0 && *fraction <= 1.0;
     text.parse().ok().filter(fits).ok_or("it must be a fraction, above 0 and at most 1")
 }

@@ -78,6 +78,14 @@ impl Activations {
         Ok(())
     }
 
+    /// Moves on towards a layer of the dense network.
+    ///
+    /// # Errors
+    /// What the engine reports, and if a signal asked to stop.
+    pub(super) fn approach(&mut self, dense: &Graph, layer: &Layer, stop: &StopFlag) -> Result<()> {
+        self.advance(Networks { dense, pruned: None }, layer.reads, stop)
+    }
+
     /// The scores that a network, which up to here is the dense one, gives the first images, one image after the other.
     ///
     /// # Errors

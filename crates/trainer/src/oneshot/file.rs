@@ -43,16 +43,16 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Reads weights of any known program, or ONNX, that are to be written to `to`.
+    /// Reads weights of any known program, or ONNX, that are to be written to `to`, if anywhere.
     ///
     /// # Errors
     /// What reading reports; [`Error::OntoInput`] if `to` is what is read, [`OneshotError::PackedOnnx`] if ONNX is to be packed.
-    pub(super) fn read(from: WeightsAt<'_>, to: &Path, packed: Option<Values>) -> Result<Self> {
+    pub(super) fn read(from: WeightsAt<'_>, packed: Option<Values>, to: Option<&Path>) -> Result<Self> {
         if is_onnx(from.path) {
             if packed.is_some() {
                 return Err(OneshotError::PackedOnnx { path: from.path.to_owned() }.into());
             }
-            refuse_input(from.path, to)?;
+            to.map_or(Ok(()), |to| refuse_input(from.path, to))?;
             let Loaded { graph, metadata } = load(from.path, None)?;
             let entries = metadata.as_object().into_iter().flatten();
             let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();

@@ -14,18 +14,29 @@ use std::sync::Arc;
 /// Images of a batch.
 pub(super) const BATCH: usize = 16;
 
-/// So many of the training images, drawn by the seed of the config, as a test sees them: batches of `[N, C, H, W]`.
+/// Images as a network takes them.
+pub(super) struct Images {
+    /// `[N, C, H, W]` each.
+    pub(super) batches: Vec<Vec<f32>>,
+    /// Of each image; zeros where there are none.
+    pub(super) labels: Vec<u32>,
+    /// Whether they have labels.
+    pub(super) labelled: bool,
+}
+
+/// So many images of a split, drawn by the seed of the config, as a test sees them.
 ///
 /// # Errors
 /// What reading them reports; [`OneshotError::OtherShape`] if the network takes others, [`OneshotError::NoUsableImages`] if none can be used.
 pub(super) fn read(
     config: &TrainConfig,
+    split: Split,
     count: usize,
     shape: [usize; 3],
     stop: &StopFlag,
     observer: &mut dyn OneshotObserver,
-) -> Result<Vec<Vec<f32>>> {
-    let dataset = open(config)?;
+) -> Result<Images> {
+    let (dataset, labelled) = open(config, split)?;
     if dataset.image_shape() != shape {
         return Err(OneshotError::OtherShape { expected: shape, got: dataset.image_shape() }.into());
     }
@@ -35,11 +46,14 @@ pub(super) fn read(
     let per_image = shape.iter().product::<usize>();
     let wanted = count.min(dataset.len());
     let mut batches = Batches { full: Vec::new(), open: Vec::new(), numbers: BATCH * per_image };
+    let mut labels = Vec::new();
     let mut got = 0;
     for batch in loader {
-        let images = batch?.images;
+        let batch = batch?;
+        let images = batch.images;
         let taken = (images.len() / per_image).min(wanted - got);
         batches.add(&images[..taken * per_image]);
+        labels.extend_from_slice(&batch.labels[..taken]);
         got += taken;
         observer.image(got, wanted);
         stop.check()?;
@@ -50,28 +64,29 @@ pub(super) fn read(
     if got == 0 {
         return Err(OneshotError::NoUsableImages { path: config.data.path.clone() }.into());
     }
-    Ok(batches.all())
+    Ok(Images { batches: batches.all(), labels, labelled })
 }
 
-/// The training images; labels, which are not looked at, may be missing.
-fn open(config: &TrainConfig) -> Result<Arc<dyn Dataset>> {
+/// The images of a split, and whether they have labels.
+fn open(config: &TrainConfig, split: Split) -> Result<(Arc<dyn Dataset>, bool)> {
     let data = &config.data;
     if data.data != DataKind::Imagenet {
-        return open_split(config, Split::Train);
+        return Ok((open_split(config, split)?, true));
     }
     let bad_images = match data.bad_images {
         BadImagePolicy::Error => BadImages::Refuse,
         BadImagePolicy::Skip => BadImages::Skip { limit: data.bad_images_limit },
     };
     let settings = ImageSetConfig { classes: usize::MAX, bad_images };
-    Ok(Arc::new(ImageSet::new(source(config)?, transform(data)?, settings)?))
+    let (source, labelled) = source(config, split)?;
+    Ok((Arc::new(ImageSet::new(source, transform(data)?, settings)?), labelled))
 }
 
 /// A data set of a known layout, or all images below a folder that holds none.
-fn source(config: &TrainConfig) -> Result<Box<dyn Source>> {
+fn source(config: &TrainConfig, split: Split) -> Result<(Box<dyn Source>, bool)> {
     let data = &config.data;
-    let layout = match open_source(&data.path, Split::Train, &source_config(data)) {
-        Ok(source) => return Ok(source),
+    let layout = match open_source(&data.path, split, &source_config(data)) {
+        Ok(source) => return Ok((source, true)),
         Err(error @ sparse_data::Error::Layout { .. }) => error,
         Err(error) => return Err(error.into()),
     };
@@ -81,7 +96,7 @@ fn source(config: &TrainConfig) -> Result<Box<dyn Source>> {
         data.path.display(),
         images.len()
     );
-    Ok(Box::new(images))
+    Ok((Box::new(images), false))
 }
 
 /// Images put together to batches of one size.

@@ -138,17 +138,20 @@ impl Layer {
         self.window.is_none()
     }
 
-    /// The support of a group that keeps so many weights of the layer.
+    /// The support of a group that keeps so many weights of the layer, one weight or block at least.
     pub(super) fn support(&self, config: &OneshotConfig, kept: f64) -> Support {
         let kept = kept / self.groups as f64;
         match config.pattern {
             Some([n, m]) => Support::Pattern { n, m, apart: self.positions },
             None => match self.block(config.block) {
-                [1, 1] => Support::Count(kept.round() as usize),
+                [1, 1] => Support::Count((kept.round() as usize).max(1)),
                 size => {
                     let (blocks, weights) =
                         (Support::blocks(size, self.outputs, self.inputs), self.outputs * self.inputs);
-                    Support::Blocks { size, count: (kept / weights as f64 * blocks as f64).round() as usize }
+                    Support::Blocks {
+                        size,
+                        count: ((kept / weights as f64 * blocks as f64).round() as usize).max(1),
+                    }
                 }
             },
         }

@@ -15,6 +15,8 @@ mod magnitude;
 mod memory;
 mod partial;
 mod report;
+mod scores;
+mod sensitivity;
 mod settle;
 mod timings;
 
@@ -23,6 +25,9 @@ pub use chart::chart;
 pub use error::OneshotError;
 pub use memory::bytes;
 pub use report::{OneshotObserver, OneshotReport, PrunedLayer};
+pub use sensitivity::{
+    LayerSensitivity, SensitivityConfig, SensitivityPoint, SensitivityReport, sensitivity,
+};
 pub use settle::settled;
 pub use sparse_oneshot::Method;
 
@@ -36,6 +41,7 @@ use allocate::Wanted;
 use file::File;
 use layers::Layer;
 use partial::Partial;
+use sparse_data::Split;
 use sparse_engine::graph::Graph;
 use sparse_engine::shapes;
 use sparse_formats::packed::Values;
@@ -102,7 +108,7 @@ pub fn prune(
     observer: &mut dyn OneshotObserver,
 ) -> Result<OneshotReport> {
     let start = Instant::now();
-    let file = File::read(from, to, oneshot.packed)?;
+    let file = File::read(from, oneshot.packed, Some(to))?;
     let layers = layers::of(&file.graph, &file.raw, oneshot)?;
     let job = Job { config, oneshot, file: &file, layers: &layers, stop };
     let mut partial = Partial::open(to, job.asked()?)?;
@@ -150,8 +156,8 @@ impl Job<'_> {
         let shape = self.file.input_shape();
         let per_image = shape.iter().product::<usize>();
         let memory = memory::for_activations(self.oneshot, self.layers, per_image, count)?;
-        let images = images::read(self.config, count, shape, self.stop, observer)?;
-        let activations = Activations::of(images, per_image, memory, self.oneshot.threads);
+        let images = images::read(self.config, Split::Train, count, shape, self.stop, observer)?;
+        let activations = Activations::of(images.batches, per_image, memory, self.oneshot.threads);
         if activations.images() < count {
             tracing::warn!("there are {} images to look at, and not {count}", activations.images());
         }

@@ -19,15 +19,16 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    /// Reads weights that are to be written to `to`.
+    /// Reads weights that are to be written to `to`, if anywhere.
     ///
     /// # Errors
     /// As [`Pretrained::read`], [`Error::OntoInput`] if `to` is what is read, and [`Error::RunInUse`] if it is a file of a
     /// run that another process works on.
-    pub(crate) fn read(from: WeightsAt<'_>, to: &Path) -> Result<Self> {
-        RunFolder::refuse_file_in_use(to)?;
+    pub(crate) fn read<'p>(from: WeightsAt<'_>, to: impl Into<Option<&'p Path>>) -> Result<Self> {
+        let to = to.into();
+        to.map_or(Ok(()), RunFolder::refuse_file_in_use)?;
         let mut pretrained = Pretrained::read(from)?;
-        refuse_input(&pretrained.path, to)?;
+        to.map_or(Ok(()), |to| refuse_input(&pretrained.path, to))?;
         pretrained.warn();
         let background_dropped = pretrained.background;
         pretrained.drop_background();

@@ -6,6 +6,7 @@
 
 use super::super::activations::{Activations, Networks};
 use super::super::layers::Layer;
+use super::super::scores::Scores;
 use super::super::{OneshotConfig, OneshotObserver, statistics};
 use crate::error::Result;
 use crate::stop::StopFlag;
@@ -84,7 +85,10 @@ pub(in super::super) fn curves(
             }
             layer.set(&mut probed, group, &pruned[probe]);
         }
-        let loss = loss(&activations, dense, &probed)?;
+        let scores = |graph| {
+            Ok::<_, crate::error::Error>(Scores { values: activations.scores(graph, SCORED)?, classes: 1 })
+        };
+        let loss = scores(dense)?.error(&scores(&probed)?);
         layer.copy(dense, &mut probed);
         let weight = if errors[probe] > 0.0 { loss / errors[probe] } else { 0.0 };
         let losses = errors.iter().map(|error| weight * error).collect();
@@ -98,16 +102,6 @@ pub(in super::super) fn curves(
 fn probe(config: &OneshotConfig) -> usize {
     let off = |density: f64| (density - (1.0 - config.ratio)).abs();
     (0..DENSITIES.len()).min_by(|&a, &b| off(DENSITIES[a]).total_cmp(&off(DENSITIES[b]))).unwrap_or(0)
-}
-
-/// The squared difference of the scores as a share of their variance over images.
-fn loss(activations: &Activations, dense: &Graph, probed: &Graph) -> Result<f64> {
-    let (before, after) = (activations.scores(dense, SCORED)?, activations.scores(probed, SCORED)?);
-    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
-    let mean = before.iter().map(|&score| f64::from(score)).sum::<f64>() / before.len().max(1) as f64;
-    let whole = squares(&mut before.iter().map(|&score| f64::from(score) - mean));
-    let off = squares(&mut before.iter().zip(&after).map(|(&a, &b)| f64::from(a) - f64::from(b)));
-    Ok(if whole > 0.0 { off / whole } else { 0.0 })
 }
 
 #[cfg(test)]

@@ -43,18 +43,14 @@ pub(super) fn kept(raw: &Graph, layers: &[Layer], config: &OneshotConfig, curves
     }
 }
 
-/// What each group of each layer may keep, one weight or block at least.
+/// What each group of each layer may keep.
 ///
 /// # Errors
 /// [`OneshotError::Layer`] naming a layer that the block or pattern does not fit, [`OneshotError::Ratio`] if whole blocks do not give
 /// the ratio.
 pub(super) fn supports(layers: &[Layer], kept: &[f64], config: &OneshotConfig) -> Result<Vec<Support>> {
     let support = |(layer, &kept): (&Layer, &f64)| {
-        let support = match layer.support(config, kept) {
-            Support::Count(count) => Support::Count(count.max(1)),
-            Support::Blocks { size, count } => Support::Blocks { size, count: count.max(1) },
-            pattern => pattern,
-        };
+        let support = layer.support(config, kept);
         let fits = support.check(layer.inputs);
         fits.map(|()| support)
             .map_err(|source| OneshotError::Layer { layer: layer.name.clone(), source }.into())
