@@ -1,7 +1,6 @@
 //! How much the output of the network changes with the density of each layer, as if it alone were pruned.
 //!
-//! A layer is pruned quickly at several densities, each time beginning with the dense network. At one of them the whole network is run with it: what its
-//! output loses there, over the error of the layer, is the weight of that layer's errors at all densities. Both are judged by images that the weights
+//! A layer is pruned quickly at several densities, each time beginning with the dense network, and the whole network is run with it, on images that its weights
 //! were not chosen by: a layer with many inputs fits those well, and others less.
 
 use super::super::activations::{Activations, Networks};
@@ -17,6 +16,8 @@ use sparse_oneshot::Support;
 pub(in super::super) const DENSITIES: [f64; 8] = [0.7, 0.5, 0.35, 0.25, 0.16, 0.1, 0.06, 0.03];
 /// Images whose scores are compared.
 const SCORED: usize = 64;
+/// How many times the loss at the lowest density is added where nothing is left.
+const STEEP: f64 = 20.0;
 /// Densities are chosen in steps of this.
 pub(super) const STEP: f64 = 0.005;
 
@@ -25,8 +26,6 @@ pub(super) const STEP: f64 = 0.005;
 pub(in super::super) struct Curve {
     /// At [`DENSITIES`].
     losses: Vec<f64>,
-    /// Without any weights.
-    without: f64,
 }
 
 impl Curve {
@@ -43,7 +42,8 @@ impl Curve {
             (floor(above).ln() * (1.0 - share) + floor(below).ln() * share).exp()
         };
         if density <= last {
-            return between([last, 0.0], [sparse, self.without.max(sparse)]);
+            // Nothing was seen there, and little is left: as steep as before, and never worth it.
+            return sparse * (1.0 + STEEP * (last - density) / last);
         }
         let at = DENSITIES.iter().position(|&seen| seen <= density).unwrap_or(DENSITIES.len() - 1).max(1);
         between([DENSITIES[at - 1], DENSITIES[at]], [self.losses[at - 1], self.losses[at]])
@@ -63,45 +63,35 @@ pub(in super::super) fn curves(
     observer: &mut dyn OneshotObserver,
 ) -> Result<Vec<Curve>> {
     let networks = Networks { dense, pruned: None };
-    let probe = probe(config);
+    let apart = SCORED.min(activations.images() / 2);
+    let scores = |activations: &Activations, graph: &Graph| {
+        activations.scores(graph, apart).map(|values| Scores { values, classes: 1 })
+    };
+    let before = scores(&activations, dense)?;
     let (mut curves, mut probed) = (Vec::with_capacity(layers.len()), dense.clone());
     for (index, layer) in layers.iter().enumerate() {
         observer.estimating(&layer.name, index, layers.len());
-        let apart = SCORED.min(activations.images() / 2);
-        let [others, own] = statistics(networks, layer, &mut activations, apart, stop)?;
+        let [_, statistics] = statistics(networks, layer, &mut activations, apart, stop)?;
         let supports: Vec<Support> =
             DENSITIES.iter().map(|density| layer.support(config, density * layer.len() as f64)).collect();
-        let mut errors = vec![0.0; DENSITIES.len()];
-        for (group, (own, others)) in own.iter().zip(&others).enumerate() {
-            let problem = layer.problem(own, dense, group, config)?;
-            let judge = if others.count() > 0 {
-                layer.problem(others, dense, group, config)?
-            } else {
-                problem.clone()
-            };
-            let pruned = problem.estimate(&supports).map_err(|source| layer.error(source))?;
-            for (error, pruned) in errors.iter_mut().zip(&pruned) {
-                *error += judge.relative_error(&pruned.weight) / layer.groups as f64;
-            }
-            layer.set(&mut probed, group, &pruned[probe]);
+        let mut groups = Vec::with_capacity(layer.groups);
+        for (group, statistics) in statistics.iter().enumerate() {
+            let problem = layer.problem(statistics, dense, group, config)?;
+            groups.push(problem.estimate(&supports).map_err(|source| layer.error(source))?);
         }
-        let scores = |graph| {
-            Ok::<_, crate::error::Error>(Scores { values: activations.scores(graph, SCORED)?, classes: 1 })
-        };
-        let loss = scores(dense)?.error(&scores(&probed)?);
-        layer.copy(dense, &mut probed);
-        let weight = if errors[probe] > 0.0 { loss / errors[probe] } else { 0.0 };
-        let losses = errors.iter().map(|error| weight * error).collect();
-        curves.push(Curve { losses, without: weight });
-        stop.check()?;
+        let mut losses = Vec::with_capacity(DENSITIES.len());
+        let mut greatest = 0.0;
+        for at in 0..DENSITIES.len() {
+            groups.iter().enumerate().for_each(|(group, pruned)| layer.set(&mut probed, group, &pruned[at]));
+            // What more zeros seem to mend is chance.
+            greatest = before.error(&scores(&activations, &probed)?).max(greatest);
+            losses.push(greatest);
+            layer.copy(dense, &mut probed);
+            stop.check()?;
+        }
+        curves.push(Curve { losses });
     }
     Ok(curves)
-}
-
-/// The density nearest to the one that is wanted on the whole.
-fn probe(config: &OneshotConfig) -> usize {
-    let off = |density: f64| (density - (1.0 - config.ratio)).abs();
-    (0..DENSITIES.len()).min_by(|&a, &b| off(DENSITIES[a]).total_cmp(&off(DENSITIES[b]))).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -111,12 +101,12 @@ mod tests {
     #[test]
     fn losses_fall_with_density_and_meet_what_was_seen() {
         let losses: Vec<f64> = DENSITIES.iter().map(|density| (-5.0 * density).exp()).collect();
-        let curve = Curve { losses: losses.clone(), without: 1.0 };
+        let curve = Curve { losses: losses.clone() };
         for (density, loss) in DENSITIES.into_iter().zip(losses) {
             assert!((curve.at(density) - loss).abs() < 1e-9, "{density}");
         }
         let all: Vec<f64> = (0..=200).map(|at| curve.at(f64::from(at) / 200.0)).collect();
         assert!(all.is_sorted_by(|a, b| a >= b), "{all:?}");
-        assert_eq!((curve.at(1.0), curve.at(0.0)), (0.0, 1.0));
+        assert_eq!(curve.at(1.0), 0.0);
     }
 }
