@@ -21,8 +21,11 @@ pub struct Statistics {
     cross: Vec<f64>,
     own_sum: Vec<f64>,
     dense_sum: Vec<f64>,
-    /// The first of what the dense network gives each input, as long as all others are the same.
-    dense_constants: Option<Vec<f32>>,
+    /// What each input is counted from, in the pruned and in the dense network: what was read first. So little is lost where inputs vary by
+    /// less than they are large.
+    origins: [Vec<f64>; 2],
+    /// Whether the dense network has only given the same so far.
+    is_constant_dense: bool,
 }
 
 impl Statistics {
@@ -35,7 +38,8 @@ impl Statistics {
             cross: Vec::new(),
             own_sum: vec![0.0; inputs],
             dense_sum: vec![0.0; inputs],
-            dense_constants: Some(Vec::new()),
+            origins: [Vec::new(), Vec::new()],
+            is_constant_dense: true,
         }
     }
 
@@ -63,16 +67,24 @@ impl Statistics {
             return Ok(());
         }
         self.count += pixels as u64;
-        self.compare(dense, pixels);
-        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
+        let [own_origin, dense_origin] = &mut self.origins;
+        let from = |origin: &mut Vec<f64>, values: &[f32]| {
+            if origin.is_empty() {
+                origin.extend(values.iter().step_by(pixels).map(|&value| f64::from(value)));
+            }
+            let rows = values.chunks_exact(pixels).zip(&*origin);
+            rows.flat_map(|(row, origin)| row.iter().map(move |&value| f64::from(value) - origin))
+                .collect::<Vec<f64>>()
+        };
         let sum = |values: &[f64], to: &mut [f64]| {
             for (to, row) in to.iter_mut().zip(values.chunks_exact(pixels)) {
                 *to += row.iter().sum::<f64>();
             }
         };
-        let dense = wide(dense);
+        let dense = from(dense_origin, dense);
+        self.is_constant_dense &= dense.iter().all(|&value| value == 0.0);
         sum(&dense, &mut self.dense_sum);
-        let Some(pruned) = pruned.map(wide) else {
+        let Some(pruned) = pruned.map(|pruned| from(own_origin, pruned)) else {
             sum(&dense, &mut self.own_sum);
             add_products(&dense, &dense, pixels, Part::Lower, &mut self.own);
             return Ok(());
@@ -86,18 +98,7 @@ impl Statistics {
 
     /// Whether no input ever changes in the dense network.
     pub fn is_constant_dense(&self) -> bool {
-        self.dense_constants.is_some()
-    }
-
-    fn compare(&mut self, dense: &[f32], pixels: usize) {
-        let Some(constants) = &mut self.dense_constants else { return };
-        if constants.is_empty() {
-            constants.extend(dense.iter().step_by(pixels));
-        }
-        let differs = |(row, constant): (&[f32], &f32)| row.iter().any(|value| value != constant);
-        if dense.chunks_exact(pixels).zip(&*constants).any(differs) {
-            self.dense_constants = None;
-        }
+        self.is_constant_dense
     }
 
     /// Places that were read.
@@ -139,7 +140,13 @@ impl Statistics {
             (0..inputs * inputs).map(|index| at(index / inputs, index % inputs)).collect::<Vec<f64>>()
         };
         let cross = (!self.cross.is_empty()).then(|| matrix(&cross));
-        Problem::new(weight, matrix(&covariance), cross, [own_mean, dense_mean], damp)
+        let [own_origin, dense_origin] = &self.origins;
+        let own_origin = if self.cross.is_empty() { dense_origin } else { own_origin };
+        let from = |mean: &[f64], origin: &[f64]| {
+            mean.iter().zip(origin).map(|(mean, origin)| mean + origin).collect()
+        };
+        let means = [from(&own_mean, own_origin), from(&dense_mean, dense_origin)];
+        Problem::new(weight, matrix(&covariance), cross, means, damp)
     }
 }
 

@@ -205,3 +205,20 @@ fn what_is_no_number_is_named() {
     statistics.add(&[f32::INFINITY; 2], None).unwrap();
     assert_eq!(statistics.problem(&[1.0, 2.0], 0.01).unwrap_err(), Error::NotFinite);
 }
+
+#[test]
+fn inputs_that_vary_little_about_a_large_value_are_told_apart() {
+    // In f32 a step of 1e-4 beside 1000 is one unit in the last place.
+    let values: Vec<f32> = correlated(6, 40, 3).iter().map(|value| 1000.0 + 0.01 * value).collect();
+    let mut statistics = Statistics::new(6);
+    statistics.add(&values, None).unwrap();
+    assert!(!statistics.is_constant_dense());
+    let weight = noise(18, 5);
+    let problem = statistics.problem(&weight, 0.01).unwrap();
+    let pruned = problem.prune(&Support::Count(9), Method::Best).unwrap();
+    assert!(pruned.relative_error.is_finite() && pruned.relative_error < 1.0, "{}", pruned.relative_error);
+    // The bias takes the large mean.
+    let sum = |weight: &[f32]| weight[..6].iter().map(|&weight| f64::from(weight) * 1000.0).sum::<f64>();
+    let off = sum(&weight) - sum(&pruned.weight) - pruned.bias[0];
+    assert!(off.abs() < 1.0, "{off}");
+}

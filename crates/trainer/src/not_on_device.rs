@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(check(&config, DeviceChoice::Cpu { threads: 1 }), Ok(()));
         let message = check(&config, gpu).unwrap_err().to_string();
         assert!(message.starts_with("train.ema = 0.999 ") && message.contains("--device cpu"), "{message}");
-        config.train.ema = 0.0;
+        (config.train.ema, config.train.distill) = (0.0, false);
         (config.prune.criterion, config.prune.pruning_mode) = (Criterion::Taylor, PruningMode::Ratio);
         let message = check(&config, gpu).unwrap_err().to_string();
         assert!(message.starts_with("prune.criterion = \"taylor\" "), "{message}");

@@ -46,21 +46,19 @@ fn bars<'a>(
 ) -> Drawn<'a> {
     let most = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max).max(1e-9);
     let rows = values.len() as f64;
+    // Names have room on the left of the bars.
+    let room = if names.is_empty() { 0.0 } else { 0.6 * most };
     let mut chart = ChartBuilder::on(area)
         .caption(caption, ("sans-serif", 16))
         .margin(8)
         .x_label_area_size(28)
-        .y_label_area_size(if names.is_empty() { 0 } else { 190 })
-        .build_cartesian_2d(0.0..most * 1.02, rows..0.0)?;
-    let name = |at: &f64| names.get(at.floor() as usize).map_or(String::new(), |name| (*name).to_owned());
-    let axis = if names.is_empty() { 0 } else { values.len() };
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .disable_y_mesh()
-        .y_labels(axis)
-        .y_label_formatter(&name)
-        .draw()?;
+        .build_cartesian_2d(-room..most * 1.02, rows..0.0)?;
+    let number = |value: &f64| if *value < 0.0 { String::new() } else { format!("{value:.1}") };
+    chart.configure_mesh().light_line_style(WHITE).disable_mesh().x_label_formatter(&number).draw()?;
+    let name = |(row, name): (usize, &&str)| {
+        Text::new((*name).to_owned(), (-room, row as f64 + 0.25), ("sans-serif", 12))
+    };
+    chart.draw_series(names.iter().enumerate().map(name))?;
     chart.draw_series(values.iter().enumerate().map(|(row, &value)| {
         Rectangle::new([(0.0, row as f64 + 0.15), (value.min(most), row as f64 + 0.85)], colour.filled())
     }))?;
