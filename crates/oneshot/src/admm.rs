@@ -1,7 +1,7 @@
 //! The places to keep, by the alternating direction method of multipliers.
 //!
 //! Source: Meng et al. 2024, "ALPS: Improved Optimization for Highly Sparse One-Shot Pruning", arXiv:2406.07831, section 3: inputs scaled to
-//! unit variance, one eigen-decomposition, a penalty that grows by how much the places change.
+//! unit variance (and here outputs too), one eigen-decomposition, a penalty that grows by how much the places change.
 
 use crate::error::{Error, Result};
 use crate::problem::{Problem, matrix};
@@ -20,7 +20,7 @@ pub(crate) const QUICK: usize = 15;
 const EACH: usize = 3;
 const FIRST_PENALTY: f64 = 0.1;
 
-/// A layer's problem with inputs of unit variance, and its covariance decomposed.
+/// A layer's problem with inputs and outputs of unit variance, and its covariance decomposed.
 pub(crate) struct Admm {
     vectors: Mat<f64>,
     values: Vec<f64>,
@@ -39,14 +39,16 @@ impl Admm {
         let scaled: Vec<f64> =
             (0..inputs * inputs).map(|at| problem.h[at] / scale[at / inputs] / scale[at % inputs]).collect();
         let eigen = matrix(&scaled, inputs).self_adjoint_eigen(Side::Lower).map_err(|_| Error::Singular)?;
-        let by_column = |values: &[f64], with: fn(f64, f64) -> f64| -> Vec<f64> {
-            values.iter().enumerate().map(|(at, &value)| with(value, scale[at % inputs])).collect()
+        let scaled = |values: &[f64], with: fn(f64, f64) -> f64| -> Vec<f64> {
+            let value =
+                |(at, &value): (usize, &f64)| with(value, scale[at % inputs]) * problem.counts[at / inputs];
+            values.iter().enumerate().map(value).collect()
         };
         Ok(Self {
             vectors: eigen.U().to_owned(),
             values: eigen.S().column_vector().iter().copied().collect(),
-            target: by_column(&problem.best, |weight, scale| weight * scale),
-            right: by_column(&problem.g, |g, scale| g / scale),
+            target: scaled(&problem.best, |weight, scale| weight * scale),
+            right: scaled(&problem.g, |g, scale| g / scale),
         })
     }
 

@@ -23,8 +23,9 @@ pub(crate) fn mask(problem: &Problem, kept: usize) -> Result<Mask> {
     let decomposed = matrix(&problem.h, inputs).llt(Side::Lower).map_err(|_| Error::Singular)?;
     let inverse = decomposed.inverse();
     let inverse: Vec<f64> = (0..inputs * inputs).map(|at| inverse[(at / inputs, at % inputs)]).collect();
-    let rows = problem.best.par_chunks(inputs);
-    let traces: Vec<Trace> = rows.map(|row| trace(row.to_vec(), inverse.clone())).collect();
+    let rows = problem.best.par_chunks(inputs).zip(&problem.counts);
+    let scaled = |row: &[f64], count: f64| row.iter().map(|weight| weight * count).collect();
+    let traces: Vec<Trace> = rows.map(|(row, &count)| trace(scaled(row, count), inverse.clone())).collect();
     let mut mask = vec![true; problem.best.len()];
     let next =
         |row: usize, at: usize| traces[row].costs.get(at).map(|&cost| Reverse((Ordered(cost), row, at)));

@@ -7,8 +7,8 @@ use faer::{MatMut, MatRef, Side};
 use rayon::prelude::*;
 use sparse_sparsity::Mask;
 
-/// Row by row: `w_S = H_SS⁻¹ g_S` on the kept places S, zero elsewhere.
-pub(crate) fn solve(problem: &Problem, mask: &Mask) -> Result<Vec<f64>> {
+/// Row by row: `w_S = H_SS⁻¹ g_S` on the kept places S, zero elsewhere; `g: [outputs, inputs]`.
+pub(crate) fn solve(problem: &Problem, g: &[f64], mask: &Mask) -> Result<Vec<f64>> {
     let inputs = problem.inputs;
     let mut solved = vec![0.0; mask.len()];
     solved.par_chunks_mut(inputs).enumerate().try_for_each(|(row, to)| {
@@ -21,7 +21,7 @@ pub(crate) fn solve(problem: &Problem, mask: &Mask) -> Result<Vec<f64>> {
         for &i in &kept {
             part.extend(kept.iter().map(|&j| problem.h[i * inputs + j]));
         }
-        let mut right: Vec<f64> = kept.iter().map(|&at| problem.g[row * inputs + at]).collect();
+        let mut right: Vec<f64> = kept.iter().map(|&at| g[row * inputs + at]).collect();
         let part = MatRef::from_column_major_slice(&part, size, size);
         let decomposed = part.llt(Side::Lower).map_err(|_| Error::Singular)?;
         decomposed.solve_in_place(MatMut::from_column_major_slice_mut(&mut right, size, 1));

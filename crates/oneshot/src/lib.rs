@@ -7,7 +7,8 @@
 //! in B as a [`Support`] allows; [`Problem::prune`] solves it. Where weights may be is found by ADMM ([`Method::Admm`], Meng et al. 2024,
 //! "ALPS", arXiv:2406.07831) or by eliminating them one by one ([`Method::Obs`], Frantar & Alistarh 2022, "Optimal Brain
 //! Compression", arXiv:2208.11580); what they are is then solved exactly. The bias takes the difference of the means, which replaces
-//! the re-estimation of batch norm.
+//! the re-estimation of batch norm. Where an activation with bounds comes next, such as ReLU, [`Problem::refine`] then lets go of what is beyond
+//! them, at [`Places`] that were picked.
 //!
 //! Sums and decompositions are f64, and every number is the same for any number of threads.
 //!
@@ -29,11 +30,13 @@ mod admm;
 mod error;
 mod exact;
 mod least_squares;
+mod places;
 mod problem;
 mod statistics;
 mod support;
 
 pub use error::{Error, Result};
+pub use places::Places;
 pub use problem::{Method, Problem, Pruned};
 pub use statistics::Statistics;
 pub use support::Support;

@@ -2,13 +2,24 @@
 
 use crate::admm::{Admm, ITERATIONS, QUICK};
 use crate::error::{Error, Result};
+use crate::places::Places;
 use crate::statistics::ROWS;
 use crate::support::Support;
 use crate::{exact, least_squares};
 use faer::linalg::solvers::Solve;
+use faer::traits::ComplexField;
 use faer::{Accum, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 use sparse_sparsity::Mask;
+
+/// Rounds of a refinement.
+const ROUNDS: usize = 6;
+/// How far a round goes, where 1 is to what it solves for; below 2 the error cannot grow.
+const STRIDE: f64 = 1.8;
+/// Least spread of an output, as a share of the typical one of its layer, by which its errors are counted.
+const LEAST_SPREAD: f64 = 0.01;
+/// From so many inputs on one round is taken, which brings most.
+const MANY_INPUTS: usize = 2048;
 
 /// How the weights to keep are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -37,9 +48,12 @@ pub struct Problem {
     /// W₀: the best weights without zeros, row-major `[outputs, inputs]`.
     pub(crate) best: Vec<f64>,
     weight: Vec<f64>,
+    /// What an error of an output counts, `[outputs]`: one over its standard deviation.
+    pub(crate) counts: Vec<f64>,
     /// Means of what the layer reads, in the pruned and in the dense network.
     means: [Vec<f64>; 2],
-    is_constant: bool,
+    /// Which inputs never change.
+    dead: Vec<bool>,
 }
 
 /// A layer whose weights were chosen.
@@ -51,8 +65,18 @@ pub struct Pruned {
     pub bias: Vec<f64>,
     /// Which weights are kept.
     pub mask: Mask,
-    /// By how much the output changes: its squared error as a share of its variance, beyond the best that weights without zeros give.
+    /// By how much the outputs change: their squared errors as shares of their variances, beyond the best that weights without zeros give.
     pub relative_error: f64,
+}
+
+impl Pruned {
+    /// Goes so many times as far from another one, of the same mask.
+    fn beyond(&mut self, from: &Self, stride: f64) {
+        let weights = self.weight.iter_mut().zip(&from.weight);
+        weights.for_each(|(to, &from)| *to = (f64::from(from) + stride * f64::from(*to - from)) as f32);
+        let biases = self.bias.iter_mut().zip(&from.bias);
+        biases.for_each(|(to, &from)| *to = from + stride * (*to - from));
+    }
 }
 
 impl Problem {
@@ -70,7 +94,8 @@ impl Problem {
         let mean_variance = (0..inputs).map(|at| variance(&h, at).max(0.0)).sum::<f64>() / inputs as f64;
         let damp = damp * mean_variance;
         let dead: Vec<bool> = (0..inputs).map(|at| variance(&h, at) <= mean_variance * 1e-12).collect();
-        let mut g = multiply(&weight, cross.as_deref().unwrap_or(&h), [outputs, inputs, inputs]);
+        let mut g =
+            multiply(Product::Plain, &weight, cross.as_deref().unwrap_or(&h), [outputs, inputs, inputs]);
         drop(cross);
         for at in 0..inputs {
             h[at * inputs + at] += damp;
@@ -92,8 +117,8 @@ impl Problem {
             let count = rows.len() / inputs;
             decomposed.solve_in_place(MatMut::from_column_major_slice_mut(rows, inputs, count));
         });
-        let is_constant = dead.iter().all(|&dead| dead);
-        Ok(Self { outputs, inputs, h, g, best, weight, means: [own_mean, dense_mean], is_constant })
+        let counts = counts(&weight, &h, [outputs, inputs]);
+        Ok(Self { outputs, inputs, h, g, best, weight, counts, means: [own_mean, dense_mean], dead })
     }
 
     /// Outputs and inputs of the layer.
@@ -103,7 +128,7 @@ impl Problem {
 
     /// Whether nothing that the layer reads ever changes: all of its weights are pruned then, and the bias does their work.
     pub fn is_constant(&self) -> bool {
-        self.is_constant
+        self.dead.iter().all(|&dead| dead)
     }
 
     /// A quick look at what several supports would do, by few iterations of ADMM each.
@@ -151,7 +176,12 @@ impl Problem {
         if mask.len() != self.weight.len() {
             return Err(Error::Length { got: mask.len(), expected: self.weight.len() });
         }
-        let solved = least_squares::solve(self, &mask)?;
+        self.solve_for(&self.g, mask)
+    }
+
+    /// The best weights under a mask for another W₀·H.
+    fn solve_for(&self, g: &[f64], mask: Mask) -> Result<Pruned> {
+        let solved = least_squares::solve(self, g, &mask)?;
         let weight: Vec<f32> = solved.iter().map(|&value| value as f32).collect();
         let [own, dense] = &self.means;
         let inputs = self.inputs;
@@ -163,6 +193,34 @@ impl Problem {
         let bias = rows.map(shift).collect();
         let relative_error = self.relative_error(&weight);
         Ok(Pruned { weight, bias, mask, relative_error })
+    }
+
+    /// Moves the weights that are kept so that what comes out of the activation after the layer changes least; the mask stays, and so do weights that
+    /// cannot be bettered. [`Pruned::relative_error`] then is that of the activation's output, at the places.
+    ///
+    /// Majorization: the wanted outputs move to the nearest ones to what the weights give that are the same after the activation, and least squares
+    /// are solved for these; no step can make the error larger, but for what the places do not show.
+    ///
+    /// # Errors
+    /// [`Error::Singular`].
+    pub fn refine(&self, pruned: Pruned, places: &Places) -> Result<Pruned> {
+        let mut look = places.look(&pruned.weight, &pruned.bias);
+        let mut best = Pruned { relative_error: look.relative_error, ..pruned };
+        let rounds = if self.inputs > MANY_INPUTS { 1 } else { ROUNDS };
+        for _ in 0..rounds {
+            let alive = |at: usize| !self.dead[at % self.inputs];
+            let moved = |(at, (g, moved))| if alive(at) { g + moved } else { 0.0 };
+            let g: Vec<f64> = self.g.iter().zip(&look.cross).enumerate().map(moved).collect();
+            let mut next = self.solve_for(&g, best.mask.clone())?;
+            next.bias.iter_mut().zip(&look.shift).for_each(|(bias, shift)| *bias += shift);
+            next.beyond(&best, STRIDE);
+            look = places.look(&next.weight, &next.bias);
+            if look.relative_error >= best.relative_error {
+                break;
+            }
+            best = Pruned { relative_error: look.relative_error, ..next };
+        }
+        Ok(best)
     }
 
     /// By how much weights change the output, as [`Pruned::relative_error`] has it.
@@ -177,10 +235,10 @@ impl Problem {
         if whole > 0.0 { self.form(&off) / whole } else { 0.0 }
     }
 
-    /// tr(A H Aᵀ).
+    /// tr(A H Aᵀ), each output as much as it counts.
     fn form(&self, a: &[f64]) -> f64 {
-        let product = multiply(a, &self.h, [self.outputs, self.inputs, self.inputs]);
-        product.iter().zip(a).map(|(product, a)| product * a).sum()
+        let products = quadratic(a, &self.h, [self.outputs, self.inputs]);
+        products.iter().zip(&self.counts).map(|(product, count)| product * count * count).sum()
     }
 
     pub(crate) fn largest(&self, support: &Support, weight: &[f64]) -> Mask {
@@ -189,21 +247,55 @@ impl Problem {
     }
 }
 
+/// What an error of each output counts: one over its standard deviation, so that what a layer gives in small numbers is not given up for what it gives in
+/// large ones. An output that hardly varies beside the others counts no more than [`LEAST_SPREAD`] lets it.
+fn counts(weight: &[f64], h: &[f64], shape: [usize; 2]) -> Vec<f64> {
+    let spreads: Vec<f64> =
+        quadratic(weight, h, shape).iter().map(|variance| variance.max(0.0).sqrt()).collect();
+    let typical = (spreads.iter().map(|spread| spread * spread).sum::<f64>() / shape[0].max(1) as f64).sqrt();
+    let count = |spread: &f64| if typical > 0.0 { typical / spread.max(LEAST_SPREAD * typical) } else { 1.0 };
+    spreads.iter().map(count).collect()
+}
+
+/// a H aᵀ for each row a of `[outputs, inputs]`.
+fn quadratic(a: &[f64], h: &[f64], [outputs, inputs]: [usize; 2]) -> Vec<f64> {
+    let product = multiply(Product::Plain, a, h, [outputs, inputs, inputs]);
+    let rows = product.chunks_exact(inputs).zip(a.chunks_exact(inputs));
+    rows.map(|(product, a)| product.iter().zip(a).map(|(product, a)| product * a).sum()).collect()
+}
+
 /// A symmetric matrix.
 pub(crate) fn matrix(values: &[f64], size: usize) -> MatRef<'_, f64> {
     MatRef::from_column_major_slice(values, size, size)
 }
 
+/// How the left factor of a product is stored.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Product {
+    /// `[rows, inner]`.
+    Plain,
+    /// `[inner, rows]`.
+    LeftTransposed,
+}
+
 /// `a[rows, inner] · b[inner, columns]`, row-major, the same bits for any number of threads.
-pub(crate) fn multiply(a: &[f64], b: &[f64], [rows, inner, columns]: [usize; 3]) -> Vec<f64> {
-    let mut product = vec![0.0; rows * columns];
+pub(crate) fn multiply<T: ComplexField + Copy + Default>(
+    how: Product,
+    a: &[T],
+    b: &[T],
+    [rows, inner, columns]: [usize; 3],
+) -> Vec<T> {
+    let mut product = vec![T::default(); rows * columns];
+    let left = match how {
+        Product::Plain => MatRef::from_row_major_slice(a, rows, inner),
+        Product::LeftTransposed => MatRef::from_column_major_slice(a, rows, inner),
+    };
     let right = MatRef::from_row_major_slice(b, inner, columns);
-    let tiles = a.par_chunks(ROWS * inner.max(1)).zip(product.par_chunks_mut(ROWS * columns.max(1)));
-    tiles.for_each(|(a, to)| {
-        let rows = a.len() / inner.max(1);
-        let left = MatRef::from_row_major_slice(a, rows, inner);
-        let to = MatMut::from_row_major_slice_mut(to, rows, columns);
-        faer::linalg::matmul::matmul(to, Accum::Replace, left, right, 1.0, Par::Seq);
+    product.par_chunks_mut(ROWS * columns.max(1)).enumerate().for_each(|(tile, to)| {
+        let count = to.len() / columns.max(1);
+        let left = left.subrows(tile * ROWS, count);
+        let to = MatMut::from_row_major_slice_mut(to, count, columns);
+        faer::linalg::matmul::matmul(to, Accum::Replace, left, right, T::one_impl(), Par::Seq);
     });
     product
 }

@@ -4,9 +4,9 @@ use super::{OneshotConfig, OneshotError};
 use crate::config::ParamsType;
 use crate::error::{Error, Result};
 use regex::RegexSet;
-use sparse_engine::Shape;
 use sparse_engine::graph::{Convolution, Graph, Op, Window};
-use sparse_oneshot::{Problem, Pruned, Statistics, Support};
+use sparse_engine::{Shape, shapes};
+use sparse_oneshot::{Places, Problem, Pruned, Statistics, Support};
 use sparse_sparsity::Mask;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -30,6 +30,10 @@ pub(super) struct Layer {
     pub(super) positions: usize,
     /// Where the kernel goes; none for a linear layer.
     window: Option<Window>,
+    /// The bounds of the activation that alone reads its output.
+    pub(super) bounds: Option<[f32; 2]>,
+    /// Pixels of its output.
+    pub(super) pixels: usize,
 }
 
 /// Those that may be pruned, in their order; `raw`: the graph with weights as the file has them.
@@ -51,7 +55,9 @@ pub(super) fn of(graph: &Graph, raw: &Graph, config: &OneshotConfig) -> Result<V
         };
         kind && (include.is_empty() || include.is_match(&layer.name)) && !exclude.is_match(&layer.name)
     };
-    let all: Vec<Layer> = (0..graph.nodes.len()).filter_map(|node| Layer::of(graph, node)).collect();
+    let shapes = shapes(graph).map_err(sparse_engine::Error::from)?;
+    let of = |(node, &shape): (usize, &Shape)| Layer::of(graph, node, shape);
+    let all: Vec<Layer> = shapes.iter().enumerate().filter_map(of).collect();
     let layers: Vec<Layer> = all.iter().filter(chosen).cloned().collect();
     if layers.is_empty() {
         let names: Vec<&str> = all.iter().map(|layer| layer.name.as_str()).collect();
@@ -88,11 +94,26 @@ pub(super) fn weight(op: &Op) -> Option<&[f32]> {
     }
 }
 
+/// The bounds of what reads a node, if that is one activation that has any.
+fn bounds_after(graph: &Graph, node: usize) -> Option<[f32; 2]> {
+    let mut readers = graph.nodes.iter().filter(|reader| reader.inputs.contains(&node));
+    let (Some(reader), None) = (readers.next(), readers.next()) else { return None };
+    match reader.op {
+        Op::Clip { low, high } if node != graph.output => Some([low, high]),
+        _ => None,
+    }
+}
+
 impl Layer {
-    fn of(graph: &Graph, node: usize) -> Option<Self> {
+    fn of(graph: &Graph, node: usize, shape: Shape) -> Option<Self> {
+        let pixels = match shape {
+            Shape::Image([_, height, width]) => height * width,
+            _ => 1,
+        };
         let node_name = graph.nodes[node].name.clone();
         let name = format!("{node_name}_weights");
         let &reads = graph.nodes[node].inputs.first()?;
+        let bounds = bounds_after(graph, node);
         match &graph.nodes[node].op {
             Op::Convolution(Convolution {
                 shape: [outputs, inputs, height, width], groups, window, ..
@@ -106,6 +127,8 @@ impl Layer {
                 inputs: inputs * height * width,
                 positions: height * width,
                 window: Some(*window),
+                bounds,
+                pixels,
             }),
             Op::Linear { weight, bias } => Some(Self {
                 node,
@@ -117,6 +140,8 @@ impl Layer {
                 inputs: weight.len() / bias.len().max(1),
                 positions: 1,
                 window: None,
+                bounds,
+                pixels,
             }),
             _ => None,
         }
@@ -200,18 +225,35 @@ impl Layer {
         statistics.problem(self.weight(graph, group), config.damp).map_err(|source| self.error(source))
     }
 
+    /// Places of a group to look at beside its statistics, if an activation with bounds comes next.
+    pub(super) fn places(&self, graph: &Graph, group: usize) -> Option<Places> {
+        let bias = match &graph.nodes[self.node].op {
+            Op::Convolution(convolution) => &convolution.bias,
+            Op::Linear { bias, .. } => bias,
+            _ => return None,
+        };
+        let bias = &bias[group * self.outputs..][..self.outputs];
+        self.bounds.map(|bounds| Places::new(self.weight(graph, group), bias, bounds))
+    }
+
     /// A group whose weights stay as they are, or go by the mask of the layer.
-    pub(super) fn masked(&self, problem: &Problem, graph: &Graph, group: usize, mask: &Mask) -> Pruned {
+    pub(super) fn masked(
+        &self,
+        problem: &Problem,
+        places: Option<&Places>,
+        graph: &Graph,
+        group: usize,
+        mask: &Mask,
+    ) -> Pruned {
         let weight = self.weight(graph, group);
         let mask = Mask::from_fn(weight.len(), |at| mask.get(group * weight.len() + at));
         let masked = weight.iter().enumerate().map(|(at, &value)| if mask.get(at) { value } else { 0.0 });
-        let weight: Vec<f32> = masked.collect();
-        Pruned {
-            bias: vec![0.0; self.outputs],
-            relative_error: problem.relative_error(&weight),
-            mask,
-            weight,
-        }
+        let (weight, bias): (Vec<f32>, _) = (masked.collect(), vec![0.0; self.outputs]);
+        let relative_error = match places {
+            Some(places) => places.relative_error(&weight, &bias),
+            None => problem.relative_error(&weight),
+        };
+        Pruned { bias, relative_error, mask, weight }
     }
 
     /// An error of this layer.

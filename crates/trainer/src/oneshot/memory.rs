@@ -1,8 +1,10 @@
 //! What the pruning of a layer takes, and what is left for activations.
 
 use super::layers::Layer;
+use super::seen::most_places;
 use super::{OneshotConfig, OneshotError};
 use crate::error::Result;
+use sparse_oneshot::Places;
 
 /// The program itself, the network several times, and what the engine works in.
 const BASE: usize = 400 << 20;
@@ -28,7 +30,7 @@ pub(super) fn for_activations(
     let left = config.memory.saturating_sub(BASE);
     let mut rest = left;
     for layer in layers {
-        let needed = of_layer(layer);
+        let needed = of_layer(layer, images);
         if needed > left {
             return Err(too_small(format!("the covariances of {}", layer.name), needed, left).into());
         }
@@ -42,11 +44,17 @@ pub(super) fn for_activations(
     Ok(rest)
 }
 
-/// Sums, their covariances, the decompositions, and the unfolded windows of a layer.
-fn of_layer(layer: &Layer) -> usize {
+/// Sums, their covariances, the decompositions, the unfolded windows and the picked places of a layer.
+fn of_layer(layer: &Layer, images: usize) -> usize {
     let squares = 8 * layer.inputs * layer.inputs;
     let weights = 10 * layer.outputs * layer.inputs;
-    (layer.groups * 2 * layer.inputs * layer.inputs + squares + weights) * size_of::<f64>()
+    let places = if layer.bounds.is_some() {
+        layer.groups
+            * Places::bytes(most_places(layer).min(images * layer.pixels), [layer.outputs, layer.inputs])
+    } else {
+        0
+    };
+    (layer.groups * 2 * layer.inputs * layer.inputs + squares + weights) * size_of::<f64>() + places
 }
 
 /// A number of bytes such as `4GB`, `500 MB` or `1.5GiB`.

@@ -16,6 +16,7 @@ mod memory;
 mod partial;
 mod report;
 mod scores;
+mod seen;
 mod sensitivity;
 mod settle;
 mod timings;
@@ -41,9 +42,9 @@ use allocate::Wanted;
 use file::File;
 use layers::Layer;
 use partial::Partial;
+use seen::Seen;
 use sparse_data::Split;
 use sparse_engine::graph::Graph;
-use sparse_engine::shapes;
 use sparse_formats::packed::Values;
 use sparse_oneshot::{Statistics, Support};
 use sparse_prune::Scope;
@@ -230,9 +231,9 @@ impl Job<'_> {
                 None => {
                     let pruned = (index > 0).then_some(&*graph);
                     let networks = Networks { dense: &self.file.graph, pruned };
-                    let [_, statistics] = statistics(networks, layer, &mut activations, 0, self.stop)?;
+                    let seen = Seen::of(networks, layer, &mut activations, self.stop)?;
                     let mask = masks.as_ref().map(|masks| &masks[index]);
-                    let found = self.layer(layer, graph, &statistics, support, mask)?;
+                    let found = self.layer(layer, graph, &seen, support, mask)?;
                     partial.add(layer, graph, found)?;
                     found
                 }
@@ -251,17 +252,26 @@ impl Job<'_> {
         &self,
         layer: &Layer,
         graph: &mut Graph,
-        statistics: &[Statistics],
+        seen: &Seen,
         support: &Support,
         mask: Option<&Mask>,
     ) -> Result<(usize, f64)> {
+        let statistics = &seen.statistics;
         let (mut kept, mut error, mut constant) = (0, 0.0, 0);
         for (group, statistics) in statistics.iter().enumerate() {
             let problem = layer.problem(statistics, graph, group, self.oneshot)?;
             constant += usize::from(problem.is_constant());
+            let places = seen.places.get(group);
             let pruned = match mask {
-                Some(mask) => layer.masked(&problem, graph, group, mask),
-                None => problem.prune(support, method(layer)).map_err(|source| layer.error(source))?,
+                Some(mask) => layer.masked(&problem, places, graph, group, mask),
+                None => {
+                    let pruned = problem.prune(support, method(layer));
+                    let refine = |pruned| match places {
+                        Some(places) => problem.refine(pruned, places),
+                        None => Ok(pruned),
+                    };
+                    pruned.and_then(refine).map_err(|source| layer.error(source))?
+                }
             };
             kept += pruned.mask.kept();
             error += pruned.relative_error / layer.groups as f64;
@@ -303,26 +313,4 @@ impl Job<'_> {
 /// Where ExactOBS is quick the better of both is taken.
 fn method(layer: &Layer) -> Method {
     if layer.inputs <= MOST_INPUTS_OF_OBS { Method::Best } else { Method::Admm }
-}
-
-/// What a layer reads, for each of its groups: of the first `apart` images, and of all others.
-fn statistics(
-    networks: Networks<'_>,
-    layer: &Layer,
-    activations: &mut Activations,
-    apart: usize,
-    stop: &StopFlag,
-) -> Result<[Vec<Statistics>; 2]> {
-    let shape = shapes(networks.dense).map_err(sparse_engine::Error::from)?[layer.reads];
-    let mut statistics = [(); 2].map(|()| vec![Statistics::new(layer.inputs); layer.groups]);
-    activations.look(networks, layer, stop, &mut |image, dense, pruned| {
-        let statistics = &mut statistics[usize::from(image >= apart)];
-        for (group, statistics) in statistics.iter_mut().enumerate() {
-            let dense = layer.unfold(dense, shape, group);
-            let pruned = pruned.map(|pruned| layer.unfold(pruned, shape, group));
-            statistics.add(&dense, pruned.as_deref()).map_err(|source| layer.error(source))?;
-        }
-        Ok(())
-    })?;
-    Ok(statistics)
 }

@@ -6,7 +6,8 @@
 use super::super::activations::{Activations, Networks};
 use super::super::layers::Layer;
 use super::super::scores::Scores;
-use super::super::{OneshotConfig, OneshotObserver, statistics};
+use super::super::seen::statistics;
+use super::super::{OneshotConfig, OneshotObserver};
 use crate::error::Result;
 use crate::stop::StopFlag;
 use sparse_engine::graph::Graph;
