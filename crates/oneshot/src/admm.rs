@@ -1,7 +1,7 @@
 //! The places to keep, by the alternating direction method of multipliers.
 //!
 //! Source: Meng et al. 2024, "ALPS: Improved Optimization for Highly Sparse One-Shot Pruning", arXiv:2406.07831, section 3: inputs scaled to
-//! unit variance (and here outputs too), one eigen-decomposition, a penalty that grows by how much the places change.
+//! unit variance (and here outputs to what they count), one eigen-decomposition, a penalty that grows by how much the places change.
 
 use crate::error::{Error, Result};
 use crate::problem::{Problem, matrix};
@@ -20,7 +20,7 @@ pub(crate) const QUICK: usize = 15;
 const EACH: usize = 3;
 const FIRST_PENALTY: f64 = 0.1;
 
-/// A layer's problem with inputs and outputs of unit variance, and its covariance decomposed.
+/// A layer's problem with inputs of unit variance, and its covariance decomposed.
 pub(crate) struct Admm {
     vectors: Mat<f64>,
     values: Vec<f64>,

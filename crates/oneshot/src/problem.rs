@@ -48,7 +48,7 @@ pub struct Problem {
     /// W₀: the best weights without zeros, row-major `[outputs, inputs]`.
     pub(crate) best: Vec<f64>,
     weight: Vec<f64>,
-    /// What an error of an output counts, `[outputs]`: one over its standard deviation.
+    /// What an error of an output counts, `[outputs]`.
     pub(crate) counts: Vec<f64>,
     /// Means of what the layer reads, in the pruned and in the dense network.
     means: [Vec<f64>; 2],
@@ -65,7 +65,7 @@ pub struct Pruned {
     pub bias: Vec<f64>,
     /// Which weights are kept.
     pub mask: Mask,
-    /// By how much the outputs change: their squared errors as shares of their variances, beyond the best that weights without zeros give.
+    /// By how much the output changes: its squared error as a share of its variance, beyond the best that weights without zeros give.
     pub relative_error: f64,
 }
 
@@ -247,14 +247,15 @@ impl Problem {
     }
 }
 
-/// What an error of each output counts: one over its standard deviation, so that what a layer gives in small numbers is not given up for what it gives in
-/// large ones. An output that hardly varies beside the others counts no more than [`LEAST_SPREAD`] lets it.
+/// What an error of each output counts: one over the root of its standard deviation, halfway between errors as they are, by which what a layer gives
+/// in small numbers is given up for what it gives in large ones, and errors as shares. An output that hardly varies beside the others counts no
+/// more than [`LEAST_SPREAD`] lets it.
 fn counts(weight: &[f64], h: &[f64], shape: [usize; 2]) -> Vec<f64> {
-    let spreads: Vec<f64> =
-        quadratic(weight, h, shape).iter().map(|variance| variance.max(0.0).sqrt()).collect();
-    let typical = (spreads.iter().map(|spread| spread * spread).sum::<f64>() / shape[0].max(1) as f64).sqrt();
-    let count = |spread: &f64| if typical > 0.0 { typical / spread.max(LEAST_SPREAD * typical) } else { 1.0 };
-    spreads.iter().map(count).collect()
+    let variances = quadratic(weight, h, shape);
+    let typical = variances.iter().sum::<f64>() / shape[0].max(1) as f64;
+    let share = |variance: &f64| (variance / typical).max(LEAST_SPREAD * LEAST_SPREAD);
+    let count = |variance: &f64| if typical > 0.0 { share(variance).powf(-0.25) } else { 1.0 };
+    variances.iter().map(count).collect()
 }
 
 /// a H aᵀ for each row a of `[outputs, inputs]`.

@@ -4,7 +4,7 @@ use super::{OneshotConfig, OneshotError};
 use crate::config::ParamsType;
 use crate::error::{Error, Result};
 use regex::RegexSet;
-use sparse_engine::graph::{Convolution, Graph, Op, Window};
+use sparse_engine::graph::{Convolution, Function, Graph, Op, Window};
 use sparse_engine::{Shape, shapes};
 use sparse_oneshot::{Places, Problem, Pruned, Statistics, Support};
 use sparse_sparsity::Mask;
@@ -30,7 +30,7 @@ pub(super) struct Layer {
     pub(super) positions: usize,
     /// Where the kernel goes; none for a linear layer.
     window: Option<Window>,
-    /// The bounds of the activation that alone reads its output.
+    /// Beyond which bounds the activation that alone reads its output is flat.
     pub(super) bounds: Option<[f32; 2]>,
     /// Pixels of its output.
     pub(super) pixels: usize,
@@ -94,12 +94,17 @@ pub(super) fn weight(op: &Op) -> Option<&[f32]> {
     }
 }
 
-/// The bounds of what reads a node, if that is one activation that has any.
+/// Where what reads a node is flat: at or below the first and at or above the second bound, if that is one activation that has any.
 fn bounds_after(graph: &Graph, node: usize) -> Option<[f32; 2]> {
     let mut readers = graph.nodes.iter().filter(|reader| reader.inputs.contains(&node));
     let (Some(reader), None) = (readers.next(), readers.next()) else { return None };
     match reader.op {
-        Op::Clip { low, high } if node != graph.output => Some([low, high]),
+        _ if node == graph.output => None,
+        Op::Clip { low, high } => Some([low, high]),
+        Op::Function(Function::HardSwish) => Some([-3.0, f32::INFINITY]),
+        Op::Function(Function::HardSigmoid { alpha, beta }) if alpha > 0.0 => {
+            Some([-beta / alpha, (1.0 - beta) / alpha])
+        }
         _ => None,
     }
 }
@@ -300,5 +305,30 @@ impl Layer {
             }
         }
         Cow::Owned(unfolded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sparse_engine::graph::Node;
+
+    #[test]
+    fn bounds_are_those_of_the_only_reader() {
+        let relu6 = Op::Clip { low: 0.0, high: 6.0 };
+        let hard = Op::Function(Function::HardSigmoid { alpha: 0.25, beta: 0.5 });
+        let after = |readers: &[&Op], output: usize| {
+            let node = |op: &Op, inputs: Vec<usize>| Node { name: String::new(), op: op.clone(), inputs };
+            let mut nodes = vec![node(&Op::Input { shape: [1, 1, 1] }, vec![]), node(&Op::Flatten, vec![0])];
+            nodes.extend(readers.iter().map(|op| node(op, vec![1])));
+            bounds_after(&Graph { nodes, output }, 1)
+        };
+        assert_eq!(after(&[&relu6], 2), Some([0.0, 6.0]));
+        assert_eq!(after(&[&Op::Function(Function::HardSwish)], 2), Some([-3.0, f32::INFINITY]));
+        assert_eq!(after(&[&hard], 2), Some([-2.0, 2.0]));
+        // Someone else sees the output as it is.
+        assert_eq!(after(&[&relu6, &hard], 3), None);
+        assert_eq!(after(&[&relu6], 1), None);
+        assert_eq!(after(&[], 1), None);
     }
 }
