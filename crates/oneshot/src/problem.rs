@@ -12,8 +12,9 @@ use faer::{Accum, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 use sparse_sparsity::Mask;
 
-/// Rounds of a refinement.
-const ROUNDS: usize = 6;
+/// Most rounds of a refinement, which ends where one betters the error by less than this share of it.
+const ROUNDS: usize = 4;
+const WORTHWHILE: f64 = 0.005;
 /// How far a round goes, where 1 is to what it solves for; below 2 the error cannot grow.
 const STRIDE: f64 = 1.8;
 /// Least spread of an output, as a share of the typical one of its layer, by which its errors are counted.
@@ -215,10 +216,13 @@ impl Problem {
             next.bias.iter_mut().zip(&look.shift).for_each(|(bias, shift)| *bias += shift);
             next.beyond(&best, STRIDE);
             look = places.look(&next.weight, &next.bias);
-            if look.relative_error >= best.relative_error {
+            let (before, after) = (best.relative_error, look.relative_error);
+            if after < before {
+                best = Pruned { relative_error: after, ..next };
+            }
+            if after >= before * (1.0 - WORTHWHILE) {
                 break;
             }
-            best = Pruned { relative_error: look.relative_error, ..next };
         }
         Ok(best)
     }
