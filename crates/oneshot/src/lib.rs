@@ -29,6 +29,8 @@
 mod admm;
 mod error;
 mod exact;
+#[cfg(test)]
+mod golden;
 mod least_squares;
 mod places;
 mod problem;
