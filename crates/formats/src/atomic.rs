@@ -68,7 +68,10 @@ pub fn write_dir<N: AsRef<str>, B: AsRef<[u8]>>(path: impl AsRef<Path>, files: &
 /// # Errors
 /// [`Error::Io`] if the folder cannot be listed or a temporary cannot be removed.
 pub fn remove_stale_temps(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
-    let folder = folder.as_ref();
+    remove_temps(folder.as_ref(), is_temp_name)
+}
+
+fn remove_temps(folder: &Path, is_meant: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listed => listed.map_err(io_error(folder, "list"))?,
@@ -76,7 +79,7 @@ pub fn remove_stale_temps(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io_error(folder, "list"))?;
-        if !is_temp_name(&entry.file_name().to_string_lossy()) {
+        if !is_meant(&entry.file_name().to_string_lossy()) {
             continue;
         }
         let path = entry.path();
@@ -87,6 +90,30 @@ pub fn remove_stale_temps(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     }
     removed.sort();
     Ok(removed)
+}
+
+/// Removes the temporaries of the file `path` that killed processes left, when nobody else writes to it.
+///
+/// # Errors
+/// As [`remove_stale_temps`]; [`Error::BadFileName`] if `path` does not end in a file name.
+pub fn remove_stale_temps_of(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let path = path.as_ref();
+    let mut start = OsString::from(".");
+    start.push(path.file_name().unwrap_or_default());
+    start.push(TEMP_MARK);
+    let start = start.to_string_lossy();
+    remove_temps(parent(path)?, |name| name.starts_with(&*start) && is_temp_name(name))
+}
+
+/// Whether [`write_file`] could begin: makes its temporary beside `path`, and takes it away again.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn check_target(path: impl AsRef<Path>) -> Result<()> {
+    parent(path.as_ref())?;
+    let path = &behind_links(path.as_ref())?;
+    let (temp, _) = claim_temp(path, |temp| File::create_new(temp))?;
+    fs::remove_file(&temp).map_err(io_error(&temp, "remove"))
 }
 
 /// Where the file `path` is: the end of its links, where there may be nothing yet.

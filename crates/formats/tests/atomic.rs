@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use sparse_formats::Error;
-use sparse_formats::atomic::{remove_stale_temps, write_dir, write_file};
+use sparse_formats::atomic::{
+    check_target, remove_stale_temps, remove_stale_temps_of, write_dir, write_file,
+};
 use sparse_testing::Need;
 
 /// Names the folder in which the child of the full-disk test works.
@@ -242,4 +244,25 @@ fn what_is_no_file_is_refused_by_what_it_is_and_stays() {
         refused("null", "a device");
         assert!(fs::symlink_metadata(at("null")).unwrap().file_type().is_char_device());
     }
+}
+
+#[test]
+fn a_target_is_tried_without_a_trace_and_only_its_own_temporaries_are_cleared() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("file"), b"kept").unwrap();
+    fs::create_dir(at("folder")).unwrap();
+    let before = tree(folder.path());
+    for name in ["file", "new"] {
+        check_target(at(name)).unwrap();
+    }
+    assert!(matches!(check_target(at("folder")), Err(Error::NoPlainTarget { .. })));
+    assert!(matches!(check_target(at("missing/new")), Err(Error::Io { .. })));
+    assert_eq!(tree(folder.path()), before);
+    let others = [".file2.tmp-1-0", ".file.tmp-x-0", ".a.file.tmp-1-0"];
+    for name in others.into_iter().chain([".file.tmp-1-0", ".file.tmp-22-3"]) {
+        fs::write(at(name), b"half").unwrap();
+    }
+    assert_eq!(remove_stale_temps_of(at("file")).unwrap(), [at(".file.tmp-1-0"), at(".file.tmp-22-3")]);
+    assert!(others.iter().all(|name| at(name).exists()) && at("file").exists());
 }

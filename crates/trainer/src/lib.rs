@@ -37,6 +37,7 @@ mod datasets;
 mod ema;
 mod emptied;
 mod evaluate;
+mod file_lock;
 mod given_zeros;
 mod image_input;
 mod inspect;
