@@ -2,7 +2,7 @@
 
 use crate::tables;
 use crate::talk::Talk;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use sparse_trainer::{EvaluationRecord, LogRecord, Observer};
 
 const TEMPLATE: &str = "{bar:30} step {pos}/{len}, {eta} left{msg}";
@@ -19,22 +19,17 @@ impl Progress {
     }
 
     /// The bar for training steps, made at the first of them.
-    fn bar(&mut self, done: usize, total: usize) -> &ProgressBar {
+    fn bar(&mut self, done: usize) -> &ProgressBar {
         let talk = &self.talk;
-        self.bar.get_or_insert_with(|| {
-            let style =
-                ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = talk.bars().add(ProgressBar::new(total as u64)).with_style(style);
-            // A resumed run begins where it stopped, so that the time left is not guessed from steps done before.
-            bar.with_position(done.saturating_sub(1) as u64)
-        })
+        // A resumed run begins where it stopped, so that the time left is not guessed from steps done before.
+        self.bar.get_or_insert_with(|| talk.bar(TEMPLATE).with_position(done.saturating_sub(1) as u64))
     }
 }
 
 impl Observer for Progress {
     fn step(&mut self, done: usize, total: usize) {
         if self.talk.is_terminal() {
-            let bar = self.bar(done, total);
+            let bar = self.bar(done);
             // The next run of several has a bar of its own length.
             bar.set_length(total as u64);
             bar.set_position(done as u64);

@@ -3,7 +3,7 @@
 //! Nothing here fails: who closes stderr, or lets it run full, loses the log and not the run.
 
 use crate::steady::Steady;
-use indicatif::{MultiProgress, ProgressDrawTarget};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 
@@ -18,9 +18,10 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    /// Progress bars go here.
-    pub(crate) fn bars(&self) -> &MultiProgress {
-        &self.bars
+    /// A progress bar of no length yet that looks like `template` (see [`ProgressStyle`]).
+    pub(crate) fn bar(&self, template: &str) -> ProgressBar {
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.bars.add(ProgressBar::new(0)).with_style(style)
     }
 
     /// Whether somebody watches.
