@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::layer_times::{typical, with_zeros};
 use serde::{Deserialize, Serialize};
 use sparse_engine::graph::Graph;
-use sparse_engine::{Engine, Options, Products};
+use sparse_engine::{Engine, Options, Products, shapes};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -18,6 +18,8 @@ const DENSITIES: [f64; 8] = [0.7, 0.5, 0.35, 0.25, 0.16, 0.1, 0.05, 0.02];
 /// What the layers of a network take for one image, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Timings {
+    /// Of the nodes' names and shapes.
+    network: u32,
     /// Threads that computed.
     threads: usize,
     /// Layers that are not pruned, and what else there is to do.
@@ -40,7 +42,7 @@ impl Timings {
     /// [`OneshotError::Timings`] of a file of another network; what the engine and files report.
     pub(super) fn of(graph: &Graph, layers: &[Layer], threads: usize, file: Option<&Path>) -> Result<Self> {
         if let Some(path) = file.filter(|path| path.exists()) {
-            return Self::read(path, layers, threads);
+            return Self::read(path, graph, layers, threads);
         }
         tracing::info!(
             "measuring what the layers take at {} densities, with {threads} threads",
@@ -55,11 +57,14 @@ impl Timings {
         serde_json::from_str(&text).map_err(json)
     }
 
-    fn read(path: &Path, layers: &[Layer], threads: usize) -> Result<Self> {
+    fn read(path: &Path, graph: &Graph, layers: &[Layer], threads: usize) -> Result<Self> {
         let fault = |reason: String| OneshotError::Timings { path: path.to_owned(), reason };
         let bytes = sparse_formats::read_regular(path, LARGEST_FILE)?;
-        let timings: Self = serde_json::from_slice(&bytes)
+        let mut timings: Self = serde_json::from_slice(&bytes)
             .map_err(|error| fault(format!("no timings of this program ({error})")))?;
+        if timings.network != network(graph)? {
+            return Err(fault("it was measured with another network".to_owned()).into());
+        }
         if timings.threads != threads {
             let reason =
                 format!("it was measured with {} threads, and {threads} are asked for", timings.threads);
@@ -76,6 +81,12 @@ impl Timings {
         {
             return Err(fault("its densities or times are none".to_owned()).into());
         }
+        // Layers that may not be pruned this time stay dense.
+        let is_asked = |name: &String| layers.iter().any(|layer| layer.node_name == *name);
+        let (asked, stay): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            timings.layers.into_iter().partition(|(name, _)| is_asked(name));
+        timings.layers = asked;
+        timings.others_ms += stay.values().filter_map(|times| times.first()).map(|time| time.ms).sum::<f64>();
         Ok(timings)
     }
 
@@ -103,7 +114,7 @@ impl Timings {
             }
             of_layers.insert(layer.node_name.clone(), all);
         }
-        Ok(Self { threads, others_ms: others.max(0.0), layers: of_layers })
+        Ok(Self { network: network(graph)?, threads, others_ms: others.max(0.0), layers: of_layers })
     }
 
     /// All layers dense.
@@ -131,6 +142,16 @@ impl Timings {
             }
         }
     }
+}
+
+/// What tells a network from others that take other times.
+fn network(graph: &Graph) -> Result<u32> {
+    let mut hash = crc32fast::Hasher::new();
+    for (node, shape) in graph.nodes.iter().zip(shapes(graph).map_err(sparse_engine::Error::from)?) {
+        let kernel = super::layers::weight(&node.op).map_or(0, <[f32]>::len);
+        hash.update(format!("{} {shape:?} {kernel} {:?}\n", node.name, node.inputs).as_bytes());
+    }
+    Ok(hash.finalize())
 }
 
 /// Milliseconds for one image, before and after.
