@@ -1,14 +1,12 @@
 //! `sparse-train sensitivity WEIGHTS`.
 
 use crate::args::{Sensing, SensitivityArgs};
-use crate::prune::Progress;
+use crate::prune::{Progress, check_images};
 use crate::signals::{self, Work};
 use crate::talk::Talk;
 use crate::{run, tables};
-use sparse_trainer::config::{DataKind, Phase};
 use sparse_trainer::oneshot::{LayerSensitivity, SensitivityPoint, SensitivityReport, sensitivity as look};
-use sparse_trainer::plan::data_path_check;
-use sparse_trainer::plot::{Plot, Point, Series, accuracy_over_sparsity};
+use sparse_trainer::plot::{Plot, Point, Series, accuracy_over_sparsity, check_target};
 use sparse_trainer::{Error, WeightsAt};
 use std::process::ExitCode;
 
@@ -19,9 +17,8 @@ use std::process::ExitCode;
 pub(crate) fn sensitivity(arguments: SensitivityArgs, talk: Talk) -> anyhow::Result<ExitCode> {
     let Sensing { config, wanted, weights, key, svg, json } = arguments.into_sensing()?;
     rayon::ThreadPoolBuilder::new().num_threads(wanted.oneshot.threads).build_global()?;
-    if config.data.data != DataKind::Imagenet {
-        data_path_check(&config.data, Phase::Train)?;
-    }
+    check_images(&config)?;
+    svg.as_deref().map_or(Ok(()), check_target)?;
     let signals = signals::listen()?;
     signals.begin(Work::Testing);
     let from = WeightsAt::from(&weights).under(key.as_deref());

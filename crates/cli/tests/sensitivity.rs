@@ -58,5 +58,7 @@ fn what_makes_no_sense_is_refused() {
     fails("run --ratios", 2, &["--ratios"]);
     fails("nowhere", 1, &["nowhere"]);
     fails("run --set prune.include=['nothing']", 2, &["no layer that may be pruned"]);
+    fails("run --ratio 0.5", 2, &["--ratio ", "--ratios 0.5,0.75,0.9"]);
+    fails("run --pattern 2:4", 2, &["--pattern", "--ratios 0.5,0.75,0.9"]);
     fails("run --memory 300MB", 2, &["--memory"]);
 }

@@ -60,6 +60,16 @@ impl SensitivityArgs {
     /// [`UsageError`], for which the program exits with 2; if the network cannot be read or does not fit an explicit setting.
     pub(crate) fn into_sensing(self) -> anyhow::Result<Sensing> {
         let layers = self.config.layers()?;
+        for (key, flag) in [("prune.ratio", "--ratio"), ("prune.pattern", "--pattern")] {
+            if layers.is_on_command_line(key) {
+                return Err(UsageError::Conflict {
+                    flag: flag.to_owned(),
+                    other: "sensitivity".to_owned(),
+                    advice: "give the shares of zeros that each layer is to have, as in --ratios 0.5,0.75,0.9",
+                }
+                .into());
+            }
+        }
         let from = WeightsAt::from(&self.weights).under(self.key.as_deref());
         let config = settled(&layers, from)?;
         let warnings = layers.check_threads(&config).map_err(UsageError::from)?;

@@ -6,6 +6,36 @@ pub(super) struct Scores {
     pub(super) classes: usize,
 }
 
+/// Which outputs of a network are the classes that images have.
+pub(super) struct Chosen<'a> {
+    outputs: usize,
+    /// All, if it is none.
+    classes: Option<&'a [u32]>,
+}
+
+impl<'a> Chosen<'a> {
+    /// Those that the data are told to have (`data.classes`), if the network has more.
+    pub(super) fn of(classes: Option<&'a [u32]>, outputs: usize) -> Self {
+        let fewer = |classes: &&[u32]| {
+            classes.len() != outputs && classes.iter().all(|&class| (class as usize) < outputs)
+        };
+        Self { outputs, classes: classes.filter(fewer) }
+    }
+
+    /// How many there are.
+    pub(super) fn classes(&self) -> usize {
+        self.classes.map_or(self.outputs, <[u32]>::len)
+    }
+
+    /// Their scores, from all scores of images.
+    pub(super) fn scores(&self, all: Vec<f32>) -> Scores {
+        let Some(classes) = self.classes else { return Scores { values: all, classes: self.outputs } };
+        let images = all.chunks_exact(self.outputs.max(1));
+        let values = images.flat_map(|scores| classes.iter().map(|&class| scores[class as usize])).collect();
+        Scores { values, classes: classes.len() }
+    }
+}
+
 impl Scores {
     /// The squared difference as a share of the variance of these.
     pub(super) fn error(&self, other: &Self) -> f64 {
@@ -44,6 +74,19 @@ fn share(found: impl Iterator<Item = bool>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_more_outputs_than_classes_those_of_the_classes_count() {
+        let all = || vec![1.0, 2.0, 9.0, 4.0, 3.0, 0.0];
+        let some = Chosen::of(Some(&[1, 0]), 3);
+        let scores = some.scores(all());
+        assert_eq!((some.classes(), scores.classes, scores.values), (2, 2, vec![2.0, 1.0, 3.0, 4.0]));
+        // As many as the network has, or others than it has: its outputs as they are.
+        for classes in [&[2, 1, 0][..], &[7]] {
+            let all_of_them = Chosen::of(Some(classes), 3);
+            assert_eq!((all_of_them.classes(), all_of_them.scores(all()).values), (3, all()));
+        }
+    }
 
     #[test]
     fn scores_are_compared_by_their_first_classes_and_by_their_squares() {

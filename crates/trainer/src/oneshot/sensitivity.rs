@@ -6,8 +6,9 @@
 use super::OneshotError;
 use super::activations::{Activations, Networks};
 use super::file::File;
+use super::images::Pool;
 use super::layers::{self, Layer};
-use super::scores::Scores;
+use super::scores::Chosen;
 use super::seen::statistics;
 use super::{OneshotConfig, OneshotObserver, images, memory};
 use crate::config::TrainConfig;
@@ -86,18 +87,26 @@ pub fn sensitivity(
     let layers = layers::of(&file.graph, &file.raw, oneshot)?;
     let shape = file.input_shape();
     let per_image = shape.iter().product::<usize>();
+    // Test images, and those to prune by.
+    let splits = if oneshot.magnitude { 1 } else { 2 };
     let mut read = |split: Split| -> Result<(Activations, images::Images)> {
-        let memory = memory::for_activations(oneshot, &layers, per_image, oneshot.images)? / 2;
-        let mut images = images::read(config, split, oneshot.images, shape, stop, observer)?;
+        let pool = Pool::open(config, split, shape)?;
+        let wanted = splits * oneshot.images.min(pool.len());
+        let memory = memory::for_activations(oneshot, &layers, per_image, wanted)? / splits;
+        let mut images = pool.read(config, oneshot.images, stop, observer)?;
+        if split == Split::Train {
+            images.differ(per_image, &config.data.path)?;
+        }
         let batches = std::mem::take(&mut images.batches);
         Ok((Activations::of(batches, per_image, memory, oneshot.threads), images))
     };
     let (mut test, images) = read(Split::Test)?;
     let mut own = if oneshot.magnitude { None } else { Some(read(Split::Train)?.0) };
-    let classes = shapes(&file.graph).map_err(sparse_engine::Error::from)?[file.graph.output].count();
-    let labels = (images.labelled && images.labels.iter().all(|&label| (label as usize) < classes))
+    let outputs = shapes(&file.graph).map_err(sparse_engine::Error::from)?[file.graph.output].count();
+    let chosen = Chosen::of(config.data.classes.as_deref(), outputs);
+    let labels = (images.labelled && images.labels.iter().all(|&label| (label as usize) < chosen.classes()))
         .then_some(images.labels);
-    let dense = Scores { values: test.scores(&file.graph, usize::MAX)?, classes };
+    let dense = chosen.scores(test.scores(&file.graph, usize::MAX)?);
     let mut done = Vec::with_capacity(layers.len());
     for (index, layer) in layers.iter().enumerate() {
         observer.layer(&layer.name, index, layers.len());
@@ -110,7 +119,7 @@ pub fn sensitivity(
         let mut points = Vec::with_capacity(wanted.ratios.len());
         for &ratio in &wanted.ratios {
             let pruned = alone(&file, layer, ratio, oneshot, statistics.as_deref())?;
-            let pruned = Scores { values: test.scores(&pruned, usize::MAX)?, classes };
+            let pruned = chosen.scores(test.scores(&pruned, usize::MAX)?);
             points.push(SensitivityPoint {
                 ratio,
                 output_error: dense.error(&pruned),
