@@ -4,12 +4,14 @@ use crate::args::{PruneArgs, Pruning};
 use crate::signals::{self, Work};
 use crate::talk::Talk;
 use crate::{run, tables};
-use indicatif::{ProgressBar, ProgressStyle};
-use sparse_trainer::config::{DataKind, Phase};
+use indicatif::ProgressBar;
+use sparse_trainer::config::{DataKind, Phase, TrainConfig};
 use sparse_trainer::oneshot::{OneshotObserver, OneshotReport, PrunedLayer, chart, prune as prune_network};
-use sparse_trainer::plan::data_path_check;
-use sparse_trainer::{Error, WeightsAt};
+use sparse_trainer::plan::{data_folder_check, data_path_check};
+use sparse_trainer::{Error, WeightsAt, plot};
 use std::process::ExitCode;
+
+const TEMPLATE: &str = "{bar:30} {pos}/{len} {msg}, {eta} left";
 
 /// Prunes a network by images, and prints its layers.
 ///
@@ -18,10 +20,8 @@ use std::process::ExitCode;
 pub(crate) fn prune(arguments: PruneArgs, talk: Talk) -> anyhow::Result<ExitCode> {
     let Pruning { config, oneshot, weights, key, output, svg, json } = arguments.into_pruning()?;
     rayon::ThreadPoolBuilder::new().num_threads(oneshot.threads).build_global()?;
-    // Photos may also lie in a folder that is no data set.
-    if config.data.data != DataKind::Imagenet {
-        data_path_check(&config.data, Phase::Train)?;
-    }
+    check_images(&config)?;
+    svg.as_deref().map_or(Ok(()), plot::check_target)?;
     let signals = signals::listen()?;
     signals.begin(Work::Pruning);
     let from = WeightsAt::from(&weights).under(key.as_deref());
@@ -40,6 +40,19 @@ pub(crate) fn prune(arguments: PruneArgs, talk: Talk) -> anyhow::Result<ExitCode
     }
 }
 
+/// Checks that there are images where they are looked for.
+///
+/// # Errors
+/// Naming the folder or file that is missing, and the setting that moves it.
+pub(crate) fn check_images(config: &TrainConfig) -> anyhow::Result<()> {
+    match config.data.data {
+        // Photos may also lie in a folder that is no data set.
+        DataKind::Imagenet => data_folder_check(&config.data)?,
+        _ => data_path_check(&config.data, Phase::Train)?,
+    }
+    Ok(())
+}
+
 /// A bar on a terminal, a line for each layer elsewhere.
 pub(crate) struct Progress {
     talk: Talk,
@@ -56,12 +69,7 @@ impl Progress {
             return;
         }
         let talk = &self.talk;
-        let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left");
-            talk.bars()
-                .add(ProgressBar::new(0))
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
+        let bar = self.bar.get_or_insert_with(|| talk.bar(TEMPLATE));
         if bar.length() != Some(total as u64) {
             bar.reset();
         }

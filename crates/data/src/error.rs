@@ -175,7 +175,7 @@ pub enum Error {
     /// More images than allowed cannot be used.
     #[error(
         "{bad} of {len} images cannot be used, more than the share of {limit} in `data.bad_images_limit`; the last one is \
-         {place}: {reason}; mend the data set (bad_images.txt in the run folder lists what was found) or raise the share"
+         {place}: {reason}; mend the data set (a run lists what was found in bad_images.txt in its folder) or raise the share"
     )]
     TooManyBadImages {
         /// Bad images found so far.

@@ -39,13 +39,15 @@ pub enum Need {
     Mpi,
     /// Network namespaces that this user may make and link: root with `ip`, `tc` and `unshare`.
     Namespaces,
+    /// A system that tells what a process has taken at most: `/proc`.
+    PeakMemory,
     /// Somebody who lets tests wait out what takes a minute: `$SPARSE_MINUTES`.
     Minutes,
 }
 
 impl Need {
     /// Every need.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CCompiler,
         Self::CppCompiler,
         Self::Python,
@@ -56,6 +58,7 @@ impl Need {
         Self::Valgrind,
         Self::Mpi,
         Self::Namespaces,
+        Self::PeakMemory,
         Self::Minutes,
     ];
 
@@ -73,6 +76,7 @@ impl Need {
             Self::Valgrind => "valgrind",
             Self::Mpi => "a build with --features mpi",
             Self::Namespaces => "network namespaces (root with ip, tc and unshare)",
+            Self::PeakMemory => "a system that tells what a process takes at most (/proc)",
             Self::Minutes => "leave to wait for a minute ($SPARSE_MINUTES)",
         }
     }
@@ -93,6 +97,7 @@ impl Need {
             // A step of `cargo xtask ci` is such a build.
             Self::Mpi => false,
             Self::Namespaces => runs(&["unshare", "--mount", "--net", "--uts", "sh", "-c", LINK]),
+            Self::PeakMemory => std::path::Path::new("/proc/self/status").exists(),
             Self::Minutes => env::var_os("SPARSE_MINUTES").is_some(),
         }
     }

@@ -45,6 +45,14 @@ type Panel<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64
 type Drawn<'a, T> =
     std::result::Result<T, DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 
+/// Whether a drawing could be written to a file: to be asked before long work.
+///
+/// # Errors
+/// If its folder is missing or read only, or if something is there that is no file.
+pub fn check_target(path: &Path) -> Result<()> {
+    Ok(atomic::check_target(path)?)
+}
+
 /// Draws a plot, in percent on both axes, and writes it atomically.
 ///
 /// # Errors

@@ -165,6 +165,15 @@ impl PruneFlags {
         let conflict = |flag: &str, other: &str, advice: &'static str| {
             Err(UsageError::Conflict { flag: flag.to_owned(), other: other.to_owned(), advice })
         };
+        for (flag, path) in [("--svg", &self.svg), ("--timings", &self.timings)] {
+            if path.as_ref().is_some_and(|path| *path == self.output || *path == self.weights) {
+                return conflict(
+                    flag,
+                    "-o or WEIGHTS with the same path",
+                    "each file needs a path of its own",
+                );
+            }
+        }
         let by_time = self.allocate == AllocateFlag::Time;
         let given = |key: &str| layers.is_on_command_line(key);
         if by_time && self.speedup.is_none() {

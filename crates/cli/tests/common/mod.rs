@@ -5,6 +5,7 @@
 pub(crate) mod data;
 pub(crate) mod hosts;
 pub(crate) mod mpi;
+pub(crate) mod onnx;
 pub(crate) mod watched;
 pub(crate) mod weights;
 

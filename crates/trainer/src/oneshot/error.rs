@@ -1,5 +1,6 @@
 //! What can go wrong when a network is pruned by data.
 
+use crate::config::DataKind;
 use std::path::PathBuf;
 
 /// Why a network cannot be pruned by data.
@@ -12,6 +13,30 @@ pub enum OneshotError {
         layer: String,
         /// Why.
         source: sparse_oneshot::Error,
+    },
+    /// A pattern does not fit a layer.
+    #[error(
+        "{layer} does not fit the pattern: {source}; leave the layer out, --set 'prune.exclude=[\"^{}$\"]', or give another --pattern",
+        escaped(layer)
+    )]
+    PatternOfLayer {
+        /// Its parameter.
+        layer: String,
+        /// Why.
+        source: sparse_oneshot::Error,
+    },
+    /// A layer has weights that are no numbers.
+    #[error(
+        "{what} {index} of {layer} is NaN or infinite, with its batch norm multiplied in: the file is damaged, or its training has come to \
+         nothing"
+    )]
+    NotFinite {
+        /// Its parameter.
+        layer: String,
+        /// `weight` or `bias`.
+        what: &'static str,
+        /// Place in the weight or bias.
+        index: usize,
     },
     /// Nothing that a layer reads ever changes, also in the dense network.
     #[error(
@@ -88,13 +113,35 @@ pub enum OneshotError {
     },
     /// The images are not those that a network takes.
     #[error(
-        "the network takes images of {expected:?} (channels, height, width) and the data gives {got:?}: set data.crop or data.image_size"
+        "the network takes images of {expected:?} (channels, height, width) and --data {data} gives {got:?}: {}",
+        remedy(*expected, data)
     )]
     OtherShape {
         /// `[C, H, W]` of the network.
         expected: [usize; 3],
         /// `[C, H, W]` of the data.
         got: [usize; 3],
+        /// Name of the data set.
+        data: &'static str,
+    },
+    /// All images are one and the same.
+    #[error(
+        "the {count} images from {} are all the same and say no more than one of them: give images that differ, or choose weights without \
+         images (--method magnitude)", path.display()
+    )]
+    SameImages {
+        /// Images that were read.
+        count: usize,
+        /// Where they lie.
+        path: PathBuf,
+    },
+    /// Another process prunes into the same file.
+    #[error("{} is being written by {holder}: wait until it is done, or give another -o", path.display())]
+    InUse {
+        /// The file to write.
+        path: PathBuf,
+        /// Who writes it, in words.
+        holder: String,
     },
     /// None of the images can be used.
     #[error("none of the images in {} can be used, and without images no layer can be pruned by data", path.display())]
@@ -131,12 +178,34 @@ impl OneshotError {
         matches!(
             self,
             Self::Pattern { .. }
+                | Self::PatternOfLayer { .. }
                 | Self::NothingToPrune { .. }
                 | Self::Ratio { .. }
                 | Self::Speedup { .. }
                 | Self::PackedOnnx { .. }
                 | Self::Memory { .. }
         )
+    }
+}
+
+/// How the data could give what the network takes.
+fn remedy([channels, height, width]: [usize; 3], data: &str) -> String {
+    if height != width {
+        return format!(
+            "images are cut to squares, so the network must take squares: export it for {0}x{0} or {1}x{1} pixels",
+            height.min(width),
+            height.max(width)
+        );
+    }
+    match channels {
+        1 if height == 28 => "give grey images with --data mnist".to_owned(),
+        1 => "grey images are those of --data mnist alone, 28x28 pixels, so the network must take these"
+            .to_owned(),
+        3 if data == DataKind::Imagenet.name() => format!("give --set data.image_size={height}"),
+        3 => {
+            format!("give photos with --data imagenet --set data.path=FOLDER --set data.image_size={height}")
+        }
+        _ => "images have 1 channel or 3, so the network must take these".to_owned(),
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) fn facts(from: WeightsAt<'_>) -> Result<(InputFacts, usize, usize)> {
         let pretrained = Pretrained::read(from)?;
         return Ok((pretrained.input_facts(), pretrained.classes(), pretrained.network.channels));
     }
+    if from.key.is_some() {
+        return Err(Error::KeyOfOnnx { path: from.path.to_owned() });
+    }
     let Loaded { graph, metadata } = load(from.path, None)?;
     let [channels, side, _] = input_shape(&graph);
     let outputs = shapes(&graph).map_err(sparse_engine::Error::from)?[graph.output].count();

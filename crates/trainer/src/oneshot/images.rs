@@ -6,9 +6,10 @@ use crate::datasets::{open_split, source_config, transform};
 use crate::error::Result;
 use crate::stop::StopFlag;
 use sparse_data::{
-    BadImages, Dataset, Folders, ImageSet, ImageSetConfig, Loader, LoaderConfig, Order, Source, Split,
-    open_source,
+    BadImages, Dataset, Fingerprint, Folders, ImageSet, ImageSetConfig, Loader, LoaderConfig, Order, Source,
+    Split, open_source,
 };
+use std::path::Path;
 use std::sync::Arc;
 
 /// Images of a batch.
@@ -24,47 +25,91 @@ pub(super) struct Images {
     pub(super) labelled: bool,
 }
 
-/// So many images of a split, drawn by the seed of the config, as a test sees them.
-///
-/// # Errors
-/// What reading them reports; [`OneshotError::OtherShape`] if the network takes others, [`OneshotError::NoUsableImages`] if none can be used.
-pub(super) fn read(
-    config: &TrainConfig,
-    split: Split,
-    count: usize,
-    shape: [usize; 3],
-    stop: &StopFlag,
-    observer: &mut dyn OneshotObserver,
-) -> Result<Images> {
-    let (dataset, labelled) = open(config, split)?;
-    if dataset.image_shape() != shape {
-        return Err(OneshotError::OtherShape { expected: shape, got: dataset.image_shape() }.into());
+/// Where the images of a split lie.
+pub(super) struct Pool {
+    dataset: Arc<dyn Dataset>,
+    labelled: bool,
+}
+
+impl Pool {
+    /// Opens a split for a network that takes images of `shape`, `[C, H, W]`.
+    ///
+    /// # Errors
+    /// What opening it reports; [`OneshotError::OtherShape`] if the network takes others.
+    pub(super) fn open(config: &TrainConfig, split: Split, shape: [usize; 3]) -> Result<Self> {
+        let (dataset, labelled) = open(config, split)?;
+        if dataset.image_shape() != shape {
+            let data = config.data.data.name();
+            return Err(OneshotError::OtherShape { expected: shape, got: dataset.image_shape(), data }.into());
+        }
+        Ok(Self { dataset, labelled })
     }
-    let order = Order::Shuffled { seed: config.train.seed, epoch: 0 };
-    let workers = config.data.worker_count();
-    let loader = Loader::new(dataset.clone(), LoaderConfig { order, workers, ..LoaderConfig::eval(BATCH) })?;
-    let per_image = shape.iter().product::<usize>();
-    let wanted = count.min(dataset.len());
-    let mut batches = Batches { full: Vec::new(), open: Vec::new(), numbers: BATCH * per_image };
-    let mut labels = Vec::new();
-    let mut got = 0;
-    for batch in loader {
-        let batch = batch?;
-        let images = batch.images;
-        let taken = (images.len() / per_image).min(wanted - got);
-        batches.add(&images[..taken * per_image]);
-        labels.extend_from_slice(&batch.labels[..taken]);
-        got += taken;
-        observer.image(got, wanted);
-        stop.check()?;
-        if got == wanted {
-            break;
+
+    /// Images that there are.
+    pub(super) fn len(&self) -> usize {
+        self.dataset.len()
+    }
+
+    /// What tells these images from others.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.dataset.fingerprint()
+    }
+
+    /// So many images, or all there are, drawn by the seed of the config, as a test sees them.
+    ///
+    /// # Errors
+    /// What reading them reports; [`OneshotError::NoUsableImages`] if none can be used.
+    pub(super) fn read(
+        &self,
+        config: &TrainConfig,
+        count: usize,
+        stop: &StopFlag,
+        observer: &mut dyn OneshotObserver,
+    ) -> Result<Images> {
+        let order = Order::Shuffled { seed: config.train.seed, epoch: 0 };
+        let workers = config.data.worker_count();
+        let loader =
+            Loader::new(self.dataset.clone(), LoaderConfig { order, workers, ..LoaderConfig::eval(BATCH) })?;
+        let per_image = self.dataset.image_shape().iter().product::<usize>();
+        let wanted = count.min(self.len());
+        let mut batches = Batches { full: Vec::new(), open: Vec::new(), numbers: BATCH * per_image };
+        let mut labels = Vec::new();
+        let mut got = 0;
+        for batch in loader {
+            let batch = batch?;
+            let images = batch.images;
+            let taken = (images.len() / per_image).min(wanted - got);
+            batches.add(&images[..taken * per_image]);
+            labels.extend_from_slice(&batch.labels[..taken]);
+            got += taken;
+            observer.image(got, wanted);
+            stop.check()?;
+            if got == wanted {
+                break;
+            }
+        }
+        if got == 0 {
+            return Err(OneshotError::NoUsableImages { path: config.data.path.clone() }.into());
+        }
+        Ok(Images { batches: batches.all(), labels, labelled: self.labelled })
+    }
+}
+
+impl Images {
+    /// Refuses several images that are all the same: they say no more than one of them.
+    ///
+    /// # Errors
+    /// [`OneshotError::SameImages`].
+    pub(super) fn differ(&self, per_image: usize, path: &Path) -> Result<()> {
+        let mut all = self.batches.iter().flat_map(|batch| batch.chunks_exact(per_image.max(1)));
+        let count = self.labels.len();
+        match all.next() {
+            Some(first) if count > 1 && all.all(|image| image == first) => {
+                Err(OneshotError::SameImages { count, path: path.to_owned() }.into())
+            }
+            _ => Ok(()),
         }
     }
-    if got == 0 {
-        return Err(OneshotError::NoUsableImages { path: config.data.path.clone() }.into());
-    }
-    Ok(Images { batches: batches.all(), labels, labelled })
 }
 
 /// The images of a split, and whether they have labels.
@@ -92,7 +137,7 @@ fn source(config: &TrainConfig, split: Split) -> Result<(Box<dyn Source>, bool)>
     };
     let Ok(images) = Folders::without_labels(&data.path) else { return Err(layout.into()) };
     tracing::info!(
-        "{}: no data set, so all {} images in it are looked at",
+        "{}: no data set, so images are drawn from all {} in it",
         data.path.display(),
         images.len()
     );

@@ -40,7 +40,8 @@ pub(super) struct Layer {
 ///
 /// # Errors
 /// [`OneshotError::NothingToPrune`] if there are none, [`OneshotError::Pattern`] of a pattern that is no regular expression,
-/// [`OneshotError::SharedWeight`] if two of them are the same weight.
+/// [`OneshotError::NotFinite`] if a layer, to be pruned or not, has weights that are no numbers, [`OneshotError::SharedWeight`] if two
+/// that may be pruned are the same weight.
 pub(super) fn of(graph: &Graph, raw: &Graph, config: &OneshotConfig) -> Result<Vec<Layer>> {
     let patterns = |given: &[String]| {
         RegexSet::new(given).map_err(|error| OneshotError::Pattern { reason: error.to_string() })
@@ -63,8 +64,21 @@ pub(super) fn of(graph: &Graph, raw: &Graph, config: &OneshotConfig) -> Result<V
         let names: Vec<&str> = all.iter().map(|layer| layer.name.as_str()).collect();
         return Err(OneshotError::NothingToPrune { found: names.join(", ") }.into());
     }
+    refuse_not_finite(graph, &all)?;
     refuse_shared(raw, &layers)?;
     Ok(layers)
+}
+
+/// Weights and biases that are no numbers spoil all that comes after them, or are hidden by a bound: no layer may have any.
+fn refuse_not_finite(graph: &Graph, layers: &[Layer]) -> Result<()> {
+    for layer in layers {
+        for (what, values) in ["weight", "bias"].into_iter().zip(parameters(&graph.nodes[layer.node].op)) {
+            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                return Err(OneshotError::NotFinite { layer: layer.name.clone(), what, index }.into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Two layers with the same numbers have one weight: the file holds it once, or that of one was copied for the other.
@@ -87,10 +101,15 @@ fn refuse_shared(raw: &Graph, layers: &[Layer]) -> Result<()> {
 
 /// The weight of an operation that has one.
 pub(super) fn weight(op: &Op) -> Option<&[f32]> {
+    parameters(op).first().copied()
+}
+
+/// The weight and the bias of an operation that has them.
+fn parameters(op: &Op) -> Vec<&[f32]> {
     match op {
-        Op::Convolution(convolution) => Some(&convolution.weight),
-        Op::Linear { weight, .. } => Some(weight),
-        _ => None,
+        Op::Convolution(convolution) => vec![&convolution.weight, &convolution.bias],
+        Op::Linear { weight, bias } => vec![weight, bias],
+        _ => Vec::new(),
     }
 }
 

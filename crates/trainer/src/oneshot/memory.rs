@@ -54,7 +54,11 @@ fn of_layer(layer: &Layer, images: usize) -> usize {
     } else {
         0
     };
-    (layer.groups * 2 * layer.inputs * layer.inputs + squares + weights) * size_of::<f64>() + places
+    // Of both networks, as they are unfolded and as they are summed.
+    let unfolded = 2 * layer.inputs * layer.pixels * (size_of::<f32>() + size_of::<f64>());
+    (layer.groups * 2 * layer.inputs * layer.inputs + squares + weights) * size_of::<f64>()
+        + places
+        + unfolded
 }
 
 /// A number of bytes such as `4GB`, `500 MB` or `1.5GiB`.
@@ -69,6 +73,7 @@ pub fn bytes(text: &str) -> std::result::Result<usize, String> {
         "kb" | "k" | "kib" => 1_u64 << 10,
         "mb" | "m" | "mib" => 1 << 20,
         "gb" | "g" | "gib" => 1 << 30,
+        "tb" | "t" | "tib" => 1 << 40,
         _ => return Err(format!("{text:?} is no memory such as 4GB or 800MB")),
     };
     match number.parse::<f64>() {
@@ -86,7 +91,7 @@ mod tests {
         assert_eq!(bytes("4GB"), Ok(4 << 30));
         assert_eq!(bytes(" 1.5 gib "), Ok(3 << 29));
         assert_eq!(bytes("800M"), Ok(800 << 20));
-        for wrong in ["4", "", "GB", "-1GB", "0MB", "4TBB", "infGB"] {
+        for wrong in ["4", "", "GB", "-1GB", "0MB", "4GBB", "infGB"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }

@@ -40,11 +40,13 @@ use crate::stop::StopFlag;
 use activations::{Activations, Networks};
 use allocate::Wanted;
 use file::File;
+use images::Pool;
 use layers::Layer;
 use partial::Partial;
 use seen::Seen;
 use sparse_data::Split;
 use sparse_engine::graph::Graph;
+use sparse_formats::atomic;
 use sparse_formats::packed::Values;
 use sparse_oneshot::{Statistics, Support};
 use sparse_prune::Scope;
@@ -111,8 +113,12 @@ pub fn prune(
     let start = Instant::now();
     let file = File::read(from, oneshot.packed, Some(to))?;
     let layers = layers::of(&file.graph, &file.raw, oneshot)?;
-    let job = Job { config, oneshot, file: &file, layers: &layers, stop };
+    let pool = Pool::open(config, Split::Train, file.input_shape())?;
+    let job = Job { config, oneshot, file: &file, layers: &layers, pool: &pool, stop };
     let mut partial = Partial::open(to, job.asked()?)?;
+    if let Some(path) = oneshot.timings.as_ref().filter(|path| !path.exists()) {
+        atomic::check_target(path)?;
+    }
     let supports = job.supports(&partial, observer)?;
     partial.set_kept(supports.kept);
     let mut graph = file.graph.clone();
@@ -141,6 +147,7 @@ struct Job<'a> {
     oneshot: &'a OneshotConfig,
     file: &'a File,
     layers: &'a [Layer],
+    pool: &'a Pool,
     stop: &'a StopFlag,
 }
 
@@ -154,10 +161,13 @@ struct Supports {
 impl Job<'_> {
     /// The images, before the first layer.
     fn activations(&self, count: usize, observer: &mut dyn OneshotObserver) -> Result<Activations> {
-        let shape = self.file.input_shape();
-        let per_image = shape.iter().product::<usize>();
-        let memory = memory::for_activations(self.oneshot, self.layers, per_image, count)?;
-        let images = images::read(self.config, Split::Train, count, shape, self.stop, observer)?;
+        let per_image = self.file.input_shape().iter().product::<usize>();
+        let wanted = count.min(self.pool.len());
+        let memory = memory::for_activations(self.oneshot, self.layers, per_image, wanted)?;
+        let images = self.pool.read(self.config, wanted, self.stop, observer)?;
+        if !self.oneshot.magnitude {
+            images.differ(per_image, &self.config.data.path)?;
+        }
         let activations = Activations::of(images.batches, per_image, memory, self.oneshot.threads);
         if activations.images() < count {
             tracing::warn!("there are {} images to look at, and not {count}", activations.images());
@@ -306,7 +316,8 @@ impl Job<'_> {
         let data = serde_json::to_string(&config.data).map_err(|source| crate::Error::Json { source })?;
         let version = env!("CARGO_PKG_VERSION");
         let seed = config.train.seed.to_string();
-        Ok(partial::asked_for(&[version, &format!("{oneshot:?}"), &data, &seed], &self.file.graph))
+        let images = format!("{:?}", self.pool.fingerprint());
+        Ok(partial::asked_for(&[version, &format!("{oneshot:?}"), &data, &seed, &images], &self.file.graph))
     }
 }
 

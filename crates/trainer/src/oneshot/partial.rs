@@ -1,10 +1,12 @@
 //! What was pruned so far, beside the file that is to be written: a run that ended early goes on from there.
 
+use super::OneshotError;
 use super::layers::Layer;
 use crate::error::{Error, Result};
+use crate::file_lock::{FileLock, Taken};
 use serde::{Deserialize, Serialize};
 use sparse_engine::graph::Graph;
-use sparse_formats::{Tensor, Tensors};
+use sparse_formats::{Tensor, Tensors, atomic};
 use std::path::{Path, PathBuf};
 
 /// Layers that are pruned, in a file next to the result.
@@ -14,6 +16,7 @@ pub(super) struct Partial {
     asked: u64,
     tensors: Tensors,
     state: State,
+    _lock: FileLock,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -23,33 +26,48 @@ struct State {
     kept: Vec<usize>,
     /// By layer that is done: its weights that are kept, and its error.
     done: Vec<(usize, f64)>,
+    /// Of all tensors and of the numbers above.
+    checksum: u32,
 }
 
 impl Partial {
-    /// What lies next to `to`, if it was asked for the same; else nothing.
+    /// What lies next to `to`, if it was asked for the same and is whole; else nothing. Until this is dropped no other process prunes
+    /// into `to`.
     ///
     /// # Errors
-    /// If the file cannot be read, though it is there.
+    /// [`OneshotError::InUse`] if another process does, [`Error::Formats`] and [`Error::Io`] if nothing can be written there.
     pub(super) fn open(to: &Path, asked: u64) -> Result<Self> {
-        let mut name = to.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let path = to.with_file_name(name);
-        let mut new = Self { path, asked, tensors: Tensors::new(), state: State::default() };
+        atomic::check_target(to)?;
+        let beside = |end: &str| {
+            let mut name = to.file_name().unwrap_or_default().to_owned();
+            name.push(end);
+            to.with_file_name(name)
+        };
+        let (path, lock) = (beside(".partial"), beside(".lock"));
+        let lock = match FileLock::take(&lock) {
+            Ok(Taken::Ours(lock)) => lock,
+            Ok(Taken::Theirs(holder)) => {
+                return Err(OneshotError::InUse { path: to.to_owned(), holder }.into());
+            }
+            Err(source) => return Err(Error::io("create", &lock, source)),
+        };
+        for path in [to, &path] {
+            atomic::remove_stale_temps_of(path)?;
+        }
+        let mut new = Self { path, asked, tensors: Tensors::new(), state: State::default(), _lock: lock };
         if !new.path.exists() {
             return Ok(new);
         }
-        let read = sparse_formats::read(&new.path).ok();
-        let state =
-            read.as_ref().and_then(|(_, state)| serde_json::from_str::<State>(state.as_deref()?).ok());
-        match (read, state) {
-            (Some((tensors, _)), Some(state)) if state.asked == asked => {
+        match whole(&new.path) {
+            Some((tensors, state)) if state.asked == asked => {
                 (new.tensors, new.state) = (tensors, state);
                 tracing::info!("{}: going on after {} layers", new.path.display(), new.state.done.len());
             }
-            _ => tracing::warn!(
-                "{} is of something else that was asked for, and is written anew",
+            Some(_) => tracing::warn!(
+                "{} was begun with other settings, weights or data, and is written anew",
                 new.path.display()
             ),
+            None => tracing::warn!("{} is damaged, and is written anew", new.path.display()),
         }
         Ok(new)
     }
@@ -90,6 +108,7 @@ impl Partial {
         tensor("bias", bias);
         self.state.asked = self.asked;
         self.state.done.push(done);
+        self.state.checksum = checksum(&self.tensors, &self.state);
         let state = serde_json::to_string(&self.state).map_err(|source| Error::Json { source })?;
         if let Err(error) = sparse_formats::write(&self.path, &self.tensors, Some(&state)) {
             tracing::warn!("what was pruned so far is not saved: {error}");
@@ -105,6 +124,23 @@ impl Partial {
             tracing::warn!("{}: {error}; it is of no more use", self.path.display());
         }
     }
+}
+
+/// The tensors and the state of a file, if nothing is missing and nothing has changed since it was written.
+fn whole(path: &Path) -> Option<(Tensors, State)> {
+    let (tensors, state) = sparse_formats::read(path).ok()?;
+    let state: State = serde_json::from_str(&state?).ok()?;
+    (state.checksum == checksum(&tensors, &state)).then_some((tensors, state))
+}
+
+fn checksum(tensors: &Tensors, state: &State) -> u32 {
+    let mut hash = crc32fast::Hasher::new();
+    hash.update(format!("{} {:?} {:?}", state.asked, state.kept, state.done).as_bytes());
+    for (name, tensor) in tensors {
+        hash.update(name.as_bytes());
+        hash.update(&tensor.data);
+    }
+    hash.finalize()
 }
 
 /// A number for what was asked for.

@@ -46,12 +46,7 @@ const CIFAR10: Files = Files {
 /// [`sparse_data::check_layout`] reports.
 pub fn data_path_check(data: &DataSection, phase: Phase) -> Result<()> {
     let missing = |path, hint| Err(Error::DataMissing { path, data: data.data.name(), hint });
-    if data.path.exists() && !data.path.is_dir() {
-        return missing(data.path.join(""), format!("; {} is no folder", data.path.display()));
-    }
-    if !data.path.is_dir() {
-        return missing(data.path.clone(), String::new());
-    }
+    data_folder_check(data)?;
     let files = match data.data {
         DataKind::Mnist => &MNIST,
         DataKind::Cifar10 => &CIFAR10,
@@ -70,6 +65,21 @@ pub fn data_path_check(data: &DataSection, phase: Phase) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that the folder `data.path` is there.
+///
+/// # Errors
+/// [`Error::DataMissing`], which names the setting that moves it.
+pub fn data_folder_check(data: &DataSection) -> Result<()> {
+    let missing = |path, hint| Err(Error::DataMissing { path, data: data.data.name(), hint });
+    match data.path.is_dir() {
+        true => Ok(()),
+        false if data.path.exists() => {
+            missing(data.path.join(""), format!("; {} is no folder", data.path.display()))
+        }
+        false => missing(data.path.clone(), String::new()),
+    }
 }
 
 impl Files {

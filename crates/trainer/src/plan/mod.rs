@@ -13,7 +13,7 @@ mod need;
 mod strategy;
 mod table;
 
-pub use data_files::data_path_check;
+pub use data_files::{data_folder_check, data_path_check};
 pub use device::DeviceChoice;
 pub use lr::LrSchedule;
 pub use memory::ModelSize;

@@ -46,14 +46,17 @@ pub(super) fn kept(raw: &Graph, layers: &[Layer], config: &OneshotConfig, curves
 /// What each group of each layer may keep.
 ///
 /// # Errors
-/// [`OneshotError::Layer`] naming a layer that the block or pattern does not fit, [`OneshotError::Ratio`] if whole blocks do not give
+/// [`OneshotError::PatternOfLayer`] or [`OneshotError::Layer`] naming a layer that the pattern or block does not fit, [`OneshotError::Ratio`] if whole blocks do not give
 /// the ratio.
 pub(super) fn supports(layers: &[Layer], kept: &[f64], config: &OneshotConfig) -> Result<Vec<Support>> {
     let support = |(layer, &kept): (&Layer, &f64)| {
         let support = layer.support(config, kept);
         let fits = support.check(layer.inputs);
-        fits.map(|()| support)
-            .map_err(|source| OneshotError::Layer { layer: layer.name.clone(), source }.into())
+        let layer = layer.name.clone();
+        fits.map(|()| support).map_err(|source| match source {
+            sparse_oneshot::Error::Pattern { .. } => OneshotError::PatternOfLayer { layer, source }.into(),
+            _ => OneshotError::Layer { layer, source }.into(),
+        })
     };
     let supports: Vec<Support> = layers.iter().zip(kept).map(support).collect::<Result<_>>()?;
     check_ratio(layers, &supports, config)?;
