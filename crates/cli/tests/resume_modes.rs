@@ -75,6 +75,12 @@ modes! {
     set: "--ratio 0.6 --pruning_strategy set --update_period 3 --update_fraction 0.5 --seed 5", INNER;
     acdc: "--ratio 0.6 --num_epochs 10 --batch_size 40", ACDC;
     acdc_with_a_pattern_and_taylor: "--pruning_mode pattern --num_epochs 10 --batch_size 40 --criterion taylor", INNER, ACDC;
+    by_data: "--ratio 0.6 --criterion obs --obs_images 48", INNER;
+    by_data_in_gradual_pruning: "--ratio 0.75 --criterion obs --obs_images 40 --pruning_steps 10 --initial_ratio 0.3 --ema 0.9", GMP;
+    by_data_by_erk_without_regrowth: "--ratio 0.7 --criterion obs --obs_images 40 --pruning_steps 8 --set prune.regrow=false",
+        "--local_sparsity True --allocation erk", INNER, GMP;
+    by_data_in_a_pattern_from_a_teacher: "--pruning_mode pattern --pattern 1:4 --criterion obs --obs_images 40 --pruning_steps 20",
+        "--precision bf16 --distill_features 1", INNER, GMP, TEACHER;
     dense_gradients: "--ratio 0.55 --set prune.gradient=\"dense\"";
     dense_gradients_in_bf16: "--ratio 0.75 --set prune.gradient=\"dense\" --precision bf16", INNER;
     soft_targets: "--ratio 0.55", TEACHER;
@@ -143,7 +149,7 @@ impl Mode {
             |step: usize, name: &str| self.bench.bytes(&format!("whole/checkpoints/step-{step:08}/{name}"));
         let changes = |name: &str| at(STEPS / 2, name) != at(STEPS, name);
         let masks_move = changes("masks.safetensors")
-            || ["regrow=false", "none", "gmp", "acdc"].iter().any(|held| self.flags.contains(held));
+            || ["regrow=false", "none", "gmp", "acdc", "obs"].iter().any(|held| self.flags.contains(held));
         assert!(changes("weights.safetensors") && masks_move, "{} stands still", self.flags);
     }
 

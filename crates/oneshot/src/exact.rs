@@ -23,9 +23,12 @@ pub(crate) fn mask(problem: &Problem, kept: usize) -> Result<Mask> {
     let decomposed = matrix(&problem.h, inputs).llt(Side::Lower).map_err(|_| Error::Singular)?;
     let inverse = decomposed.inverse();
     let inverse: Vec<f64> = (0..inputs * inputs).map(|at| inverse[(at / inputs, at % inputs)]).collect();
-    let rows = problem.best.par_chunks(inputs).zip(&problem.counts);
-    let scaled = |row: &[f64], count: f64| row.iter().map(|weight| weight * count).collect();
-    let traces: Vec<Trace> = rows.map(|(row, &count)| trace(scaled(row, count), inverse.clone())).collect();
+    let rows = problem.best.par_chunks(inputs).zip(&problem.counts).enumerate();
+    let trace = |(row, (weights, &count)): (usize, (&[f64], &f64))| {
+        let scaled = weights.iter().map(|weight| weight * count).collect();
+        trace(scaled, inverse.clone(), &|at, cost| problem.worth(row * inputs + at, cost))
+    };
+    let traces: Vec<Trace> = rows.map(trace).collect();
     let mut mask = vec![true; problem.best.len()];
     let next =
         |row: usize, at: usize| traces[row].costs.get(at).map(|&cost| Reverse((Ordered(cost), row, at)));
@@ -35,16 +38,16 @@ pub(crate) fn mask(problem: &Problem, kept: usize) -> Result<Mask> {
         mask[row * inputs + traces[row].order[at] as usize] = false;
         cheapest.extend(next(row, at + 1));
     }
-    Ok(Mask::from_fn(mask.len(), |at| mask[at]))
+    Ok(Mask::from_fn(mask.len(), |at| mask[at] && problem.may_keep(at)))
 }
 
-/// Eliminates all weights of a row; `inverse` is H⁻¹ of the inputs that are left, which come first.
-fn trace(mut row: Vec<f64>, mut inverse: Vec<f64>) -> Trace {
+/// Eliminates all weights of a row in the order of what they are worth; `inverse` is H⁻¹ of the inputs that are left, which come first.
+fn trace(mut row: Vec<f64>, mut inverse: Vec<f64>, worth: &dyn Fn(usize, f64) -> f64) -> Trace {
     let inputs = row.len();
     let mut left: Vec<u32> = (0..inputs as u32).collect();
     let mut trace = Trace { order: Vec::with_capacity(inputs), costs: Vec::with_capacity(inputs) };
     for size in (1..=inputs).rev() {
-        let cost = |at: usize| row[at] * row[at] / inverse[at * inputs + at];
+        let cost = |at: usize| worth(left[at] as usize, row[at] * row[at] / inverse[at * inputs + at]);
         let (mut cheapest, mut least) = (0, f64::INFINITY);
         for at in 0..size {
             let cost = cost(at);

@@ -55,6 +55,10 @@ pub struct Problem {
     means: [Vec<f64>; 2],
     /// Which inputs never change.
     dead: Vec<bool>,
+    /// Which weights may be kept; all without.
+    allowed: Option<Mask>,
+    /// Whether weights of inputs that never change stay as they are where they are kept.
+    holds_dead: bool,
 }
 
 /// A layer whose weights were chosen.
@@ -119,7 +123,45 @@ impl Problem {
             decomposed.solve_in_place(MatMut::from_column_major_slice_mut(rows, inputs, count));
         });
         let counts = counts(&weight, &h, [outputs, inputs]);
-        Ok(Self { outputs, inputs, h, g, best, weight, counts, means: [own_mean, dense_mean], dead })
+        let means = [own_mean, dense_mean];
+        let (allowed, holds_dead) = (None, false);
+        Ok(Self { outputs, inputs, h, g, best, weight, counts, means, dead, allowed, holds_dead })
+    }
+
+    /// The same problem, in which only these weights may be kept; row-major `[outputs, inputs]`. A support that has room for more is not filled.
+    ///
+    /// # Errors
+    /// [`Error::Length`] of a mask of another length.
+    pub fn within(self, allowed: Mask) -> Result<Self> {
+        if allowed.len() != self.weight.len() {
+            return Err(Error::Length { got: allowed.len(), expected: self.weight.len() });
+        }
+        Ok(Self { allowed: Some(allowed), ..self })
+    }
+
+    /// The same problem, in which a weight of an input that never changes stays as it is where it is kept, and its work does not go to the bias: the
+    /// input may change one day. Such weights are kept last.
+    #[must_use]
+    pub fn holding_dead(self) -> Self {
+        Self { holds_dead: true, ..self }
+    }
+
+    /// Whether the weight at a place may be kept.
+    pub(crate) fn may_keep(&self, at: usize) -> bool {
+        self.allowed.as_ref().is_none_or(|allowed| allowed.get(at))
+    }
+
+    /// What the weight at a place is worth, of which the error says `worth`: less than nothing where it may not be kept, and nearly nothing where it is
+    /// held for later.
+    pub(crate) fn worth(&self, at: usize, worth: f64) -> f64 {
+        if !self.may_keep(at) {
+            return -1.0;
+        }
+        if self.holds_dead && self.dead[at % self.inputs] {
+            let square = self.weight[at].powi(2);
+            return 1e-300 * square / (1.0 + square);
+        }
+        worth
     }
 
     /// Outputs and inputs of the layer.
@@ -183,16 +225,21 @@ impl Problem {
     /// The best weights under a mask for another W₀·H.
     fn solve_for(&self, g: &[f64], mask: Mask) -> Result<Pruned> {
         let solved = least_squares::solve(self, g, &mask)?;
-        let weight: Vec<f32> = solved.iter().map(|&value| value as f32).collect();
-        let [own, dense] = &self.means;
+        let mut weight: Vec<f32> = solved.iter().map(|&value| value as f32).collect();
+        let relative_error = self.relative_error(&weight);
         let inputs = self.inputs;
+        for (at, value) in weight.iter_mut().enumerate() {
+            if self.holds_dead && self.dead[at % inputs] && mask.get(at) {
+                *value = self.weight[at] as f32;
+            }
+        }
+        let [own, dense] = &self.means;
         let rows = self.weight.chunks_exact(inputs).zip(weight.chunks_exact(inputs));
         let shift = |(before, after): (&[f64], &[f32])| {
             let before = before.iter().zip(dense).map(|(weight, mean)| weight * mean).sum::<f64>();
             before - after.iter().zip(own).map(|(&weight, mean)| f64::from(weight) * mean).sum::<f64>()
         };
         let bias = rows.map(shift).collect();
-        let relative_error = self.relative_error(&weight);
         Ok(Pruned { weight, bias, mask, relative_error })
     }
 
@@ -246,8 +293,13 @@ impl Problem {
     }
 
     pub(crate) fn largest(&self, support: &Support, weight: &[f64]) -> Mask {
-        let scores: Vec<f64> = weight.iter().map(|value| value * value).collect();
-        support.largest(&scores, self.inputs)
+        let score = |(at, value): (usize, &f64)| self.worth(at, value * value);
+        let scores: Vec<f64> = weight.iter().enumerate().map(score).collect();
+        let mask = support.largest(&scores, self.inputs);
+        match &self.allowed {
+            Some(_) => Mask::from_fn(mask.len(), |at| mask.get(at) && self.may_keep(at)),
+            None => mask,
+        }
     }
 }
 

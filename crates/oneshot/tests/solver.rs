@@ -222,3 +222,71 @@ fn inputs_that_vary_little_about_a_large_value_are_told_apart() {
     let off = sum(&weight) - sum(&pruned.weight) - pruned.bias[0];
     assert!(off.abs() < 1.0, "{off}");
 }
+
+#[test]
+fn what_may_not_be_kept_is_not_kept() {
+    for seed in 0..6 {
+        let problem = problem(2, 5, seed);
+        let allowed = Mask::from_fn(10, |at| (at as u64 * 7 + seed) % 10 < 7);
+        let within = problem.clone().within(allowed.clone()).unwrap();
+        let supports = [
+            (Support::Count(4), 4),
+            (Support::Count(7), 7),
+            (Support::Count(9), 7),
+            (Support::Blocks { size: [1, 1], count: 3 }, 3),
+        ];
+        for (support, kept) in supports {
+            for method in [Method::Magnitude, Method::Admm, Method::Obs, Method::Best] {
+                let pruned = within.prune(&support, method).unwrap();
+                assert_eq!(pruned.mask.kept(), kept, "{support:?} {method:?}");
+                assert!((0..10).all(|at| allowed.get(at) || !pruned.mask.get(at)), "{support:?} {method:?}");
+            }
+        }
+        // Not far from the best of all supports that are allowed.
+        let masks = (0..1u32 << 10).filter(|bits| bits.count_ones() == 4);
+        let masks = masks.map(|bits| Mask::from_fn(10, |at| bits >> at & 1 == 1));
+        let fits = masks.filter(|mask| (0..10).all(|at| allowed.get(at) || !mask.get(at)));
+        let least =
+            fits.map(|mask| problem.solve(mask).unwrap().relative_error).fold(f64::INFINITY, f64::min);
+        let found = within.prune(&Support::Count(4), Method::Best).unwrap().relative_error;
+        assert!(found <= 1.3 * least + 1e-9, "{found} {least}");
+        assert!(matches!(problem.within(Mask::all_kept(3)), Err(Error::Length { got: 3, expected: 10 })));
+    }
+}
+
+#[test]
+fn weights_of_inputs_that_never_change_are_held_where_that_is_asked_for() {
+    let mut x = correlated(5, 60, 3);
+    x[60..180].fill(0.75);
+    let mut statistics = Statistics::new(5);
+    statistics.add(&x, None).unwrap();
+    let weight = noise(10, 4);
+    let problem = statistics.problem(&weight, 0.01).unwrap();
+    let held = problem.clone().holding_dead();
+    for method in [Method::Magnitude, Method::Admm, Method::Obs, Method::Best] {
+        // Three inputs are alive: of eight weights two have to be of others, the largest of these.
+        let pruned = held.prune(&Support::Count(8), method).unwrap();
+        let mut dead = [1, 2, 6, 7];
+        dead.sort_by(|&a, &b| weight[b].abs().total_cmp(&weight[a].abs()));
+        if method != Method::Magnitude {
+            assert!(pruned.mask.get(dead[0]) && pruned.mask.get(dead[1]), "{method:?}");
+        }
+        assert_eq!(pruned.mask.kept(), 8);
+        let kept = dead.iter().filter(|&&at| pruned.mask.get(at));
+        assert!(kept.into_iter().all(|&at| pruned.weight[at] == weight[at]), "{method:?}");
+        // What the bias takes does not count them.
+        for row in 0..2 {
+            let output = |pixel: usize| {
+                let input = |input: usize| pruned.weight[row * 5 + input] * x[input * 60 + pixel];
+                (0..5).map(|at| f64::from(input(at))).sum::<f64>() + pruned.bias[row]
+            };
+            let dense = |pixel: usize| {
+                (0..5).map(|at| f64::from(weight[row * 5 + at] * x[at * 60 + pixel])).sum::<f64>()
+            };
+            let off = (0..60).map(|pixel| output(pixel) - dense(pixel)).sum::<f64>() / 60.0;
+            assert!(off.abs() < 1e-4, "{off}");
+        }
+        let plain = problem.prune(&Support::Count(8), method).unwrap();
+        assert!(dead.iter().all(|&at| plain.weight[at] == 0.0));
+    }
+}

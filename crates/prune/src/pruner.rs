@@ -144,6 +144,28 @@ impl Pruner {
         Ok(StepReport { ratio: self.ratio(), ..report })
     }
 
+    /// Whether the next step computes the masks anew.
+    pub fn is_update_due(&self) -> bool {
+        match &self.config.strategy {
+            Strategy::DropGrow(config) => matches!(
+                self.schedule,
+                Schedule::DropGrow(position) if position.recompute || config.is_update(position.step)
+            ),
+            _ => self.schedule.clone().advance().is_none_or(|update| update.recompute),
+        }
+    }
+
+    /// Takes masks that were chosen elsewhere in place of those of the last step. There is no threshold then.
+    ///
+    /// # Errors
+    /// [`Error::RestoreNames`] and [`Error::RestoreLength`] if they belong to other variables; nothing is taken then.
+    pub fn replace_masks(&mut self, masks: BTreeMap<String, Mask>) -> Result<()> {
+        self.check_masks(&masks)?;
+        self.masks = masks;
+        self.set_thresholds(None, BTreeMap::new());
+        Ok(())
+    }
+
     /// Computes the masks anew; the report has the ratio of before the step.
     pub(crate) fn recompute(&mut self, mode: Mode) -> Result<StepReport> {
         let computed = self.compute(mode)?;
@@ -245,6 +267,11 @@ impl Pruner {
     /// Infinite where everything is pruned.
     pub fn thresholds(&self) -> &BTreeMap<String, f64> {
         &self.thresholds
+    }
+
+    /// Steps that are done, where the strategy counts them.
+    pub fn steps(&self) -> Option<u64> {
+        self.schedule.state().steps()
     }
 
     /// What has to be saved beside the masks.

@@ -154,6 +154,14 @@ impl Schedule {
 }
 
 impl ScheduleState {
+    /// Steps that are done, where they are counted.
+    pub fn steps(self) -> Option<u64> {
+        match self {
+            Self::Base | Self::PaddleGmp(_) => None,
+            Self::Gmp(position) | Self::Acdc(position) | Self::DropGrow(position) => Some(position.step),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Base => "base",

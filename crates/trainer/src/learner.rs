@@ -8,6 +8,7 @@ use crate::evaluate::scores_of;
 use crate::metrics::Accuracy;
 use crate::not_on_device::{self, NotOnDevice};
 use crate::on_device::{DeviceLearner, DeviceRule, HostBatch, HostState, OnDevice, Sharing};
+use crate::oneshot::ByData;
 use crate::ranks::Ranks;
 use crate::recipe::Recipe;
 use crate::teacher::Teacher;
@@ -34,6 +35,7 @@ pub struct Learner {
     label_smoothing: f64,
     teacher: Option<Teacher>,
     ema: Option<Ema>,
+    by_data: Option<ByData>,
     times: StepTimes,
     last: Option<LastStep>,
     precision: Precision,
@@ -123,6 +125,7 @@ impl Learner {
             label_smoothing,
             teacher: None,
             ema: None,
+            by_data: None,
             times,
             last: None,
             precision: config.precision,
@@ -137,6 +140,12 @@ impl Learner {
     #[must_use]
     pub fn with_teacher(self, teacher: Option<Teacher>) -> Self {
         Self { teacher, ..self }
+    }
+
+    /// The same learner, which chooses weights by data when masks are updated; `None` leaves that to the pruner.
+    #[must_use]
+    pub(crate) fn with_data(self, by_data: Option<ByData>) -> Self {
+        Self { by_data, ..self }
     }
 
     /// The same learner, which keeps averages of its weights with this decay, a fraction; without with 0.
@@ -304,7 +313,10 @@ impl Learner {
         self.times.optimizer += start.elapsed();
         let start = Instant::now();
         if self.prunes {
-            self.pruner.step()?;
+            match &mut self.by_data {
+                Some(by_data) => by_data.step(&self.model, &mut self.pruner)?,
+                None => self.pruner.step().map(|_| ())?,
+            }
         }
         self.times.pruner += start.elapsed();
         if let Some(ema) = &mut self.ema {

@@ -79,6 +79,9 @@ mod tests {
         (config.prune.criterion, config.prune.pruning_mode) = (Criterion::Taylor, PruningMode::Ratio);
         let message = check(&config, gpu).unwrap_err().to_string();
         assert!(message.starts_with("prune.criterion = \"taylor\" "), "{message}");
+        config.prune.criterion = Criterion::Obs;
+        let message = check(&config, gpu).unwrap_err().to_string();
+        assert!(message.starts_with("prune.criterion = \"obs\" "), "{message}");
         config.prune.criterion = Criterion::Magnitude;
         for (strategy, refused) in
             [(PruningStrategy::Rigl, true), (PruningStrategy::Set, true), (PruningStrategy::Acdc, false)]

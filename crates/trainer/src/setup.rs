@@ -272,7 +272,8 @@ fn pruner_config(plan: &TrainPlan, step: usize) -> Option<PrunerConfig> {
     Some(PrunerConfig {
         mode,
         ranking: match prune.criterion() {
-            Criterion::Magnitude => Ranking::Magnitude,
+            // How many weights each layer keeps is ranked so, too, where which they are is chosen by data.
+            Criterion::Magnitude | Criterion::Obs => Ranking::Magnitude,
             Criterion::Taylor => Ranking::Taylor,
             Criterion::Movement => Ranking::Movement,
         },

@@ -3,6 +3,15 @@
 /// What can be wrong with the phases of a strategy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StrategyError {
+    /// Weights that are chosen by data, by several processes.
+    #[error(
+        "prune.criterion = \"obs\" works in one process, and here are {ranks}: start it without mpirun, or rank by another criterion \
+         (--criterion magnitude, or taylor)"
+    )]
+    ObsAlone {
+        /// Processes.
+        ranks: usize,
+    },
     /// Phases of AC/DC that do not fit into the run.
     #[error(
         "AC/DC takes {needed} epochs: {warm_up} of warm-up (prune.stable_epochs), a sparse and a dense phase of {phase} each \

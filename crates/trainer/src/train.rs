@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, Feed, evaluate, images_of};
 use crate::learner::{Learner, StepResults};
 use crate::observer::{EmaRecord, EvaluationRecord, LogRecord, Observer};
+use crate::oneshot::{ByData, OneshotError};
 use crate::outcome::{Outcome, Summary, write_weights};
 use crate::plan::TrainPlan;
 use crate::predictions::{PREDICTIONS_FILE, Prediction};
@@ -63,6 +64,7 @@ pub fn train_shared(
     let folder =
         ranks.place().is_first().then(|| RunFolder::open(&plan.config.train.model_path)).transpose()?;
     let Started { learner, step, resumed } = start_shared(plan, start, &data, ranks)?;
+    let learner = learner.with_data(ByData::of_plan(plan, &datasets.train));
     let store = Store::of_run(&plan.config.train.model_path);
     let done = ranks.of_first(|| match &folder {
         Some(folder) => enter(folder, plan, start, &store, resumed.then_some(step)),
@@ -435,6 +437,7 @@ impl Run<'_> {
             Error::LossNotFinite { .. }
                 | Error::WeightNotFinite { .. }
                 | Error::Prune(sparse_prune::Error::NotANumber { .. })
+                | Error::Oneshot(OneshotError::Layer { source: sparse_oneshot::Error::NotFinite, .. })
                 | Error::Device { source: sparse_kernels::cuda::Error::NotANumber }
         );
         if !not_finite {

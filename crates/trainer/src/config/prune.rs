@@ -47,6 +47,8 @@ choices! {
         Taylor = "taylor",
         /// The sum of -w g over all steps.
         Movement = "movement",
+        /// What layers read: weights are kept so that their outputs change least, and solved for.
+        Obs = "obs",
     }
 }
 
@@ -113,11 +115,14 @@ settings! {
         /// When weights go, from the first step on or gradually.
         pruning_strategy: PruningStrategy = PruningStrategy::Base,
             Key::of(PruningStrategy::VALUES).flag("NAME").only(&[When::PRUNES]);
-        /// What weights are ranked by, their magnitude or how the loss moves them.
+        /// What weights are ranked by, their magnitude, how the loss moves them, or what layers read.
         ///
-        /// Those that look at gradients are told of every step (docs/strategies.md).
+        /// Those that look at gradients are told of every step, and obs solves for the weights that are kept (docs/strategies.md).
         criterion: Criterion = Criterion::Magnitude,
             Key::of(Criterion::VALUES).flag("NAME").only(&[When::RANKED]).added_later();
+        /// Criterion obs: images that an update of the masks looks at.
+        obs_images: usize = 256,
+            Key::whole(1, "images").flag("N").only(&[When::RANKED, When::BY_DATA]).added_later();
         /// Which weights may go, all prunable ones or those of pointwise convolutions.
         prune_params_type: ParamsType = ParamsType::All,
             Key::of(ParamsType::VALUES).flag("NAME").only(&[When::PRUNES]);
@@ -225,8 +230,9 @@ impl PruneSection {
             let rule = format!("is above the {target}: lower it (--initial_ratio)");
             return Err(Problem::new("prune.initial_ratio", rule));
         }
+        self.check_by_data()?;
         if self.paddle_compat && self.criterion() != Criterion::Magnitude {
-            let rule = "ranks by gradients, and prune.paddle_compat by magnitude as PaddleSlim does: turn one of them off";
+            let rule = "does not go with prune.paddle_compat, which ranks by magnitude as PaddleSlim does: turn one of them off";
             return Err(Problem::new("prune.criterion", rule.to_owned()));
         }
         Ok(())
@@ -253,6 +259,21 @@ impl PruneSection {
             _ => return Ok(()),
         };
         Err(Problem::new("prune.pruning_strategy", format!("does not go with {clash}")))
+    }
+
+    /// Weights that are solved for against what does not go with them.
+    fn check_by_data(&self) -> Result<(), Problem> {
+        let clash = match (self.pruning_mode, self.pruning_strategy) {
+            _ if self.criterion != Criterion::Obs => return Ok(()),
+            (PruningMode::Threshold, _) => {
+                "a threshold, which compares magnitudes: give a ratio (--pruning_mode ratio --ratio 0.9)"
+            }
+            (PruningMode::Ratio | PruningMode::Pattern, PruningStrategy::Acdc) => {
+                "AC/DC, whose dense phases give the solved weights up: take --pruning_strategy gmp"
+            }
+            _ => return Ok(()),
+        };
+        Err(Problem::new("prune.criterion", format!("does not go with {clash}")))
     }
 
     /// Patterns against what does not go with them.

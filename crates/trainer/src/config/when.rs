@@ -50,6 +50,8 @@ impl When {
     pub(super) const LAYER_WISE: Self = Self::is("prune.local_sparsity", &["true"]);
     /// Weights below a threshold are pruned.
     pub(super) const BY_THRESHOLD: Self = Self::is("prune.pruning_mode", &["threshold"]);
+    /// Weights are chosen by what layers read.
+    pub(super) const BY_DATA: Self = Self::is("prune.criterion", &["obs"]);
     /// The ratio rises gradually.
     pub(super) const GRADUALLY: Self = Self::is("prune.pruning_strategy", &["gmp"]);
 

@@ -149,6 +149,11 @@ pub enum OneshotError {
         /// Where they lie.
         path: PathBuf,
     },
+    /// None of the training images can be used.
+    #[error(
+        "none of the training images can be used, and without images no weight is chosen by them (prune.criterion)"
+    )]
+    NoneToLookAt,
     /// ONNX is not packed.
     #[error("{} is ONNX, and only weights are packed: leave --to out, and the result is ONNX", path.display())]
     PackedOnnx {

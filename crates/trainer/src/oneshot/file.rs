@@ -7,9 +7,9 @@ use crate::pretrained::{InputFacts, Ours, Pretrained, WeightsAt, refuse_input};
 use sparse_engine::graph::{Graph, Op};
 use sparse_engine::onnx::{self, WriteOptions};
 use sparse_engine::{Loaded, fold, is_onnx, load, shapes};
-use sparse_formats::Tensor;
 use sparse_formats::atomic::write_file;
 use sparse_formats::packed::{self, Values};
+use sparse_formats::{Tensor, Tensors};
 use std::path::Path;
 
 /// What a file says about the images of its network; its outputs; channels of an image.
@@ -96,7 +96,7 @@ impl File {
         };
         for layer in layers {
             let (before, after) = (&self.graph.nodes[layer.node].op, &graph.nodes[layer.node].op);
-            unfold(&mut ours, before, after, &layer.node_name)?;
+            unfold(&mut ours.tensors, &ours.pretrained.path, [before, after], &layer.node_name)?;
         }
         match packed {
             Some(values) => {
@@ -108,35 +108,42 @@ impl File {
     }
 }
 
-/// Takes the batch norm out of a layer again: `w = w_folded / s`, and its offset takes the change of the bias. What did not change stays as it was,
-/// bit for bit.
-fn unfold(ours: &mut Ours, before: &Op, after: &Op, name: &str) -> Result<()> {
+/// Takes the batch norm out of a layer again: `w = w_folded / s`, and its mean takes the change of the bias, `m − Δb / s`: it is the mean of what comes
+/// out that changed, so that a batch norm by statistics of a batch, in training, gives what it gave before. What did not change stays as it was, bit
+/// for bit. `path` is for messages.
+pub(super) fn unfold(
+    tensors: &mut Tensors,
+    path: &Path,
+    [before, after]: [&Op; 2],
+    name: &str,
+) -> Result<()> {
     let mut replace = |name: String, change: &mut dyn FnMut(&mut [f32])| {
-        let missing =
-            || sparse_engine::Error::TensorMissing { path: ours.pretrained.path.clone(), name: name.clone() };
-        let tensor = ours.tensors.get(&name).ok_or_else(missing)?;
+        let missing = || sparse_engine::Error::TensorMissing { path: path.to_owned(), name: name.clone() };
+        let tensor = tensors.get(&name).ok_or_else(missing)?;
         let mut values = tensor.to_f32()?;
         change(&mut values);
         let tensor = Tensor::from_f32(tensor.shape.clone(), &values);
-        ours.tensors.insert(name, tensor);
+        tensors.insert(name, tensor);
         Ok::<(), Error>(())
-    };
-    let shift = |before: &[f32], after: &[f32], to: &mut [f32]| {
-        for (to, (before, after)) in to.iter_mut().zip(before.iter().zip(after)) {
-            *to += after - before;
-        }
     };
     match (before, after) {
         (Op::Convolution(before), Op::Convolution(after)) => {
             let inputs = after.weight.len() / after.bias.len().max(1);
+            let mut gains = Vec::with_capacity(after.bias.len());
             replace(format!("{name}_weights"), &mut |raw| {
                 let rows = raw.chunks_exact_mut(inputs);
                 let folded = before.weight.chunks_exact(inputs).zip(after.weight.chunks_exact(inputs));
                 for (raw, (before, after)) in rows.zip(folded) {
-                    unfold_row(raw, before, after);
+                    gains.push(gain(raw, before));
+                    unfold_row(raw, before, after, gains[gains.len() - 1]);
                 }
             })?;
-            replace(format!("{name}_bn_offset"), &mut |offset| shift(&before.bias, &after.bias, offset))
+            replace(format!("{name}_bn_mean"), &mut |mean| {
+                let biases = before.bias.iter().zip(&after.bias);
+                for ((mean, gain), (before, after)) in mean.iter_mut().zip(&gains).zip(biases) {
+                    *mean -= (f64::from(after - before) / gain) as f32;
+                }
+            })
         }
         (Op::Linear { bias, .. }, Op::Linear { weight, bias: new }) => {
             let (classes, inputs) = (new.len(), weight.len() / new.len().max(1));
@@ -146,14 +153,16 @@ fn unfold(ours: &mut Ours, before: &Op, after: &Op, name: &str) -> Result<()> {
                     .enumerate()
                     .for_each(|(at, raw)| *raw = weight[at % classes * inputs + at / classes]);
             })?;
-            replace(sparse_network::HEAD_BIAS.to_owned(), &mut |offset| shift(bias, new, offset))
+            replace(sparse_network::HEAD_BIAS.to_owned(), &mut |offset| {
+                let biases = bias.iter().zip(new);
+                offset.iter_mut().zip(biases).for_each(|(to, (before, after))| *to += after - before);
+            })
         }
         _ => Ok(()),
     }
 }
 
-fn unfold_row(raw: &mut [f32], before: &[f32], after: &[f32]) {
-    let gain = gain(raw, before);
+fn unfold_row(raw: &mut [f32], before: &[f32], after: &[f32], gain: f64) {
     for (raw, (before, &after)) in raw.iter_mut().zip(before.iter().zip(after)) {
         if after == 0.0 {
             *raw = 0.0;

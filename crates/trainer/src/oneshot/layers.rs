@@ -56,9 +56,7 @@ pub(super) fn of(graph: &Graph, raw: &Graph, config: &OneshotConfig) -> Result<V
         };
         kind && (include.is_empty() || include.is_match(&layer.name)) && !exclude.is_match(&layer.name)
     };
-    let shapes = shapes(graph).map_err(sparse_engine::Error::from)?;
-    let of = |(node, &shape): (usize, &Shape)| Layer::of(graph, node, shape);
-    let all: Vec<Layer> = shapes.iter().enumerate().filter_map(of).collect();
+    let all = all(graph)?;
     let layers: Vec<Layer> = all.iter().filter(chosen).cloned().collect();
     if layers.is_empty() {
         let names: Vec<&str> = all.iter().map(|layer| layer.name.as_str()).collect();
@@ -79,6 +77,16 @@ fn refuse_not_finite(graph: &Graph, layers: &[Layer]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// All that have weights, in their order.
+///
+/// # Errors
+/// If the graph does not fit together.
+pub(super) fn all(graph: &Graph) -> Result<Vec<Layer>> {
+    let shapes = shapes(graph).map_err(sparse_engine::Error::from)?;
+    let of = |(node, &shape): (usize, &Shape)| Layer::of(graph, node, shape);
+    Ok(shapes.iter().enumerate().filter_map(of).collect())
 }
 
 /// Two layers with the same numbers have one weight: the file holds it once, or that of one was copied for the other.
@@ -207,13 +215,35 @@ impl Layer {
     }
 
     /// A block as rows and columns of the matrix: it holds the whole kernel, as in training.
-    fn block(&self, [rows, columns]: [usize; 2]) -> [usize; 2] {
+    pub(super) fn block(&self, [rows, columns]: [usize; 2]) -> [usize; 2] {
         match [rows, columns] {
             [1, 1] => [1, 1],
             // Training has the head's weight as `[inputs, outputs]`.
             _ if self.is_linear() => [columns, rows],
             _ => [rows, columns * self.positions],
         }
+    }
+
+    /// The mask of its weight as our training has it, in the order of the matrix: there a linear layer is `[inputs, outputs]`.
+    pub(super) fn mask_from_training(&self, mask: &Mask) -> Mask {
+        if !self.is_linear() {
+            return mask.clone();
+        }
+        Mask::from_fn(mask.len(), |at| mask.get(at % self.inputs * self.outputs + at / self.inputs))
+    }
+
+    /// The reverse of [`Layer::mask_from_training`].
+    pub(super) fn mask_for_training(&self, mask: &Mask) -> Mask {
+        if !self.is_linear() {
+            return mask.clone();
+        }
+        Mask::from_fn(mask.len(), |at| mask.get(at % self.outputs * self.inputs + at / self.outputs))
+    }
+
+    /// The part of a mask that belongs to a group.
+    pub(super) fn mask_of_group(&self, mask: &Mask, group: usize) -> Mask {
+        let size = self.outputs * self.inputs;
+        Mask::from_fn(size, |at| mask.get(group * size + at))
     }
 
     /// Its weight in a graph with nodes of the same names, groups one behind the other.

@@ -50,11 +50,7 @@ pub(super) fn by_pruner(
     pruner.step()?;
     let mask = |(index, layer): (usize, &Layer)| {
         let mask = &pruner.masks()[&name(index, layer)];
-        let (rows, columns) = (layer.outputs * layer.groups, layer.inputs);
-        if layer.is_linear() && file.is_ours() {
-            return Mask::from_fn(mask.len(), |at| mask.get(at % columns * rows + at / columns));
-        }
-        mask.clone()
+        if file.is_ours() { layer.mask_from_training(mask) } else { mask.clone() }
     };
     Ok(layers.iter().enumerate().map(mask).collect())
 }

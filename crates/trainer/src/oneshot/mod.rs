@@ -10,6 +10,7 @@ mod chart;
 mod error;
 mod file;
 mod images;
+mod in_training;
 mod layers;
 mod magnitude;
 mod memory;
@@ -24,6 +25,7 @@ mod timings;
 pub use allocate::Allocation;
 pub use chart::chart;
 pub use error::OneshotError;
+pub(crate) use in_training::{ACTIVATIONS, ByData};
 pub use memory::bytes;
 pub use report::{OneshotObserver, OneshotReport, PrunedLayer};
 pub use sensitivity::{

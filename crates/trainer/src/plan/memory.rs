@@ -5,6 +5,7 @@ use sparse_mobilenet::{MobileNetConfig, layers, parameters};
 use crate::{
     config::{Criterion, Precision, TrainConfig},
     error::Result,
+    oneshot::ACTIVATIONS,
 };
 
 use super::DataSize;
@@ -76,9 +77,23 @@ impl ModelSize {
         if train.ema > 0.0 {
             need.add(Part::Weights, F32.saturating_mul(self.parameters as u64));
         }
-        // A number of 8 bytes for each weight, and the criterion's scores of all of them.
-        if config.prune.criterion() != Criterion::Magnitude {
-            need.add(Part::Weights, 16_u64.saturating_mul(self.trainable as u64));
+        match config.prune.criterion() {
+            Criterion::Magnitude => {}
+            // A number of 8 bytes for each weight, and the criterion's scores of all of them.
+            Criterion::Taylor | Criterion::Movement => {
+                need.add(Part::Weights, 16_u64.saturating_mul(self.trainable as u64));
+            }
+            Criterion::Obs => {
+                let images = F32.saturating_mul(config.prune.obs_images.min(data.train_len) as u64);
+                // Those of the network before and after, as far as they are kept.
+                let outputs = images.saturating_mul(2).saturating_mul(self.largest_activation as u64);
+                need.add(
+                    Part::Images,
+                    images.saturating_mul(image).saturating_add(outputs.min(ACTIVATIONS as u64)),
+                );
+                // The network as it was, as it becomes, and the sums of the largest layer.
+                need.add(Part::Weights, 40_u64.saturating_mul(self.parameters as u64));
+            }
         }
         // A teacher keeps its weights and every raw output of its forward pass.
         if train.distill {

@@ -116,7 +116,7 @@ impl TrainPlan {
         let model = ModelSize::of(config, data)?;
         let device = DeviceChoice::for_config(&config.train)?;
         not_on_device::check(config, device)?;
-        strategy::check(config)?;
+        strategy::check(config, place.ranks)?;
         Ok(Self {
             steps_per_epoch,
             total_steps: steps_per_epoch.saturating_mul(config.train.num_epochs),
@@ -156,6 +156,10 @@ impl TrainPlan {
                 "the batches that {} loader threads have ready: lower data.num_workers (--num_workers) or train.batch_size \
                  (--batch_size)",
                 config.data.worker_count()
+            ),
+            Part::Images => format!(
+                "the {} images that an update of the masks looks at: lower prune.obs_images (--obs_images)",
+                config.prune.obs_images
             ),
             Part::Teacher => format!(
                 "the teacher and its activations for a batch of {}: lower train.batch_size (--batch_size)",

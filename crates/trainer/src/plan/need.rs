@@ -12,6 +12,8 @@ pub(crate) enum Part {
     Activations,
     /// Batches that are loaded ahead.
     Loaded,
+    /// Images that weights are chosen by.
+    Images,
     /// A teacher with its activations.
     Teacher,
 }

@@ -3,7 +3,7 @@
 use sparse_prune::{AcdcConfig, DropGrowConfig, Growth, Strategy};
 use sparse_sparsity::schedule::GmpConfig;
 
-use crate::config::{PruningMode, PruningStrategy, TrainConfig};
+use crate::config::{Criterion, PruningMode, PruningStrategy, TrainConfig};
 use crate::strategy_error::StrategyError;
 
 use super::TrainPlan;
@@ -26,6 +26,17 @@ impl TrainPlan {
         };
         match (prune.pruning_strategy, &self.gmp) {
             (PruningStrategy::Gmp, Some(gmp)) => Strategy::Gmp(GmpConfig { resume_step, ..gmp.clone() }),
+            // Solved for once, after the first step: a ramp that begins at its end.
+            (PruningStrategy::Base | PruningStrategy::Gmp, _) if prune.criterion() == Criterion::Obs => {
+                Strategy::Gmp(GmpConfig {
+                    stable_steps: 0,
+                    pruning_steps: 1,
+                    tunning_steps: 0,
+                    updates: 1,
+                    initial_ratio: prune.target(),
+                    resume_step,
+                })
+            }
             (PruningStrategy::Base | PruningStrategy::Gmp, _) => Strategy::Base,
             (PruningStrategy::Acdc, _) => Strategy::Acdc(AcdcConfig {
                 warmup_steps: in_steps(prune.stable_epochs),
@@ -39,12 +50,15 @@ impl TrainPlan {
     }
 }
 
-/// Refuses phases that have no room.
+/// Refuses what several processes do not do, and phases that have no room.
 ///
 /// # Errors
-/// [`StrategyError::AcdcTooShort`] unless a sparse and a dense phase fit between warm-up and last phase.
-pub(super) fn check(config: &TrainConfig) -> Result<(), StrategyError> {
+/// [`StrategyError::ObsAlone`] of several processes; [`StrategyError::AcdcTooShort`] unless a sparse and a dense phase fit between warm-up and last phase.
+pub(super) fn check(config: &TrainConfig, ranks: usize) -> Result<(), StrategyError> {
     let prune = &config.prune;
+    if prune.criterion() == Criterion::Obs && ranks > 1 {
+        return Err(StrategyError::ObsAlone { ranks });
+    }
     if prune.pruning_strategy != PruningStrategy::Acdc || prune.pruning_mode == PruningMode::Dense {
         return Ok(());
     }
@@ -92,6 +106,24 @@ mod tests {
                 && message.contains("--phase_epochs"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn what_is_solved_for_at_once_is_a_ramp_of_one_step_in_one_process() {
+        let mut config = TrainConfig::defaults(DataKind::Mnist);
+        (config.prune.pruning_mode, config.prune.criterion) = (PruningMode::Ratio, Criterion::Obs);
+        (config.prune.ratio, config.train.batch_size) = (0.9, 600);
+        let Strategy::Gmp(gmp) = TrainPlan::resolve(&config, &MNIST).unwrap().strategy(3) else {
+            unreachable!()
+        };
+        assert_eq!((gmp.stable_steps, gmp.pruning_steps, gmp.initial_ratio, gmp.resume_step), (0, 1, 0.9, 3));
+        let place = crate::ranks::Place { rank: 0, ranks: 2 };
+        let error = TrainPlan::resolve_shared(&config, &MNIST, place).unwrap_err();
+        assert!(error.is_usage());
+        let message = error.to_string();
+        assert!(message.contains("prune.criterion") && message.contains("without mpirun"), "{message}");
+        config.prune.pruning_mode = PruningMode::Dense;
+        assert!(TrainPlan::resolve_shared(&config, &MNIST, place).is_ok());
     }
 
     #[test]

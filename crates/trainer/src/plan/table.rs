@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::{
-    Allocation, LrStrategy, ParamsType, PruneSection, PruningMode, PruningStrategy, TrainConfig,
+    Allocation, Criterion, LrStrategy, ParamsType, PruneSection, PruningMode, PruningStrategy, TrainConfig,
 };
 
 use super::{DeviceChoice, TrainPlan};
@@ -162,7 +162,11 @@ fn pruning_row(config: &TrainConfig) -> String {
         PruningStrategy::Rigl => ", dropping small weights and growing by gradients (RigL)",
         PruningStrategy::Set => ", dropping small weights and growing at random (SET)",
     };
-    format!("{amount} over {of}, {scope}{block}{own}{strategy}")
+    let solved = match prune.criterion() {
+        Criterion::Obs => format!(", solved for by {} images", prune.obs_images),
+        _ => String::new(),
+    };
+    format!("{amount} over {of}, {scope}{block}{own}{strategy}{solved}")
 }
 
 #[cfg(test)]
