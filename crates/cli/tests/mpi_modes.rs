@@ -54,6 +54,7 @@ mod with_mpi {
         erk: 2, "--ratio 0.7 --local_sparsity True --allocation erk";
         rigl: 2, "--ratio 0.6 --pruning_strategy rigl --update_period 3 --prune_params_type conv1x1_only";
         set_by_erk: 4, "--ratio 0.7 --pruning_strategy set --update_period 3 --local_sparsity True --allocation erk --sync_bn";
+        rewinding: 2, "--ratio 0.6 --pruning_strategy rewind --rewind_epoch 0.5 --rewind_rounds 2 --ema 0.9";
         acdc: 2, "--ratio 0.6 --pruning_strategy acdc --stable_epochs 0 --phase_epochs 1 --tunning_epochs 2";
         photos_from_a_cache: 2, PHOTOS, "--set data.cache=images.cache";
     }

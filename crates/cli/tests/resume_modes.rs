@@ -32,6 +32,7 @@ const PHOTOS: &str = "--data imagenet --set data.path=images --set data.image_si
 const INNER: &str = "--prune_params_type conv1x1_only";
 const GMP: &str = "--pruning_strategy gmp --stable_epochs 0 --pruning_epochs 2 --tunning_epochs 0";
 const ACDC: &str = "--pruning_strategy acdc --stable_epochs 1 --phase_epochs 2 --tunning_epochs 3";
+const REWIND: &str = "--pruning_strategy rewind --rewind_epoch 1.25 --rewind_rounds 3";
 
 /// A test for each mode, and the list of all.
 macro_rules! modes {
@@ -81,6 +82,9 @@ modes! {
         "--local_sparsity True --allocation erk", INNER, GMP;
     by_data_in_a_pattern_from_a_teacher: "--pruning_mode pattern --pattern 1:4 --criterion obs --obs_images 40 --pruning_steps 20",
         "--precision bf16 --distill_features 1", INNER, GMP, TEACHER;
+    rewinding: "--ratio 0.6 --num_epochs 10 --batch_size 40 --ema 0.9 --lr_strategy cosine_decay", INNER, REWIND;
+    rewinding_the_rate: "--ratio 0.6 --num_epochs 10 --batch_size 40 --criterion taylor --rewind rate --local_sparsity True", INNER, REWIND;
+    rewinding_to_initial_weights: "--pruning_mode pattern --pattern 1:4 --num_epochs 10 --batch_size 40", INNER, REWIND, "--rewind_epoch 0";
     dense_gradients: "--ratio 0.55 --set prune.gradient=\"dense\"";
     dense_gradients_in_bf16: "--ratio 0.75 --set prune.gradient=\"dense\" --precision bf16", INNER;
     soft_targets: "--ratio 0.55", TEACHER;
@@ -149,7 +153,9 @@ impl Mode {
             |step: usize, name: &str| self.bench.bytes(&format!("whole/checkpoints/step-{step:08}/{name}"));
         let changes = |name: &str| at(STEPS / 2, name) != at(STEPS, name);
         let masks_move = changes("masks.safetensors")
-            || ["regrow=false", "none", "gmp", "acdc", "obs"].iter().any(|held| self.flags.contains(held));
+            || ["regrow=false", "none", "gmp", "acdc", "obs", "rewind"]
+                .iter()
+                .any(|held| self.flags.contains(held));
         assert!(changes("weights.safetensors") && masks_move, "{} stands still", self.flags);
     }
 

@@ -9,6 +9,7 @@ use sparse_sparsity::threshold;
 use crate::acdc::AcdcConfig;
 use crate::drop_grow::{self, DropGrowConfig};
 use crate::movement::Movement;
+use crate::rewind::RewindConfig;
 use crate::taylor::Taylor;
 use crate::{Allocation, Criterion, Error, Pattern, Result};
 
@@ -35,6 +36,8 @@ pub enum Strategy {
     Gmp(GmpConfig),
     /// At the beginning of each sparse phase, between dense ones. Not with a threshold.
     Acdc(AcdcConfig),
+    /// Some more in each round of training, which is repeated from an early step. Not with a threshold.
+    Rewind(RewindConfig),
     /// First by magnitude, then by moving some weights at a time. Ratio mode only.
     DropGrow(DropGrowConfig),
 }
@@ -158,6 +161,7 @@ impl PrunerConfig {
         }
         match &self.strategy {
             Strategy::DropGrow(_) => drop_grow::validate(self)?,
+            Strategy::Rewind(rewind) => rewind.validate(self)?,
             Strategy::Acdc(_) if !self.regrow || self.paddle_compat => {
                 let needs = if self.regrow {
                     "paddle_compat turned off"

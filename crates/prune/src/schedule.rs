@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sparse_sparsity::schedule::{Gmp, PaddleGmp, PaddleGmpState, Phase, Update};
 
 use crate::acdc::AcdcConfig;
+use crate::rewind::RewindConfig;
 use crate::{Error, Mode, PrunerConfig, Result, Strategy};
 
 /// The schedule of a pruner, and where it stands.
@@ -17,6 +18,8 @@ pub(crate) enum Schedule {
     Paddle(PaddleGmp),
     /// Dense and sparse phases in turn, sparse to this ratio.
     Acdc { acdc: AcdcConfig, target: f64, position: GmpPosition },
+    /// In rounds, to this ratio in the last.
+    Rewind { rewind: RewindConfig, target: f64, position: GmpPosition },
     /// Drop and grow.
     DropGrow(GmpPosition),
 }
@@ -42,6 +45,8 @@ pub enum ScheduleState {
     PaddleGmp(PaddleGmpState),
     /// Dense and sparse phases in turn.
     Acdc(GmpPosition),
+    /// In rounds.
+    Rewind(GmpPosition),
     /// Drop and grow.
     DropGrow(GmpPosition),
 }
@@ -51,13 +56,13 @@ impl Schedule {
         Ok(match (&config.strategy, config.mode) {
             (Strategy::Base, _) => Self::Base,
             (Strategy::Acdc(acdc), mode) => {
-                let target = match mode {
-                    Mode::Pattern(pattern) => pattern.ratio(),
-                    Mode::Ratio(ratio) => ratio,
-                    Mode::Threshold(_) => return Err(Error::GmpNeedsRatio),
-                };
+                let target = target_of(mode)?;
                 let position = GmpPosition { step: acdc.resume_step, recompute: acdc.resume_step > 0 };
                 Self::Acdc { acdc: acdc.clone(), target, position }
+            }
+            (Strategy::Rewind(rewind), mode) => {
+                let position = GmpPosition { step: rewind.resume_step, recompute: rewind.resume_step > 0 };
+                Self::Rewind { rewind: rewind.clone(), target: target_of(mode)?, position }
             }
             (Strategy::DropGrow(config), _) => {
                 Self::DropGrow(GmpPosition { step: config.resume_step, recompute: true })
@@ -66,11 +71,7 @@ impl Schedule {
                 Self::Paddle(PaddleGmp::new(gmp, target)?)
             }
             (Strategy::Gmp(gmp), mode) => {
-                let target = match mode {
-                    Mode::Ratio(target) => target,
-                    Mode::Pattern(pattern) => pattern.ratio(),
-                    Mode::Threshold(_) => return Err(Error::GmpNeedsRatio),
-                };
+                let target = target_of(mode)?;
                 let position = GmpPosition { step: gmp.resume_step, recompute: gmp.resume_step > 0 };
                 Self::Gmp { gmp: Gmp::new(gmp, target)?, position }
             }
@@ -93,6 +94,13 @@ impl Schedule {
                 *position = GmpPosition { step: position.step + 1, recompute: false };
                 Some(update)
             }
+            Self::Rewind { rewind, target, position } => {
+                let (before, ratio) =
+                    (rewind.ratio(*target, position.step), rewind.ratio(*target, position.step + 1));
+                let recompute = ratio != before || position.recompute;
+                *position = GmpPosition { step: position.step + 1, recompute: false };
+                Some(Update { ratio, recompute })
+            }
             Self::Paddle(schedule) => Some(schedule.advance()),
             Self::Gmp { gmp, position } => {
                 let before = position.step.checked_sub(1).map_or(0.0, |done| gmp.at(done));
@@ -108,7 +116,9 @@ impl Schedule {
     pub(crate) fn phase(&self) -> Option<Phase> {
         match self {
             Self::Gmp { gmp, position } => Some(gmp.phase(position.step)),
-            Self::Base | Self::Paddle(_) | Self::Acdc { .. } | Self::DropGrow(_) => None,
+            Self::Base | Self::Paddle(_) | Self::Acdc { .. } | Self::Rewind { .. } | Self::DropGrow(_) => {
+                None
+            }
         }
     }
 
@@ -120,6 +130,7 @@ impl Schedule {
                 let sparse = position.step.checked_sub(1).is_some_and(|done| acdc.is_sparse(done));
                 Some(if sparse { *target } else { 0.0 })
             }
+            Self::Rewind { rewind, target, position } => Some(rewind.ratio(*target, position.step)),
             Self::Gmp { gmp, position } => {
                 Some(position.step.checked_sub(1).map_or(0.0, |done| gmp.at(done)))
             }
@@ -133,6 +144,7 @@ impl Schedule {
             Self::Gmp { position, .. } => ScheduleState::Gmp(*position),
             Self::Paddle(schedule) => ScheduleState::PaddleGmp(schedule.state()),
             Self::Acdc { position, .. } => ScheduleState::Acdc(*position),
+            Self::Rewind { position, .. } => ScheduleState::Rewind(*position),
             Self::DropGrow(position) => ScheduleState::DropGrow(*position),
         }
     }
@@ -142,6 +154,7 @@ impl Schedule {
             (Self::Base, ScheduleState::Base) => {}
             (Self::Gmp { position, .. }, ScheduleState::Gmp(saved))
             | (Self::Acdc { position, .. }, ScheduleState::Acdc(saved))
+            | (Self::Rewind { position, .. }, ScheduleState::Rewind(saved))
             | (Self::DropGrow(position), ScheduleState::DropGrow(saved)) => *position = saved,
             (Self::Paddle(schedule), ScheduleState::PaddleGmp(saved)) => schedule.restore(saved),
             (schedule, state) => {
@@ -153,12 +166,24 @@ impl Schedule {
     }
 }
 
+/// The ratio that a schedule ends at.
+fn target_of(mode: Mode) -> Result<f64> {
+    match mode {
+        Mode::Ratio(target) => Ok(target),
+        Mode::Pattern(pattern) => Ok(pattern.ratio()),
+        Mode::Threshold(_) => Err(Error::GmpNeedsRatio),
+    }
+}
+
 impl ScheduleState {
     /// Steps that are done, where they are counted.
     pub fn steps(self) -> Option<u64> {
         match self {
             Self::Base | Self::PaddleGmp(_) => None,
-            Self::Gmp(position) | Self::Acdc(position) | Self::DropGrow(position) => Some(position.step),
+            Self::Gmp(position)
+            | Self::Acdc(position)
+            | Self::Rewind(position)
+            | Self::DropGrow(position) => Some(position.step),
         }
     }
 
@@ -168,6 +193,7 @@ impl ScheduleState {
             Self::Gmp(_) => "gmp",
             Self::PaddleGmp(_) => "paddle gmp",
             Self::Acdc(_) => "acdc",
+            Self::Rewind(_) => "rewinding",
             Self::DropGrow(_) => "drop and grow",
         }
     }

@@ -7,8 +7,8 @@ mod strategies {
     use candle_core::{Device, Tensor, Var};
     use candle_nn::VarMap;
     use sparse_prune::{
-        AcdcConfig, DropGrowConfig, Error, Growth, Mode, Pattern, Pruner, PrunerConfig, Ranking, Scope,
-        Strategy,
+        AcdcConfig, DropGrowConfig, Error, Growth, Mode, Pattern, Pruner, PrunerConfig, Ranking,
+        RewindConfig, Scope, Strategy,
     };
 
     const SHAPES: [(&str, &[usize]); 2] = [("a", &[12, 8, 1, 1]), ("b", &[40, 10])];
@@ -58,7 +58,8 @@ mod strategies {
             let var = vars.data().lock().unwrap()[name].clone();
             var.set(&(var.as_tensor() - (&gradients[name] * 0.1).unwrap()).unwrap()).unwrap();
         }
-        pruner.step().unwrap();
+        let due = pruner.is_update_due();
+        assert_eq!(pruner.step().unwrap().masks_recomputed, due);
     }
 
     /// One variable of the plain training.
@@ -242,20 +243,62 @@ mod strategies {
         assert_eq!(pruned, [0, 0, 72, 72, 0, 0, 72, 72, 0, 72, 72, 72]);
     }
 
+    fn rewind() -> RewindConfig {
+        RewindConfig { rewind_step: 3, pass_steps: 13, rounds: 3, weights: true, resume_step: 0 }
+    }
+
+    #[test]
+    fn each_round_prunes_a_share_of_what_is_left() {
+        let config = PrunerConfig { regrow: false, ..by_layer(Strategy::Rewind(rewind())) };
+        let vars = network();
+        let mut pruner = Pruner::new(&vars, config).unwrap();
+        let mut plain = Plain::all();
+        let mut done = 0;
+        for step in 0..STEPS {
+            train(&vars, &mut pruner, step);
+            // After 13, 23 and 33 steps.
+            let round = [12, 22, 32].contains(&step);
+            done += u32::from(round);
+            for (place, plain) in plain.iter_mut().enumerate() {
+                plain.step(&gradient(step, place, plain.weights.len()));
+                if round {
+                    let left = 0.25_f64.powf(f64::from(done) / 3.0);
+                    let (was, len) = (plain.kept.clone(), plain.kept.len());
+                    let count = ((1.0 - left) * len as f64).round() as usize;
+                    let gone = was.iter().filter(|kept| !**kept).count();
+                    let order = plain.order(|at| plain.weights[at].abs(), |at| was[at]);
+                    order[..count - gone].iter().for_each(|&at| plain.kept[at] = false);
+                }
+            }
+            if done > 0 {
+                is_the_same(&vars, &pruner, &plain, step);
+            }
+        }
+        assert_eq!((pruner.masks()["a"].kept(), pruner.masks()["b"].kept()), (24, 100));
+    }
+
     #[test]
     fn a_pruner_goes_on_from_its_state_in_every_strategy() {
         let acdc = AcdcConfig { warmup_steps: 4, phase_steps: 6, last_from: 28, resume_step: 0 };
         let set = DropGrowConfig { growth: Growth::Random, ..rigl() };
-        for strategy in [Strategy::Acdc(acdc), Strategy::DropGrow(rigl()), Strategy::DropGrow(set)] {
+        let strategies = [
+            Strategy::Acdc(acdc),
+            Strategy::DropGrow(rigl()),
+            Strategy::DropGrow(set),
+            Strategy::Rewind(rewind()),
+        ];
+        for strategy in strategies {
             let (vars, others) = (network(), network());
-            let mut through = Pruner::new(&vars, by_layer(strategy.clone())).unwrap();
+            let regrow = !matches!(strategy, Strategy::Rewind(_));
+            let config = || PrunerConfig { regrow, ..by_layer(strategy.clone()) };
+            let mut through = Pruner::new(&vars, config()).unwrap();
             for step in 0..STEPS {
                 through.update_params().unwrap();
                 for (name, _) in SHAPES {
                     let tensor = vars.data().lock().unwrap()[name].as_tensor().copy().unwrap();
                     others.data().lock().unwrap()[name].set(&tensor).unwrap();
                 }
-                let mut resumed = Pruner::new(&others, by_layer(strategy.clone())).unwrap();
+                let mut resumed = Pruner::new(&others, config()).unwrap();
                 let saved = serde_json::to_string(&through.state()).unwrap();
                 resumed.restore(serde_json::from_str(&saved).unwrap(), through.masks().clone()).unwrap();
                 resumed.restore_sums(through.sums().clone()).unwrap();
@@ -288,6 +331,16 @@ mod strategies {
             PrunerConfig { paddle_compat: true, ..acdc() },
         ] {
             assert!(matches!(refused(config), Error::StrategyNeeds { strategy: "AC/DC", .. }));
+        }
+        let back = |config| PrunerConfig { regrow: false, ..by_layer(Strategy::Rewind(config)) };
+        for config in [
+            PrunerConfig { mode: Mode::Threshold(0.1), ..back(rewind()) },
+            PrunerConfig { regrow: true, ..back(rewind()) },
+            PrunerConfig { paddle_compat: true, ..back(rewind()) },
+            back(RewindConfig { rounds: 0, ..rewind() }),
+            back(RewindConfig { pass_steps: 3, ..rewind() }),
+        ] {
+            assert!(matches!(refused(config), Error::StrategyNeeds { strategy: "rewinding", .. }));
         }
     }
 }

@@ -22,10 +22,10 @@ pub(crate) fn take(learner: &mut Learner, plan: &TrainPlan, file: &str) -> Resul
             found(file, zeros)
         );
     }
-    if learner.prunes() && !prune.regrow {
+    if learner.prunes() && !prune.regrows() {
         learner.pruner_mut().set_static_masks()?;
         if zeros >= PRUNED {
-            tracing::info!("{}: they stay zero (prune.regrow = false)", found(file, zeros));
+            tracing::info!("{}: they stay zero (prune.{})", found(file, zeros), why_held(prune));
         }
         return Ok(());
     }
@@ -35,6 +35,11 @@ pub(crate) fn take(learner: &mut Learner, plan: &TrainPlan, file: &str) -> Resul
         tracing::warn!("{}; {what}", found(file, zeros));
     }
     Ok(())
+}
+
+/// The setting that keeps zeros.
+fn why_held(prune: &PruneSection) -> &'static str {
+    if prune.regrow { "pruning_strategy = \"rewind\"" } else { "regrow = false" }
 }
 
 fn found(file: &str, zeros: f64) -> String {

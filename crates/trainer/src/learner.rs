@@ -11,6 +11,7 @@ use crate::on_device::{DeviceLearner, DeviceRule, HostBatch, HostState, OnDevice
 use crate::oneshot::ByData;
 use crate::ranks::Ranks;
 use crate::recipe::Recipe;
+use crate::rewind::Rewind;
 use crate::teacher::Teacher;
 use crate::through_host::ThroughHost;
 use candle_core::{DType, Storage, Tensor};
@@ -36,6 +37,7 @@ pub struct Learner {
     teacher: Option<Teacher>,
     ema: Option<Ema>,
     by_data: Option<ByData>,
+    rewind: Option<Rewind>,
     times: StepTimes,
     last: Option<LastStep>,
     precision: Precision,
@@ -116,6 +118,7 @@ impl Learner {
         let pass = TrainPass::new(&model, config.precision)?;
         let times = StepTimes::default();
         let label_smoothing = config.label_smoothing;
+        let rewind = if prunes { Rewind::of(&pruner, &model)? } else { None };
         Ok(Self {
             model,
             optimizer,
@@ -126,6 +129,7 @@ impl Learner {
             teacher: None,
             ema: None,
             by_data: None,
+            rewind,
             times,
             last: None,
             precision: config.precision,
@@ -165,6 +169,16 @@ impl Learner {
     /// The averages, to restore them, and the weights.
     pub(crate) fn ema_mut(&mut self) -> (Option<&mut Ema>, &MobileNet) {
         (self.ema.as_mut(), &self.model)
+    }
+
+    /// What it goes back to, if it does.
+    pub(crate) fn rewind(&self) -> Option<&Rewind> {
+        self.rewind.as_ref()
+    }
+
+    /// What it goes back to, to restore it.
+    pub(crate) fn rewind_mut(&mut self) -> Option<&mut Rewind> {
+        self.rewind.as_mut()
     }
 
     /// The same learner, which has an equal part of each batch and shares what it finds with the other ranks. With `sync_bn`
@@ -245,6 +259,9 @@ impl Learner {
         if let Strategy::DropGrow(config) = &self.pruner.config().strategy {
             return Err(not_on_device::drop_and_grow(config.growth).into());
         }
+        if self.rewind.is_some() {
+            return Err(not_on_device::rewinding().into());
+        }
         if self.prunes && self.pruner.watches() {
             let value = "one that looks at gradients".to_owned();
             return Err(NotOnDevice { key: "prune.criterion", value }.into());
@@ -321,6 +338,12 @@ impl Learner {
         self.times.pruner += start.elapsed();
         if let Some(ema) = &mut self.ema {
             ema.update(&self.model, self.prunes.then(|| self.pruner.masks()))?;
+        }
+        if let (Some(rewind), Some(steps)) = (&mut self.rewind, self.pruner.steps())
+            && rewind.after(steps, &self.model, &self.optimizer, &self.pruner)?
+            && let Some(ema) = &mut self.ema
+        {
+            ema.restart(&self.model)?;
         }
         self.last = Some(LastStep { loss, logits, labels: labels.to_vec() });
         Ok(())

@@ -54,6 +54,7 @@ mod pretrained;
 mod ranks;
 mod recalibrate;
 mod recipe;
+mod rewind;
 mod run_file;
 mod run_folder;
 mod run_lock;

@@ -44,8 +44,14 @@ fn moving_masks(config: &TrainConfig) -> Option<NotOnDevice> {
         (PruningMode::Dense, _) => None,
         (_, PruningStrategy::Rigl) => Some(drop_and_grow(Growth::Gradient)),
         (_, PruningStrategy::Set) => Some(drop_and_grow(Growth::Random)),
+        (_, PruningStrategy::Rewind) => Some(rewinding()),
         (_, PruningStrategy::Base | PruningStrategy::Gmp | PruningStrategy::Acdc) => None,
     }
+}
+
+/// The error for a strategy that goes back.
+pub(crate) fn rewinding() -> NotOnDevice {
+    NotOnDevice { key: "prune.pruning_strategy", value: format!("\"{}\"", PruningStrategy::Rewind.name()) }
 }
 
 /// The error for a strategy of moving masks.
@@ -83,9 +89,12 @@ mod tests {
         let message = check(&config, gpu).unwrap_err().to_string();
         assert!(message.starts_with("prune.criterion = \"obs\" "), "{message}");
         config.prune.criterion = Criterion::Magnitude;
-        for (strategy, refused) in
-            [(PruningStrategy::Rigl, true), (PruningStrategy::Set, true), (PruningStrategy::Acdc, false)]
-        {
+        for (strategy, refused) in [
+            (PruningStrategy::Rigl, true),
+            (PruningStrategy::Set, true),
+            (PruningStrategy::Rewind, true),
+            (PruningStrategy::Acdc, false),
+        ] {
             config.prune.pruning_strategy = strategy;
             assert_eq!(check(&config, gpu).is_err(), refused, "{}", strategy.name());
         }

@@ -81,6 +81,7 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start, data: &Fingerprint)
         }
     }
     let mut learner = new_learner(plan, model, step)?;
+    learner.rewind().map_or(Ok(()), |rewind| rewind.check(step as u64))?;
     given_zeros::refuse_threshold_above_all(&learner, &plan.config.prune)?;
     if let Some(file) = given {
         given_zeros::take(&mut learner, plan, &file)?;
@@ -291,7 +292,7 @@ fn pruner_config(plan: &TrainPlan, step: usize) -> Option<PrunerConfig> {
         },
         layers: prune.layers.clone(),
         block: prune.sparse_block,
-        regrow: prune.regrow,
+        regrow: prune.regrows(),
         gradient: match prune.gradient {
             Gradient::Masked => GradientMode::Masked,
             Gradient::Dense => GradientMode::Dense,

@@ -12,6 +12,25 @@ pub enum StrategyError {
         /// Processes.
         ranks: usize,
     },
+    /// No room to go back.
+    #[error(
+        "rewinding goes back {rounds} times (prune.rewind_rounds) to step {rewind_step} (prune.rewind_epoch), and the {total_steps} \
+         steps of the run leave no step to repeat: raise train.num_epochs (--num_epochs), or lower --rewind_epoch or --rewind_rounds"
+    )]
+    RewindTooShort {
+        /// Rounds.
+        rounds: usize,
+        /// The step to go back to.
+        rewind_step: usize,
+        /// Steps of the run.
+        total_steps: usize,
+    },
+    /// The weights to go back to are not there.
+    #[error(
+        "the weights to go back to (prune.pruning_strategy = \"rewind\") are not there: they are part of the checkpoints of such a run; resume \
+         from one (--resume auto), or begin anew"
+    )]
+    NothingToRewindTo,
     /// Phases of AC/DC that do not fit into the run.
     #[error(
         "AC/DC takes {needed} epochs: {warm_up} of warm-up (prune.stable_epochs), a sparse and a dense phase of {phase} each \

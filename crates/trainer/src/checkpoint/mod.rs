@@ -1,7 +1,7 @@
 //! Full training states on disk: written atomically, checked when read, the newest few kept.
 //!
 //! A checkpoint is a folder `step-00000300` with the weights, the velocity, the masks (one bit per weight), what a pruning criterion has
-//! added up if it looks at gradients, the averages of the weights if some are kept, and
+//! added up if it looks at gradients, the averages of the weights if some are kept, the variables to go back to if the strategy does, and
 //! `state.json` (step, pruner state, recipe, what tells the training images from others, and a CRC-32 of each other file). It appears under its name only when
 //! every byte of it is on disk.
 
@@ -16,6 +16,7 @@ use crate::ema::Ema;
 use crate::error::Result;
 use crate::learner::Learner;
 use crate::recipe::Recipe;
+use crate::rewind::Rewind;
 use crate::weights::{set_variables, to_tensors};
 use serde::{Deserialize, Serialize};
 use sparse_data::Fingerprint;
@@ -32,6 +33,8 @@ const MASKS: &str = "masks.safetensors";
 /// What a criterion has added up; only there if it has one.
 const SUMS: &str = "sums.safetensors";
 const EMA: &str = "ema.safetensors";
+/// The variables to go back to; only there while a strategy does.
+const REWIND: &str = "rewind.safetensors";
 const STATE: &str = "state.json";
 /// Layout of the folder; a reader refuses others.
 const VERSION: u32 = 1;
@@ -75,11 +78,13 @@ pub struct Checkpoint {
     sums: BTreeMap<String, Vec<f64>>,
     /// The averages of the weights, and how many steps went into them.
     ema: Option<(u64, Tensors)>,
+    /// The variables to go back to.
+    rewind: Option<Tensors>,
 }
 
 impl Checkpoint {
     /// The names that files of a checkpoint may have, in the order in which they are written.
-    pub(crate) const FILES: [&'static str; 6] = [WEIGHTS, VELOCITY, MASKS, SUMS, EMA, STATE];
+    pub(crate) const FILES: [&'static str; 7] = [WEIGHTS, VELOCITY, MASKS, SUMS, EMA, REWIND, STATE];
 
     /// The files of a checkpoint of `learner` after `step` updates.
     ///
@@ -108,6 +113,7 @@ impl Checkpoint {
             (MASKS, Some(mask_tensors)),
             (SUMS, Some(sums).filter(|sums| !sums.is_empty())),
             (EMA, averages),
+            (REWIND, learner.rewind().and_then(Rewind::early).cloned()),
         ] {
             let Some(tensors) = tensors else { continue };
             files.push((name.to_owned(), sparse_formats::encode(name, &tensors, None)?));
@@ -187,8 +193,9 @@ impl Checkpoint {
             }
         }
         let ema = state.ema_updates.map(|updates| Ok((updates, tensors_of(EMA)?))).transpose()?;
+        let rewind = state.crc32.contains_key(REWIND).then(|| tensors_of(REWIND)).transpose()?;
         let State { step, recipe, data, pruner, .. } = state;
-        Ok(Self { step, recipe, data, pruner, masks, weights, velocity, sums, ema })
+        Ok(Self { step, recipe, data, pruner, masks, weights, velocity, sums, ema, rewind })
     }
 
     /// Checks that the training images are those that the saved run had. Test images may be others.
@@ -222,6 +229,9 @@ impl Checkpoint {
             .restore(self.pruner, self.masks)
             .and_then(|()| pruner.restore_sums(self.sums))
             .map_err(|source| CheckpointError::OtherPruning { folder: folder.to_path_buf(), source })?;
+        if let Some(rewind) = learner.rewind_mut() {
+            rewind.restore(self.step as u64, self.rewind)?;
+        }
         match (learner.ema_mut(), self.ema) {
             ((Some(ema), _), Some((updates, averages))) => ema.restore(updates, &averages, &folder.join(EMA)),
             ((Some(ema), model), None) => {

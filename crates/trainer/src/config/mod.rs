@@ -45,7 +45,9 @@ pub use keys::{known_key, known_keys};
 pub use layers::Layers;
 pub use model::{Activation, Architecture, ModelSection, Padding};
 pub(crate) use prune::parse_pattern;
-pub use prune::{Allocation, Criterion, Gradient, ParamsType, PruneSection, PruningMode, PruningStrategy};
+pub use prune::{
+    Allocation, Criterion, Gradient, ParamsType, PruneSection, PruningMode, PruningStrategy, Rewinds,
+};
 pub use run::{Phase, Resume};
 pub use schema::schema;
 pub use threads::{core_count, crowded, most_threads, too_many_threads};

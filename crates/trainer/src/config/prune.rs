@@ -35,6 +35,8 @@ choices! {
         Rigl = "rigl",
         /// As rigl, and what grows is random.
         Set = "set",
+        /// A share of what is left in each of some rounds, from which training goes back to an early epoch.
+        Rewind = "rewind",
     }
 }
 
@@ -49,6 +51,16 @@ choices! {
         Movement = "movement",
         /// What layers read: weights are kept so that their outputs change least, and solved for.
         Obs = "obs",
+    }
+}
+
+choices! {
+    /// What goes back to an early epoch.
+    pub enum Rewinds {
+        /// The kept weights and the learning rate.
+        Weights = "weights",
+        /// The learning rate alone.
+        Rate = "rate",
     }
 }
 
@@ -88,6 +100,8 @@ const EPOCHS: Key = Key::whole(0, "epochs").flag("EPOCHS").only(GMP);
 const PHASE_EPOCHS: Key = Key::whole(0, "epochs").flag("EPOCHS").only(&[When::RANKED, When::IN_PHASES]);
 /// What drop and grow counts with.
 const MOVES: &[When] = &[When::BY_RATIO, When::MOVES];
+/// What rewinding counts with.
+const REWINDS: &[When] = &[When::RANKED, When::REWINDS];
 const PRUNING: Key = Key::truth().only(&[When::PRUNES]);
 const SIDE: Values = Values::whole(1);
 const REGEXES: Key = Key::of(Values::list(&Values::Text)).default_words("none").only(&[When::PRUNES]);
@@ -158,13 +172,22 @@ settings! {
         /// RigL and SET: share of the run after which masks stay, a fraction.
         update_until: f64 = 0.75,
             Key::of(Values::SHARE).flag("FRACTION").only(MOVES).added_later();
+        /// Rewind: what goes back, the kept weights with the learning rate, or the rate alone.
+        rewind: Rewinds = Rewinds::Weights,
+            Key::of(Rewinds::VALUES).flag("NAME").only(REWINDS).added_later().must_agree();
+        /// Rewind: the epoch to go back to; 0: the initial weights.
+        rewind_epoch: f64 = 1.0,
+            Key::of(Values::NOT_NEGATIVE).flag("EPOCH").only(REWINDS).added_later().must_agree();
+        /// Rewind: how many times weights are pruned and training goes back, over all of train.num_epochs.
+        rewind_rounds: usize = 3,
+            Key::whole(1, "rounds").flag("N").only(REWINDS).added_later().must_agree();
         /// GMP: how many times the ratio is raised.
         pruning_steps: usize = 120,
             Key::whole(1, "").flag("N").only(GMP);
         /// GMP: ratio at the start of the ramp, a fraction.
         initial_ratio: f64 = 0.15,
             Key::of(Values::FRACTION).flag("FRACTION").only(GMP);
-        /// Whether pruned weights may come back when masks are computed again.
+        /// Whether pruned weights may come back when masks are computed again; with rewind they never do.
         regrow: bool = true, PRUNING;
         /// Which gradient reaches the optimizer, that of kept weights or all of it.
         gradient: Gradient = Gradient::Masked,
@@ -192,6 +215,13 @@ impl PruneSection {
     pub fn is_gmp(&self) -> bool {
         let ranked = matches!(self.pruning_mode, PruningMode::Ratio | PruningMode::Pattern);
         self.pruning_strategy == PruningStrategy::Gmp && ranked
+    }
+
+    /// Whether pruned weights may come back: never where training goes back to prune more.
+    #[must_use]
+    pub fn regrows(&self) -> bool {
+        self.regrow
+            && (self.pruning_mode == PruningMode::Dense || self.pruning_strategy != PruningStrategy::Rewind)
     }
 
     /// The share that the run prunes to, if it is one that is asked for.
@@ -242,13 +272,14 @@ impl PruneSection {
     fn check_strategy(&self) -> Result<(), Problem> {
         let (strategy, mode) = (self.pruning_strategy, self.pruning_mode);
         let moves = matches!(strategy, PruningStrategy::Rigl | PruningStrategy::Set);
-        if mode == PruningMode::Dense || !(moves || strategy == PruningStrategy::Acdc) {
+        let rewinds = strategy == PruningStrategy::Rewind;
+        if mode == PruningMode::Dense || !(moves || rewinds || strategy == PruningStrategy::Acdc) {
             return Ok(());
         }
         let clash = match mode {
             PruningMode::Threshold => "a threshold: give a ratio (--ratio 0.9)",
             PruningMode::Pattern if moves => "a pattern: give a ratio (--ratio 0.9)",
-            _ if !self.regrow => "prune.regrow = false: pruned weights have to come back",
+            _ if !self.regrow && !rewinds => "prune.regrow = false: pruned weights have to come back",
             _ if self.paddle_compat => "prune.paddle_compat, since PaddleSlim has none: leave it out",
             _ if moves && self.sparse_block != [1, 1] => {
                 "blocks of weights (prune.sparse_block): leave them out"
@@ -270,6 +301,9 @@ impl PruneSection {
             }
             (PruningMode::Ratio | PruningMode::Pattern, PruningStrategy::Acdc) => {
                 "AC/DC, whose dense phases give the solved weights up: take --pruning_strategy gmp"
+            }
+            (PruningMode::Ratio | PruningMode::Pattern, PruningStrategy::Rewind) => {
+                "rewinding, which gives the solved weights up: take --pruning_strategy gmp"
             }
             _ => return Ok(()),
         };

@@ -62,6 +62,9 @@ impl When {
     /// Masks move.
     pub(super) const MOVES: Self = Self::is("prune.pruning_strategy", &["rigl", "set"]);
 
+    /// Training goes back.
+    pub(super) const REWINDS: Self = Self::is("prune.pruning_strategy", &["rewind"]);
+
     /// What on a command line makes it hold.
     pub(super) fn remedy(&self) -> Option<String> {
         match self {

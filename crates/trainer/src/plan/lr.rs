@@ -2,6 +2,8 @@
 
 use std::f64::consts::PI;
 
+use sparse_prune::RewindConfig;
+
 use crate::config::{LrStrategy, TrainSection};
 
 /// The learning rate of every step of a run.
@@ -17,6 +19,8 @@ pub struct LrSchedule {
     base: f64,
     decay: Decay,
     warmup_steps: usize,
+    /// The passes of a run that goes back.
+    passes: Option<RewindConfig>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -37,12 +41,23 @@ impl LrSchedule {
             LrStrategy::CosineDecay => Decay::Cosine { total_steps: in_steps(train.num_epochs) },
         };
         let warmup_steps = (train.warmup_epochs * steps_per_epoch as f64).round() as usize;
-        Self { base: train.lr, decay, warmup_steps }
+        Self { base: train.lr, decay, warmup_steps, passes: None }
+    }
+
+    /// The same schedule over the steps of a pass, of which a run that goes back has some; a cosine ends with the first pass.
+    #[must_use]
+    pub(super) fn in_passes(self, passes: RewindConfig) -> Self {
+        let decay = match self.decay {
+            Decay::Cosine { .. } => Decay::Cosine { total_steps: passes.pass_steps as usize },
+            boundaries => boundaries,
+        };
+        Self { decay, passes: Some(passes), ..self }
     }
 
     /// The learning rate of the update number `step`, counted from 0 over the whole run.
     #[must_use]
     pub fn at(&self, step: usize) -> f64 {
+        let step = self.passes.as_ref().map_or(step, |passes| passes.step_of_pass(step as u64) as usize);
         let decayed = match &self.decay {
             Decay::Piecewise { boundaries } => {
                 let passed = boundaries.iter().filter(|&&boundary| step >= boundary).count();
@@ -119,6 +134,17 @@ mod tests {
             close(lr.at(step), expected);
         }
         assert_eq!(piecewise(1).at(30), 0.010_000_000_000_000_002);
+    }
+
+    #[test]
+    fn a_run_that_goes_back_repeats_its_rates() {
+        let passes = RewindConfig { rewind_step: 2, pass_steps: 8, rounds: 2, weights: true, resume_step: 0 };
+        let (lr, once) = (
+            cosine(2, 0.1).in_passes(passes),
+            LrSchedule { decay: Decay::Cosine { total_steps: 8 }, ..cosine(2, 0.1) },
+        );
+        let of = [0, 1, 2, 3, 4, 5, 6, 7, 2, 3, 4, 5, 6, 7, 2, 3, 4, 5, 6, 7];
+        assert!((0..20).all(|step| lr.at(step) == once.at(of[step])));
     }
 
     #[test]

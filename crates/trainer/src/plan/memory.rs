@@ -74,6 +74,9 @@ impl ModelSize {
         let loaded = batches_loaded(config.data.worker_count(), steps_per_epoch);
         let mut need = self.steps(part_of_batch, data.image_shape, train.precision);
         need.add(Part::Loaded, F32.saturating_mul(loaded).saturating_mul(batch_size).saturating_mul(image));
+        if super::strategy::rewinds(config) {
+            need.add(Part::Weights, F32.saturating_mul(self.parameters as u64));
+        }
         if train.ema > 0.0 {
             need.add(Part::Weights, F32.saturating_mul(self.parameters as u64));
         }

@@ -116,12 +116,16 @@ impl TrainPlan {
         let model = ModelSize::of(config, data)?;
         let device = DeviceChoice::for_config(&config.train)?;
         not_on_device::check(config, device)?;
-        strategy::check(config, place.ranks)?;
+        strategy::check(config, place.ranks, steps_per_epoch)?;
         Ok(Self {
             steps_per_epoch,
             total_steps: steps_per_epoch.saturating_mul(config.train.num_epochs),
             test_batches: data.test_len.div_ceil(config.train.batch_size_for_validation),
-            lr: LrSchedule::new(&config.train, steps_per_epoch),
+            lr: match strategy::rewinds(config) {
+                false => LrSchedule::new(&config.train, steps_per_epoch),
+                true => LrSchedule::new(&config.train, steps_per_epoch)
+                    .in_passes(strategy::rewind(config, steps_per_epoch)),
+            },
             gmp: gmp::in_steps(config, steps_per_epoch)?,
             device,
             memory: model.training(config, part, data, steps_per_epoch),

@@ -1,9 +1,9 @@
 //! When masks are computed, counted in steps.
 
-use sparse_prune::{AcdcConfig, DropGrowConfig, Growth, Strategy};
+use sparse_prune::{AcdcConfig, DropGrowConfig, Growth, RewindConfig, Strategy};
 use sparse_sparsity::schedule::GmpConfig;
 
-use crate::config::{Criterion, PruningMode, PruningStrategy, TrainConfig};
+use crate::config::{Criterion, PruningMode, PruningStrategy, Rewinds, TrainConfig};
 use crate::strategy_error::StrategyError;
 
 use super::TrainPlan;
@@ -44,18 +44,51 @@ impl TrainPlan {
                 last_from: total.saturating_sub(in_steps(prune.tunning_epochs)),
                 resume_step,
             }),
+            (PruningStrategy::Rewind, _) => {
+                let rewind = rewind(&self.config, self.steps_per_epoch);
+                Strategy::Rewind(RewindConfig { resume_step, ..rewind })
+            }
             (PruningStrategy::Rigl, _) => moves(Growth::Gradient),
             (PruningStrategy::Set, _) => moves(Growth::Random),
         }
     }
 }
 
+/// The passes of a run: as long as the steps of all of it allow.
+pub(super) fn rewind(config: &TrainConfig, steps_per_epoch: usize) -> RewindConfig {
+    let prune = &config.prune;
+    let total = steps_per_epoch.saturating_mul(config.train.num_epochs) as u64;
+    let rewind_step = (prune.rewind_epoch * steps_per_epoch as f64).round() as u64;
+    let rounds = prune.rewind_rounds as u64;
+    RewindConfig {
+        rewind_step,
+        pass_steps: total.saturating_add(rounds.saturating_mul(rewind_step)) / (rounds.saturating_add(1)),
+        rounds,
+        weights: prune.rewind == Rewinds::Weights,
+        resume_step: 0,
+    }
+}
+
+/// Whether training goes back in rounds.
+pub(super) fn rewinds(config: &TrainConfig) -> bool {
+    config.prune.pruning_strategy == PruningStrategy::Rewind
+        && config.prune.pruning_mode != PruningMode::Dense
+}
+
 /// Refuses what several processes do not do, and phases that have no room.
 ///
 /// # Errors
-/// [`StrategyError::ObsAlone`] of several processes; [`StrategyError::AcdcTooShort`] unless a sparse and a dense phase fit between warm-up and last phase.
-pub(super) fn check(config: &TrainConfig, ranks: usize) -> Result<(), StrategyError> {
+/// [`StrategyError::ObsAlone`] of several processes; [`StrategyError::RewindTooShort`] without a step to repeat; [`StrategyError::AcdcTooShort`] unless a sparse and a dense phase fit between warm-up and last phase.
+pub(super) fn check(config: &TrainConfig, ranks: usize, steps_per_epoch: usize) -> Result<(), StrategyError> {
     let prune = &config.prune;
+    let passes = rewind(config, steps_per_epoch);
+    if rewinds(config) && passes.pass_steps <= passes.rewind_step {
+        return Err(StrategyError::RewindTooShort {
+            rounds: prune.rewind_rounds,
+            rewind_step: passes.rewind_step as usize,
+            total_steps: steps_per_epoch.saturating_mul(config.train.num_epochs),
+        });
+    }
     if prune.criterion() == Criterion::Obs && ranks > 1 {
         return Err(StrategyError::ObsAlone { ranks });
     }
@@ -124,6 +157,34 @@ mod tests {
         assert!(message.contains("prune.criterion") && message.contains("without mpirun"), "{message}");
         config.prune.pruning_mode = PruningMode::Dense;
         assert!(TrainPlan::resolve_shared(&config, &MNIST, place).is_ok());
+    }
+
+    #[test]
+    fn passes_fill_the_run_and_need_a_step_to_repeat() {
+        let passes = |epoch, rounds| {
+            plan(|config| {
+                config.prune.pruning_strategy = PruningStrategy::Rewind;
+                (config.prune.rewind_epoch, config.prune.rewind_rounds) = (epoch, rounds);
+                config.train.lr_strategy = crate::config::LrStrategy::CosineDecay;
+            })
+        };
+        // 2000 steps: one pass of 575, and three times what comes after the first 100.
+        let resolved = passes(1.0, 3).unwrap();
+        let expected =
+            RewindConfig { rewind_step: 100, pass_steps: 575, rounds: 3, weights: true, resume_step: 7 };
+        assert_eq!(resolved.strategy(7), Strategy::Rewind(expected));
+        assert_eq!(resolved.lr.at(574), resolved.lr.at(575 + 474));
+        assert_eq!(resolved.lr.at(575), resolved.lr.at(100));
+        let error = passes(20.0, 3).unwrap_err();
+        assert!(error.is_usage());
+        let message = error.to_string();
+        assert!(
+            message.contains("step 2000")
+                && message.contains("--rewind_epoch")
+                && message.contains("--num_epochs"),
+            "{message}"
+        );
+        assert!(passes(0.0, 1999).is_ok() && passes(0.0, 2000).is_err());
     }
 
     #[test]

@@ -160,6 +160,7 @@ fn pruning_row(config: &TrainConfig) -> String {
         PruningStrategy::Base | PruningStrategy::Gmp => "",
         PruningStrategy::Acdc => ", in sparse phases between dense ones (AC/DC)",
         PruningStrategy::Rigl => ", dropping small weights and growing by gradients (RigL)",
+        PruningStrategy::Rewind => ", in rounds from which training goes back (rewinding)",
         PruningStrategy::Set => ", dropping small weights and growing at random (SET)",
     };
     let solved = match prune.criterion() {
