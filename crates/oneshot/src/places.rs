@@ -47,6 +47,11 @@ impl Places {
         places * (inputs + 3 * outputs) * size_of::<f32>()
     }
 
+    /// Places that were picked.
+    pub fn count(&self) -> usize {
+        self.wanted.len() / self.bias.len().max(1)
+    }
+
     /// Takes the `picked` pixels of an image: what the layer reads there in the dense network, and in the pruned one if that is not the same.
     ///
     /// Shapes: `dense, pruned: [inputs, pixels]`.
@@ -92,7 +97,7 @@ impl Places {
     /// What weights of the layer, `[outputs, inputs]`, do with a bias that is shifted by so much.
     pub(crate) fn look(&self, weight: &[f32], shift: &[f64]) -> Look {
         let (outputs, inputs) = (self.bias.len(), self.weight.len() / self.bias.len().max(1));
-        let count = self.wanted.len() / outputs.max(1);
+        let count = self.count();
         let weight = transposed(weight, [outputs, inputs]);
         let bias: Vec<f32> =
             self.bias.iter().zip(shift).map(|(&bias, shift)| (f64::from(bias) + shift) as f32).collect();

@@ -15,6 +15,8 @@ use sparse_sparsity::Mask;
 /// Most rounds of a refinement, which ends where one betters the error by less than this share of it.
 const ROUNDS: usize = 4;
 const WORTHWHILE: f64 = 0.005;
+/// Places for each input that a refinement needs.
+const PLACES_FOR_AN_INPUT: usize = 8;
 /// How far a round goes, where 1 is to what it solves for; below 2 the error cannot grow.
 const STRIDE: f64 = 1.8;
 /// Least spread of an output, as a share of the typical one of its layer, by which its errors are counted.
@@ -55,6 +57,8 @@ pub struct Problem {
     means: [Vec<f64>; 2],
     /// Which inputs never change.
     dead: Vec<bool>,
+    /// What was added to the variances.
+    damp: f64,
     /// Which weights may be kept; all without.
     allowed: Option<Mask>,
     /// Whether weights of inputs that never change stay as they are where they are kept.
@@ -125,7 +129,7 @@ impl Problem {
         let counts = counts(&weight, &h, [outputs, inputs]);
         let means = [own_mean, dense_mean];
         let (allowed, holds_dead) = (None, false);
-        Ok(Self { outputs, inputs, h, g, best, weight, counts, means, dead, allowed, holds_dead })
+        Ok(Self { outputs, inputs, h, g, best, weight, counts, means, dead, damp, allowed, holds_dead })
     }
 
     /// The same problem, in which only these weights may be kept; row-major `[outputs, inputs]`. A support that has room for more is not filled.
@@ -254,7 +258,12 @@ impl Problem {
     pub fn refine(&self, pruned: Pruned, places: &Places) -> Result<Pruned> {
         let mut look = places.look(&pruned.weight, &pruned.bias);
         let mut best = Pruned { relative_error: look.relative_error, ..pruned };
-        let rounds = if self.inputs > MANY_INPUTS { 1 } else { ROUNDS };
+        let rounds = match self.inputs {
+            // So few places would be learnt by heart.
+            inputs if places.count() < PLACES_FOR_AN_INPUT * inputs => 0,
+            inputs if inputs > MANY_INPUTS => 1,
+            _ => ROUNDS,
+        };
         for _ in 0..rounds {
             let alive = |at: usize| !self.dead[at % self.inputs];
             let moved = |(at, (g, moved))| if alive(at) { g + moved } else { 0.0 };
@@ -272,6 +281,25 @@ impl Problem {
             }
         }
         Ok(best)
+    }
+
+    /// Mean and variance of each output that weights of the layer give, without its bias, by what it reads in the pruned network.
+    ///
+    /// # Panics
+    /// If there are not as many as the layer has: a fault of the caller.
+    pub fn outputs(&self, weight: &[f32]) -> Vec<[f64; 2]> {
+        assert_eq!(weight.len(), self.weight.len(), "weights of the layer");
+        let weight: Vec<f64> = weight.iter().map(|&weight| f64::from(weight)).collect();
+        let variances = quadratic(&weight, &self.h, self.shape());
+        let output = |(row, variance): (&[f64], f64)| {
+            // H has more on its diagonal than was seen.
+            let added = row.iter().zip(&self.dead);
+            let added: f64 =
+                added.map(|(weight, &dead)| weight * weight * if dead { 1.0 } else { self.damp }).sum();
+            let mean = row.iter().zip(&self.means[0]).map(|(weight, mean)| weight * mean).sum();
+            [mean, (variance - added).max(0.0)]
+        };
+        weight.chunks_exact(self.inputs).zip(variances).map(output).collect()
     }
 
     /// By how much weights change the output, as [`Pruned::relative_error`] has it.

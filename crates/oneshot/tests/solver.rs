@@ -290,3 +290,25 @@ fn weights_of_inputs_that_never_change_are_held_where_that_is_asked_for() {
         assert!(dead.iter().all(|&at| plain.weight[at] == 0.0));
     }
 }
+
+#[test]
+fn outputs_have_the_mean_and_variance_that_the_inputs_give() {
+    let (inputs, pixels) = (5, 200);
+    let x = correlated(inputs, pixels, 4);
+    let mut statistics = Statistics::new(inputs);
+    statistics.add(&x, None).unwrap();
+    let weight = noise(3 * inputs, 8);
+    let problem = statistics.problem(&weight, 0.01).unwrap();
+    let other = noise(3 * inputs, 9);
+    for (row, [mean, variance]) in problem.outputs(&other).into_iter().enumerate() {
+        let value = |pixel: usize| -> f64 {
+            let product = |i: usize| f64::from(other[row * inputs + i]) * f64::from(x[i * pixels + pixel]);
+            (0..inputs).map(product).sum()
+        };
+        let values: Vec<f64> = (0..pixels).map(value).collect();
+        let expected = values.iter().sum::<f64>() / pixels as f64;
+        let spread = values.iter().map(|value| (value - expected).powi(2)).sum::<f64>() / pixels as f64;
+        assert!((mean - expected).abs() < 1e-6 * (1.0 + expected.abs()), "{mean} for {expected}");
+        assert!((variance - spread).abs() < 1e-6 * spread, "{variance} for {spread}");
+    }
+}

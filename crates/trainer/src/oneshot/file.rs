@@ -1,7 +1,7 @@
 //! The file that a network comes from, and the one it goes to.
 
 use super::OneshotError;
-use super::layers::Layer;
+use super::layers::{Layer, Spread};
 use crate::error::{Error, Result};
 use crate::pretrained::{InputFacts, Ours, Pretrained, WeightsAt, refuse_input};
 use sparse_engine::graph::{Graph, Op};
@@ -78,14 +78,14 @@ impl File {
         self.ours.is_some()
     }
 
-    /// Writes a graph in which `layers` were pruned.
+    /// Writes a graph in which layers were pruned, and come out with these spreads.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub(super) fn write(
+    pub(super) fn write<'a>(
         mut self,
         graph: &Graph,
-        layers: &[Layer],
+        layers: impl Iterator<Item = (&'a Layer, &'a Spread)>,
         to: &Path,
         packed: Option<Values>,
     ) -> Result<()> {
@@ -94,9 +94,11 @@ impl File {
             let bytes = onnx::write(graph, &options).map_err(sparse_engine::Error::from)?;
             return Ok(write_file(to, &bytes)?);
         };
-        for layer in layers {
-            let (before, after) = (&self.graph.nodes[layer.node].op, &graph.nodes[layer.node].op);
-            unfold(&mut ours.tensors, &ours.pretrained.path, [before, after], &layer.node_name)?;
+        let epsilon = ours.pretrained.network.bn_epsilon;
+        for (layer, spread) in layers {
+            let changed = [&self.graph.nodes[layer.node].op, &graph.nodes[layer.node].op];
+            let norm = Norm { epsilon, spread };
+            unfold(&mut ours.tensors, &ours.pretrained.path, changed, norm, &layer.node_name)?;
         }
         match packed {
             Some(values) => {
@@ -108,13 +110,22 @@ impl File {
     }
 }
 
-/// Takes the batch norm out of a layer again: `w = w_folded / s`, and its mean takes the change of the bias, `m − Δb / s`: it is the mean of what comes
-/// out that changed, so that a batch norm by statistics of a batch, in training, gives what it gave before. What did not change stays as it was, bit
-/// for bit. `path` is for messages.
+/// The batch norm that a layer gets.
+#[derive(Clone, Copy)]
+pub(super) struct Norm<'a> {
+    pub(super) epsilon: f64,
+    /// What comes out of the layer; empty if that is as it was.
+    pub(super) spread: &'a [[f32; 2]],
+}
+
+/// Takes the batch norm out of a layer again: `w = w_folded / s`. Its statistics become those of what comes out now, and its scale and offset are such
+/// that it gives the same by them: so does it by the statistics of a batch, in training, which goes on from the network as it is. What did not change
+/// stays as it was, bit for bit. `path` is for messages.
 pub(super) fn unfold(
     tensors: &mut Tensors,
     path: &Path,
     [before, after]: [&Op; 2],
+    norm: Norm<'_>,
     name: &str,
 ) -> Result<()> {
     let mut replace = |name: String, change: &mut dyn FnMut(&mut [f32])| {
@@ -135,15 +146,28 @@ pub(super) fn unfold(
                 let folded = before.weight.chunks_exact(inputs).zip(after.weight.chunks_exact(inputs));
                 for (raw, (before, after)) in rows.zip(folded) {
                     gains.push(gain(raw, before));
-                    unfold_row(raw, before, after, gains[gains.len() - 1]);
+                    unfold_row(raw, before, after, gains[gains.len() - 1].unwrap_or(1.0));
                 }
             })?;
-            replace(format!("{name}_bn_mean"), &mut |mean| {
-                let biases = before.bias.iter().zip(&after.bias);
-                for ((mean, gain), (before, after)) in mean.iter_mut().zip(&gains).zip(biases) {
-                    *mean -= (f64::from(after - before) / gain) as f32;
-                }
-            })
+            let mut set = |what: &str, value: &dyn Fn(f64, [f64; 2], usize) -> f64| {
+                replace(format!("{name}_bn_{what}"), &mut |to| {
+                    for (at, (&gain, spread)) in gains.iter().zip(norm.spread).enumerate() {
+                        let spread = spread.map(f64::from);
+                        // What never changes has no variance to go by.
+                        match gain {
+                            Some(gain) if spread[1] > 0.0 => to[at] = value(gain, spread, at) as f32,
+                            _ if what == "offset" => to[at] += after.bias[at] - before.bias[at],
+                            _ => (),
+                        }
+                    }
+                })
+            };
+            set("mean", &|gain, [mean, _], _| mean / gain)?;
+            set("variance", &|gain, [_, variance], _| variance / (gain * gain))?;
+            set("scale", &|gain, [_, variance], _| {
+                gain.signum() * (variance + norm.epsilon * gain * gain).sqrt()
+            })?;
+            set("offset", &|_, [mean, _], at| mean + f64::from(after.bias[at]))
         }
         (Op::Linear { bias, .. }, Op::Linear { weight, bias: new }) => {
             let (classes, inputs) = (new.len(), weight.len() / new.len().max(1));
@@ -172,11 +196,89 @@ fn unfold_row(raw: &mut [f32], before: &[f32], after: &[f32], gain: f64) {
     }
 }
 
-/// By what a batch norm multiplies a row of weights: that of its greatest weight, which has the most digits.
-fn gain(raw: &[f32], folded: &[f32]) -> f64 {
+/// By what a batch norm multiplies a row of weights: that of its greatest weight, which has the most digits. Nothing
+/// if all are zero.
+fn gain(raw: &[f32], folded: &[f32]) -> Option<f64> {
     let greatest = raw.iter().zip(folded).max_by(|(a, _), (b, _)| a.abs().total_cmp(&b.abs()));
     match greatest {
-        Some((&raw, &folded)) if raw != 0.0 && folded != 0.0 => f64::from(folded) / f64::from(raw),
-        _ => 1.0,
+        Some((&raw, &folded)) if raw != 0.0 && folded != 0.0 => Some(f64::from(folded) / f64::from(raw)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sparse_engine::graph::{Convolution, Window};
+
+    const EPSILON: f64 = 1e-3;
+
+    fn tensor(values: &[f32]) -> Tensor {
+        Tensor::from_f32(vec![values.len()], values)
+    }
+
+    fn convolution(weight: &[f32], bias: &[f32]) -> Op {
+        let shape = [bias.len(), weight.len() / bias.len(), 1, 1];
+        let (weight, bias) = (weight.to_vec(), bias.to_vec());
+        Op::Convolution(Convolution { shape, groups: 1, window: Window::square(1, 1, 0), weight, bias })
+    }
+
+    /// Weights and biases with the batch norm in them.
+    fn folded(tensors: &Tensors) -> (Vec<f32>, Vec<f32>) {
+        let values = |what: &str| tensors[&format!("l_{what}")].to_f32().unwrap();
+        let weight = values("weights");
+        let [scale, offset, mean, variance] =
+            ["bn_scale", "bn_offset", "bn_mean", "bn_variance"].map(|what| values(what));
+        let inputs = weight.len() / scale.len();
+        let gain = |row: usize| f64::from(scale[row]) / (f64::from(variance[row]) + EPSILON).sqrt();
+        let weight =
+            weight.iter().enumerate().map(|(at, &value)| (f64::from(value) * gain(at / inputs)) as f32);
+        let bias = (0..scale.len())
+            .map(|row| (f64::from(offset[row]) - f64::from(mean[row]) * gain(row)) as f32)
+            .collect();
+        (weight.collect(), bias)
+    }
+
+    /// Channels: one as usual, one with a negative scale, one that never varies, one without weights.
+    #[test]
+    fn batch_norm_gets_the_statistics_of_what_comes_out_and_gives_the_same() {
+        let mut tensors = Tensors::new();
+        tensors.insert("l_weights".to_owned(), tensor(&[1.0, -2.0, 0.5, 0.25, 3.0, 1.0, 0.0, 0.0]));
+        tensors.insert("l_bn_scale".to_owned(), tensor(&[0.5, -1.5, 1.0, 2.0]));
+        tensors.insert("l_bn_offset".to_owned(), tensor(&[0.1, 0.2, 0.3, 0.4]));
+        tensors.insert("l_bn_mean".to_owned(), tensor(&[1.0, -1.0, 2.0, 0.5]));
+        tensors.insert("l_bn_variance".to_owned(), tensor(&[2.0, 0.5, 1.0, 4.0]));
+        let (weight, bias) = folded(&tensors);
+        let before = convolution(&weight, &bias);
+        let (mut weight, mut bias) = (weight, bias);
+        (weight[0], weight[1], weight[3]) = (0.7, 0.0, -0.4);
+        (bias[0], bias[1], bias[2], bias[3]) = (0.5, -0.3, 0.9, 0.6);
+        let after = convolution(&weight, &bias);
+        let spread = [[0.3, 1.2], [-0.8, 0.6], [4.0, 0.0], [0.0, 0.0]];
+        let norm = Norm { epsilon: EPSILON, spread: &spread };
+        unfold(&mut tensors, Path::new("w"), [&before, &after], norm, "l").unwrap();
+        let (found, offsets) = folded(&tensors);
+        for (found, wanted) in found.iter().zip(&weight).chain(offsets.iter().zip(&bias)) {
+            assert!((found - wanted).abs() < 1e-5, "{found} for {wanted}");
+        }
+        let gain = f64::from(0.5_f32) / (2.0 + EPSILON).sqrt();
+        let mean = tensors["l_bn_mean"].to_f32().unwrap();
+        let variance = tensors["l_bn_variance"].to_f32().unwrap();
+        assert!((f64::from(mean[0]) - 0.3 / gain).abs() < 1e-5, "{mean:?}");
+        assert!((f64::from(variance[0]) - 1.2 / gain / gain).abs() < 1e-4, "{variance:?}");
+        assert_eq!((variance[2], variance[3], mean[2], mean[3]), (1.0, 4.0, 2.0, 0.5));
+    }
+
+    #[test]
+    fn nothing_changes_without_a_spread() {
+        let mut tensors = Tensors::new();
+        for (name, value) in [("weights", 1.0), ("bn_scale", 2.0), ("bn_offset", 3.0), ("bn_mean", 4.0)] {
+            tensors.insert(format!("l_{name}"), tensor(&[value]));
+        }
+        tensors.insert("l_bn_variance".to_owned(), tensor(&[5.0]));
+        let (before, same) = (tensors.clone(), convolution(&[0.7], &[0.2]));
+        let norm = Norm { epsilon: EPSILON, spread: &[] };
+        unfold(&mut tensors, Path::new("w"), [&same, &same], norm, "l").unwrap();
+        assert_eq!(tensors, before);
     }
 }

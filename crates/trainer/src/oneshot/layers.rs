@@ -107,6 +107,25 @@ fn refuse_shared(raw: &Graph, layers: &[Layer]) -> Result<()> {
     Ok(())
 }
 
+/// What became of a layer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    /// Weights that are left.
+    pub(super) kept: usize,
+    /// By how much its output changed.
+    pub(super) relative_error: f64,
+    /// What comes out of it; empty if its weights are as they were.
+    pub(super) spread: Spread,
+}
+
+/// Mean and variance of each output of a layer, without its bias, for what it reads in the pruned network.
+pub(super) type Spread = Vec<[f32; 2]>;
+
+/// The spread of a group.
+pub(super) fn spread(problem: &Problem, weight: &[f32]) -> Spread {
+    problem.outputs(weight).into_iter().map(|output| output.map(|value| value as f32)).collect()
+}
+
 /// The weight of an operation that has one.
 pub(super) fn weight(op: &Op) -> Option<&[f32]> {
     parameters(op).first().copied()

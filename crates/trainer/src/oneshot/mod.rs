@@ -43,7 +43,7 @@ use activations::{Activations, Networks};
 use allocate::Wanted;
 use file::File;
 use images::Pool;
-use layers::Layer;
+use layers::{Found, Layer, Spread, spread};
 use partial::Partial;
 use seen::Seen;
 use sparse_data::Split;
@@ -124,10 +124,10 @@ pub fn prune(
     let supports = job.supports(&partial, observer)?;
     partial.set_kept(supports.kept);
     let mut graph = file.graph.clone();
-    let (mut done, images) = job.prune(&mut graph, &supports.supports, &mut partial, observer)?;
+    let ((mut done, spreads), images) = job.prune(&mut graph, &supports.supports, &mut partial, observer)?;
     let (ms, network_ms) = timings::before_and_after([&file.graph, &graph], &layers, oneshot.threads)?;
     done.iter_mut().zip(ms).for_each(|(layer, ms)| layer.ms = ms);
-    file.write(&graph, &layers, to, oneshot.packed)?;
+    file.write(&graph, layers.iter().zip(&spreads), to, oneshot.packed)?;
     partial.remove();
     let (kept, weights) =
         done.iter().fold((0, 0), |(kept, all), layer| (kept + layer.kept, all + layer.weights));
@@ -232,13 +232,13 @@ impl Job<'_> {
         supports: &[Support],
         partial: &mut Partial,
         observer: &mut dyn OneshotObserver,
-    ) -> Result<(Vec<PrunedLayer>, usize)> {
+    ) -> Result<((Vec<PrunedLayer>, Vec<Spread>), usize)> {
         let masks = self.masks(supports)?;
         let mut activations = self.activations(self.oneshot.images, observer)?;
         let mut done = Vec::with_capacity(self.layers.len());
         for (index, (layer, support)) in self.layers.iter().zip(supports).enumerate() {
             observer.layer(&layer.name, index, self.layers.len());
-            let (kept, relative_error) = match partial.take(index, layer, graph) {
+            let found = match partial.take(index, layer, graph) {
                 Some(found) => found,
                 None => {
                     let pruned = (index > 0).then_some(&*graph);
@@ -246,17 +246,18 @@ impl Job<'_> {
                     let seen = Seen::of(networks, layer, &mut activations, self.stop)?;
                     let mask = masks.as_ref().map(|masks| &masks[index]);
                     let found = self.layer(layer, graph, &seen, support, mask)?;
-                    partial.add(layer, graph, found)?;
+                    partial.add(layer, graph, &found)?;
                     found
                 }
             };
+            let Found { kept, relative_error, spread } = found;
             let shape = [layer.outputs * layer.groups, layer.inputs];
             let name = layer.name.clone();
             let layer = PrunedLayer { name, shape, kept, weights: layer.len(), relative_error, ms: None };
             observer.pruned(&layer);
-            done.push(layer);
+            done.push((layer, spread));
         }
-        Ok((done, activations.images()))
+        Ok((done.into_iter().unzip(), activations.images()))
     }
 
     /// Prunes a layer; weights that are kept, and its error.
@@ -267,9 +268,9 @@ impl Job<'_> {
         seen: &Seen,
         support: &Support,
         mask: Option<&Mask>,
-    ) -> Result<(usize, f64)> {
+    ) -> Result<Found> {
         let statistics = &seen.statistics;
-        let (mut kept, mut error, mut constant) = (0, 0.0, 0);
+        let (mut found, mut constant) = (Found::default(), 0);
         for (group, statistics) in statistics.iter().enumerate() {
             let problem = layer.problem(statistics, graph, group, self.oneshot)?;
             constant += usize::from(problem.is_constant());
@@ -282,11 +283,13 @@ impl Job<'_> {
                         Some(places) => problem.refine(pruned, places),
                         None => Ok(pruned),
                     };
-                    pruned.and_then(refine).map_err(|source| layer.error(source))?
+                    let pruned = pruned.and_then(refine).map_err(|source| layer.error(source))?;
+                    found.spread.extend(spread(&problem, &pruned.weight));
+                    pruned
                 }
             };
-            kept += pruned.mask.kept();
-            error += pruned.relative_error / layer.groups as f64;
+            found.kept += pruned.mask.kept();
+            found.relative_error += pruned.relative_error / layer.groups as f64;
             layer.set(graph, group, &pruned);
         }
         if constant == layer.groups && mask.is_none() {
@@ -308,7 +311,7 @@ impl Job<'_> {
                 self.oneshot.damp
             );
         }
-        Ok((kept, error))
+        Ok(found)
     }
 
     /// A number for what is asked for, the same for any number of threads.

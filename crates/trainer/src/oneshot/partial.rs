@@ -1,7 +1,7 @@
 //! What was pruned so far, beside the file that is to be written: a run that ended early goes on from there.
 
 use super::OneshotError;
-use super::layers::Layer;
+use super::layers::{Found, Layer};
 use crate::error::{Error, Result};
 use crate::file_lock::{FileLock, Taken};
 use serde::{Deserialize, Serialize};
@@ -82,15 +82,16 @@ impl Partial {
         self.state.kept = kept;
     }
 
-    /// Puts what is done of a layer into the graph; gives its weights that are kept, and its error.
-    pub(super) fn take(&self, index: usize, layer: &Layer, graph: &mut Graph) -> Option<(usize, f64)> {
-        let &done = self.state.done.get(index)?;
+    /// Puts what is done of a layer into the graph; gives what became of it.
+    pub(super) fn take(&self, index: usize, layer: &Layer, graph: &mut Graph) -> Option<Found> {
+        let &(kept, relative_error) = self.state.done.get(index)?;
         let [weight, bias] = layer.parameters(graph)?;
         let values = |name: String| self.tensors.get(&name)?.to_f32().ok();
         let found = (values(format!("{}.weight", layer.name))?, values(format!("{}.bias", layer.name))?);
+        let spread = values(format!("{}.spread", layer.name))?.as_chunks().0.to_vec();
         (found.0.len() == weight.len() && found.1.len() == bias.len()).then(|| {
             (*weight, *bias) = found;
-            done
+            Found { kept, relative_error, spread }
         })
     }
 
@@ -98,7 +99,7 @@ impl Partial {
     ///
     /// # Errors
     /// If what is to be saved is no JSON: never.
-    pub(super) fn add(&mut self, layer: &Layer, graph: &mut Graph, done: (usize, f64)) -> Result<()> {
+    pub(super) fn add(&mut self, layer: &Layer, graph: &mut Graph, found: &Found) -> Result<()> {
         let Some([weight, bias]) = layer.parameters(graph) else { return Ok(()) };
         let mut tensor = |end: &str, values: &[f32]| {
             self.tensors
@@ -106,8 +107,9 @@ impl Partial {
         };
         tensor("weight", weight);
         tensor("bias", bias);
+        tensor("spread", found.spread.as_flattened());
         self.state.asked = self.asked;
-        self.state.done.push(done);
+        self.state.done.push((found.kept, found.relative_error));
         self.state.checksum = checksum(&self.tensors, &self.state);
         let state = serde_json::to_string(&self.state).map_err(|source| Error::Json { source })?;
         if let Err(error) = sparse_formats::write(&self.path, &self.tensors, Some(&state)) {
