@@ -227,8 +227,7 @@ mod tests {
     fn folded(tensors: &Tensors) -> (Vec<f32>, Vec<f32>) {
         let values = |what: &str| tensors[&format!("l_{what}")].to_f32().unwrap();
         let weight = values("weights");
-        let [scale, offset, mean, variance] =
-            ["bn_scale", "bn_offset", "bn_mean", "bn_variance"].map(|what| values(what));
+        let [scale, offset, mean, variance] = ["bn_scale", "bn_offset", "bn_mean", "bn_variance"].map(values);
         let inputs = weight.len() / scale.len();
         let gain = |row: usize| f64::from(scale[row]) / (f64::from(variance[row]) + EPSILON).sqrt();
         let weight =

@@ -124,7 +124,8 @@ pub fn prune(
     let supports = job.supports(&partial, observer)?;
     partial.set_kept(supports.kept);
     let mut graph = file.graph.clone();
-    let ((mut done, spreads), images) = job.prune(&mut graph, &supports.supports, &mut partial, observer)?;
+    let (done, images) = job.prune(&mut graph, &supports.supports, &mut partial, observer)?;
+    let (mut done, spreads): (Vec<PrunedLayer>, Vec<Spread>) = done.into_iter().unzip();
     let (ms, network_ms) = timings::before_and_after([&file.graph, &graph], &layers, oneshot.threads)?;
     done.iter_mut().zip(ms).for_each(|(layer, ms)| layer.ms = ms);
     file.write(&graph, layers.iter().zip(&spreads), to, oneshot.packed)?;
@@ -152,6 +153,9 @@ struct Job<'a> {
     pool: &'a Pool,
     stop: &'a StopFlag,
 }
+
+/// A layer that is pruned, and what comes out of it.
+type Done = (PrunedLayer, Spread);
 
 /// What the layers may keep.
 struct Supports {
@@ -232,7 +236,7 @@ impl Job<'_> {
         supports: &[Support],
         partial: &mut Partial,
         observer: &mut dyn OneshotObserver,
-    ) -> Result<((Vec<PrunedLayer>, Vec<Spread>), usize)> {
+    ) -> Result<(Vec<Done>, usize)> {
         let masks = self.masks(supports)?;
         let mut activations = self.activations(self.oneshot.images, observer)?;
         let mut done = Vec::with_capacity(self.layers.len());
@@ -257,7 +261,7 @@ impl Job<'_> {
             observer.pruned(&layer);
             done.push((layer, spread));
         }
-        Ok((done.into_iter().unzip(), activations.images()))
+        Ok((done, activations.images()))
     }
 
     /// Prunes a layer; weights that are kept, and its error.
