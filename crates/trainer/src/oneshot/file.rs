@@ -114,7 +114,7 @@ impl File {
 #[derive(Clone, Copy)]
 pub(super) struct Norm<'a> {
     pub(super) epsilon: f64,
-    /// What comes out of the layer; empty if that is as it was.
+    /// What comes out of the layer; empty if that is not known: the mean takes the change of the bias then.
     pub(super) spread: &'a [[f32; 2]],
 }
 
@@ -149,6 +149,14 @@ pub(super) fn unfold(
                     unfold_row(raw, before, after, gains[gains.len() - 1].unwrap_or(1.0));
                 }
             })?;
+            if norm.spread.is_empty() {
+                let changes = |at: usize| f64::from(after.bias[at] - before.bias[at]);
+                return replace(format!("{name}_bn_mean"), &mut |mean| {
+                    for (at, (mean, gain)) in mean.iter_mut().zip(&gains).enumerate() {
+                        *mean -= (changes(at) / gain.unwrap_or(1.0)) as f32;
+                    }
+                });
+            }
             let mut set = |what: &str, value: &dyn Fn(f64, [f64; 2], usize) -> f64| {
                 replace(format!("{name}_bn_{what}"), &mut |to| {
                     for (at, (&gain, spread)) in gains.iter().zip(norm.spread).enumerate() {

@@ -7,7 +7,7 @@
 use super::activations::{Activations, Networks};
 use super::file::{Norm, unfold};
 use super::images::BATCH;
-use super::layers::{self, Layer, Spread, spread};
+use super::layers::{self, Layer};
 use super::seen::Seen;
 use super::{OneshotError, method};
 use crate::config::Criterion;
@@ -103,10 +103,11 @@ impl ByData {
             let wanted = ours(&pruner.masks()[&layer.name]);
             let allowed = allowed.map(|allowed| ours(&allowed[&layer.name]));
             let chosen = Chosen { layer, pruner, wanted, allowed };
-            let (mask, spread) = chosen.solve(&mut pruned, &seen)?;
+            let mask = chosen.solve(&mut pruned, &seen)?;
             masks.insert(layer.name.clone(), layer.mask_for_training(&mask));
             let changed = [&dense.nodes[layer.node].op, &pruned.nodes[layer.node].op];
-            let norm = Norm { epsilon: model.config().bn_epsilon, spread: &spread };
+            // Running statistics may not be those of the batches yet: scales and offsets stay as training has them.
+            let norm = Norm { epsilon: model.config().bn_epsilon, spread: &[] };
             unfold(&mut tensors, Path::new(WEIGHTS_FILE), changed, norm, &layer.node_name)?;
         }
         set_variables(model.variables(), &tensors, Path::new(WEIGHTS_FILE))?;
@@ -172,27 +173,20 @@ struct Chosen<'a> {
 }
 
 impl Chosen<'_> {
-    /// Solves the layer in the graph; gives its mask, and what comes out of it.
-    fn solve(&self, graph: &mut Graph, seen: &Seen) -> Result<(Mask, Spread)> {
+    /// Solves the layer in the graph; gives its mask.
+    fn solve(&self, graph: &mut Graph, seen: &Seen) -> Result<Mask> {
         let layer = self.layer;
         let size = layer.outputs * layer.inputs;
-        let (mut masks, mut spreads) = (Vec::with_capacity(layer.groups), Spread::new());
+        let mut masks = Vec::with_capacity(layer.groups);
         for group in 0..layer.groups {
-            let solved = self.solve_group(graph, seen, group).map_err(|source| layer.error(source));
-            let (pruned, spread) = solved?;
+            let pruned = self.solve_group(graph, seen, group).map_err(|source| layer.error(source))?;
             layer.set(graph, group, &pruned);
             masks.push(pruned.mask);
-            spreads.extend(spread);
         }
-        Ok((Mask::from_fn(layer.len(), |at| masks[at / size].get(at % size)), spreads))
+        Ok(Mask::from_fn(layer.len(), |at| masks[at / size].get(at % size)))
     }
 
-    fn solve_group(
-        &self,
-        graph: &Graph,
-        seen: &Seen,
-        group: usize,
-    ) -> sparse_oneshot::Result<(Pruned, Spread)> {
+    fn solve_group(&self, graph: &Graph, seen: &Seen, group: usize) -> sparse_oneshot::Result<Pruned> {
         let layer = self.layer;
         let weight = layer.weight(graph, group);
         let wanted = layer.mask_of_group(&self.wanted, group);
@@ -202,8 +196,7 @@ impl Chosen<'_> {
             let mut weight = weight.to_vec();
             wanted.apply(&mut weight);
             let bias = vec![0.0; layer.outputs];
-            let spread = spread(&problem, &weight);
-            return Ok((Pruned { weight, bias, mask: wanted, relative_error: 0.0 }, spread));
+            return Ok(Pruned { weight, bias, mask: wanted, relative_error: 0.0 });
         }
         if let Some(allowed) = &self.allowed {
             problem = problem.within(layer.mask_of_group(allowed, group))?;
@@ -212,12 +205,10 @@ impl Chosen<'_> {
             Some(support) => problem.prune(&support, method(layer))?,
             None => problem.solve(wanted)?,
         };
-        let pruned = match seen.places.get(group) {
-            Some(places) => problem.refine(pruned, places)?,
-            None => pruned,
-        };
-        let spread = spread(&problem, &pruned.weight);
-        Ok((pruned, spread))
+        match seen.places.get(group) {
+            Some(places) => problem.refine(pruned, places),
+            None => Ok(pruned),
+        }
     }
 
     /// What a group may keep whose ranking keeps `wanted`; nothing if the places are those.
