@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_changes_without_a_spread() {
+    fn without_a_spread_the_mean_takes_the_change_of_the_bias_and_else_nothing_changes() {
         let mut tensors = Tensors::new();
         for (name, value) in [("weights", 1.0), ("bn_scale", 2.0), ("bn_offset", 3.0), ("bn_mean", 4.0)] {
             tensors.insert(format!("l_{name}"), tensor(&[value]));
@@ -287,5 +287,11 @@ mod tests {
         let norm = Norm { epsilon: EPSILON, spread: &[] };
         unfold(&mut tensors, Path::new("w"), [&same, &same], norm, "l").unwrap();
         assert_eq!(tensors, before);
+        let (weight, bias) = folded(&tensors);
+        let moved = convolution(&weight, &[bias[0] + 0.5]);
+        let op = convolution(&weight, &bias);
+        unfold(&mut tensors, Path::new("w"), [&op, &moved], norm, "l").unwrap();
+        assert!((folded(&tensors).1[0] - bias[0] - 0.5).abs() < 1e-5);
+        assert_eq!(tensors["l_bn_offset"], before["l_bn_offset"]);
     }
 }
