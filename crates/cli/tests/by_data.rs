@@ -7,6 +7,7 @@ mod common;
 use common::data::TRAIN_IMAGES;
 use common::weights::{Weights, pointwise, prunable, pruned_of};
 use common::{Bench, fail, number, succeed};
+use serde_json::Value;
 
 const INNER: &str = "--prune_params_type conv1x1_only";
 const GMP: &str =
@@ -41,6 +42,23 @@ fn a_pruned_network_still_does_what_the_dense_one_does() {
     let (magnitude, obs) = (after("magnitude"), after("obs"));
     assert!(obs.0 > magnitude.0 + 0.2 && obs.1 < magnitude.1, "{obs:?} {magnitude:?}");
     assert!(obs.0 > dense - 0.1, "{obs:?} of {dense}");
+}
+
+/// By the statistics of a batch, as training computes it.
+#[test]
+fn training_goes_on_from_the_network_that_was_solved() {
+    let bench = Bench::new();
+    bench.train("--pruning_mode none --num_epochs 6 --bn_recal 10 --model_path dense");
+    bench.train(&format!(
+        "--pretrained_model dense --batch_size {TRAIN_IMAGES} --num_epochs 4 --lr 1e-30 --criterion obs --ratio 0.85 --local_sparsity True {INNER} \
+         --pruning_strategy gmp --stable_epochs 1 --pruning_epochs 1 --tunning_epochs 2 --pruning_steps 1"
+    ));
+    let metrics = String::from_utf8(bench.bytes("run/metrics.jsonl")).unwrap();
+    let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let losses: Vec<f64> =
+        lines.filter(|line| line.get("lr").is_some()).map(|line| number(&line, "/loss")).collect();
+    // The masks are updated at the second step.
+    assert!(losses[3] < losses[0] + 0.05, "{losses:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::data::write_class_folders;
+use common::data::{TRAIN_IMAGES, write_class_folders};
 use common::weights::Weights;
 use common::{Bench, fail, number, succeed};
 use serde_json::Value;
@@ -57,6 +57,25 @@ fn weights_pruned_by_images_are_better_than_by_magnitude_and_the_same_bytes_ever
     let (dense, found) = (accuracy(&bench, "run"), accuracy(&bench, "one.safetensors"));
     assert!(found > dense - 0.2, "{found} of {dense}");
     assert!(!bench.path("one.safetensors.partial").exists());
+}
+
+/// By the statistics of a batch, as training computes it, the pruned network gives what it does by its running ones in a test.
+#[test]
+fn training_goes_on_from_the_network_as_it_was_tested() {
+    let bench = Bench::new();
+    bench.train("--pruning_mode none --num_epochs 6 --bn_recal 10 --model_path dense");
+    report(&bench, &format!("dense -o sparse.safetensors --ratio 0.85 {POINTWISE} --images {TRAIN_IMAGES}"));
+    let loss = |weights: &str| {
+        bench.train(&format!(
+            "--pretrained_model {weights} --pruning_mode none --batch_size {TRAIN_IMAGES} --num_epochs 1 --lr 1e-30 --model_path from"
+        ));
+        let metrics = String::from_utf8(bench.bytes("from/metrics.jsonl")).unwrap();
+        let first: Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+        succeed(bench.small(&format!("--phase test --pretrained_model {weights} --model_path test")));
+        [number(&first, "/loss"), number(&bench.json("test/test.json"), "/loss")]
+    };
+    let [trained, tested] = loss("sparse.safetensors");
+    assert!(trained < tested + 0.05, "{trained} in training, {tested} in a test");
 }
 
 fn is_ranked(name: &str) -> bool {

@@ -72,13 +72,28 @@ impl Places {
         };
         let seen = gather(dense);
         let count = seen.len() / inputs.max(1);
-        self.wanted.extend(self.outputs(&seen, &self.weight, &self.bias, [count, inputs, outputs]));
+        self.wanted.extend(self.multiply(&seen, &self.weight, &self.bias, [count, inputs, outputs]));
         self.reads.extend(pruned.map_or(seen, gather));
         Ok(())
     }
 
+    /// Mean and variance of each output in the dense network, without its bias, at these places.
+    pub fn dense_outputs(&self) -> Vec<[f64; 2]> {
+        let biases = self.bias.iter().map(|&bias| f64::from(bias));
+        let spread = spread(&self.wanted, self.bias.len());
+        spread.into_iter().zip(biases).map(|([mean, variance], bias)| [mean - bias, variance]).collect()
+    }
+
+    /// Mean and variance of each output that weights of the layer, `[outputs, inputs]`, give in the pruned network, without its bias, at these places.
+    pub fn outputs(&self, weight: &[f32]) -> Vec<[f64; 2]> {
+        let (outputs, inputs) = (self.bias.len(), self.weight.len() / self.bias.len().max(1));
+        let weight = transposed(weight, [outputs, inputs]);
+        let no_bias = vec![0.0; outputs];
+        spread(&self.multiply(&self.reads, &weight, &no_bias, [self.count(), inputs, outputs]), outputs)
+    }
+
     /// What weights, transposed, make of what is read.
-    fn outputs(&self, reads: &[f32], weight: &[f32], bias: &[f32], shape: [usize; 3]) -> Vec<f32> {
+    fn multiply(&self, reads: &[f32], weight: &[f32], bias: &[f32], shape: [usize; 3]) -> Vec<f32> {
         let mut outputs = multiply(Product::Plain, reads, weight, shape);
         outputs
             .chunks_exact_mut(bias.len().max(1))
@@ -101,7 +116,7 @@ impl Places {
         let weight = transposed(weight, [outputs, inputs]);
         let bias: Vec<f32> =
             self.bias.iter().zip(shift).map(|(&bias, shift)| (f64::from(bias) + shift) as f32).collect();
-        let mut moved = self.outputs(&self.reads, &weight, &bias, [count, inputs, outputs]);
+        let mut moved = self.multiply(&self.reads, &weight, &bias, [count, inputs, outputs]);
         let tiles = moved.par_chunks_mut(TILE * outputs).zip(self.wanted.par_chunks(TILE * outputs));
         let sums: Vec<Sums> = tiles.map(|(given, wanted)| self.move_towards(given, wanted)).collect();
         let sums = sums.into_iter().fold(Sums::new(outputs), Sums::and);
@@ -172,6 +187,26 @@ impl Sums {
         let variance = self.squares - means;
         if variance > 0.0 { self.errors / variance } else { 0.0 }
     }
+}
+
+/// Mean and variance of each column of `[places, outputs]`.
+fn spread(values: &[f32], outputs: usize) -> Vec<[f64; 2]> {
+    let Some(first) = values.get(..outputs) else { return vec![[0.0; 2]; outputs] };
+    let count = (values.len() / outputs.max(1)) as f64;
+    let mut sums = vec![[0.0; 2]; outputs];
+    for place in values.chunks_exact(outputs.max(1)) {
+        for ((sums, value), first) in sums.iter_mut().zip(place).zip(first) {
+            // Counted from the first, so little is lost where outputs vary by less than they are large.
+            let off = f64::from(*value) - f64::from(*first);
+            sums[0] += off;
+            sums[1] += off * off;
+        }
+    }
+    let of = |(&[sum, squares], &first): (&[f64; 2], &f32)| {
+        let mean = sum / count;
+        [f64::from(first) + mean, (squares / count - mean * mean).max(0.0)]
+    };
+    sums.iter().zip(first).map(of).collect()
 }
 
 /// `[rows, columns]` to `[columns, rows]`.

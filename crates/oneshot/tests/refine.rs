@@ -185,3 +185,23 @@ fn inputs_and_outputs_that_are_dead_stay_so() {
     assert!((0..OUTPUTS).all(|row| refined.weight[row * INPUTS] == 0.0));
     assert!(refined.weight.iter().all(|weight| weight.is_finite()) && refined.relative_error.is_finite());
 }
+
+#[test]
+fn places_tell_mean_and_variance_of_outputs() {
+    let layer = Layer::new(5, OUTPUTS, INPUTS);
+    let places = layer.places([0.0, 6.0]);
+    let weight = noise(OUTPUTS * INPUTS, 99);
+    for (found, weight, x) in [
+        (places.dense_outputs(), &layer.weight, &layer.dense),
+        (places.outputs(&weight), &weight, &layer.own),
+    ] {
+        for (row, [mean, variance]) in weight.chunks(INPUTS).zip(found) {
+            let row: Vec<f64> = row.iter().map(|&weight| f64::from(weight)).collect();
+            let values: Vec<f64> = (0..PIXELS).map(|pixel| output(&row, 0.0, x, pixel)).collect();
+            let wanted = values.iter().sum::<f64>() / PIXELS as f64;
+            let squares = values.iter().map(|value| (value - wanted).powi(2)).sum::<f64>();
+            assert!((mean - wanted).abs() < 1e-5, "{mean} for {wanted}");
+            assert!((variance - squares / PIXELS as f64).abs() < 1e-4, "{variance}");
+        }
+    }
+}

@@ -97,7 +97,7 @@ impl File {
         let epsilon = ours.pretrained.network.bn_epsilon;
         for (layer, spread) in layers {
             let changed = [&self.graph.nodes[layer.node].op, &graph.nodes[layer.node].op];
-            let norm = Norm { epsilon, spread };
+            let norm = Norm { epsilon, outputs: Outputs::Known(spread) };
             unfold(&mut ours.tensors, &ours.pretrained.path, changed, norm, &layer.node_name)?;
         }
         match packed {
@@ -114,11 +114,39 @@ impl File {
 #[derive(Clone, Copy)]
 pub(super) struct Norm<'a> {
     pub(super) epsilon: f64,
-    /// What comes out of the layer; empty if that is not known: the mean takes the change of the bias then.
-    pub(super) spread: &'a [[f32; 2]],
+    pub(super) outputs: Outputs<'a>,
 }
 
-/// Takes the batch norm out of a layer again: `w = w_folded / s`. Its statistics become those of what comes out now, and its scale and offset are such
+/// What is known of what comes out of a layer, without its bias.
+#[derive(Clone, Copy)]
+pub(super) enum Outputs<'a> {
+    /// Nothing: the running mean takes the change of the bias.
+    Unknown,
+    /// What comes out now: the running statistics become that.
+    Known(&'a [[f32; 2]]),
+    /// What came out before and does now: the running statistics, which may not be those of the images yet, change as that does.
+    Changed { before: &'a [[f32; 2]], after: &'a [[f32; 2]] },
+}
+
+impl Outputs<'_> {
+    /// The running statistics that an output gets: from those it has, by the batch norm's gain. Nothing if the images say nothing of it.
+    fn running(self, at: usize, [mean, variance]: [f64; 2], gain: f64) -> Option<[f64; 2]> {
+        let of = |spread: &[[f32; 2]]| spread.get(at).map(|output| output.map(f64::from));
+        let [mean, variance] = match self {
+            Outputs::Unknown => return None,
+            Outputs::Known(after) => {
+                of(after).map(|[mean, variance]| [mean / gain, variance / (gain * gain)])?
+            }
+            Outputs::Changed { before, after } => {
+                let (before, after) = (of(before)?, of(after)?);
+                [mean + (after[0] - before[0]) / gain, variance * after[1] / before[1]]
+            }
+        };
+        (variance > 0.0 && variance.is_finite()).then_some([mean, variance])
+    }
+}
+
+/// Takes the batch norm out of a layer again: `w = w_folded / s`. Its statistics follow what comes out now, and its scale and offset are such
 /// that it gives the same by them: so does it by the statistics of a batch, in training, which goes on from the network as it is. What did not change
 /// stays as it was, bit for bit. `path` is for messages.
 pub(super) fn unfold(
@@ -128,20 +156,12 @@ pub(super) fn unfold(
     norm: Norm<'_>,
     name: &str,
 ) -> Result<()> {
-    let mut replace = |name: String, change: &mut dyn FnMut(&mut [f32])| {
-        let missing = || sparse_engine::Error::TensorMissing { path: path.to_owned(), name: name.clone() };
-        let tensor = tensors.get(&name).ok_or_else(missing)?;
-        let mut values = tensor.to_f32()?;
-        change(&mut values);
-        let tensor = Tensor::from_f32(tensor.shape.clone(), &values);
-        tensors.insert(name, tensor);
-        Ok::<(), Error>(())
-    };
+    let file = &mut InFile { tensors, path };
     match (before, after) {
         (Op::Convolution(before), Op::Convolution(after)) => {
             let inputs = after.weight.len() / after.bias.len().max(1);
             let mut gains = Vec::with_capacity(after.bias.len());
-            replace(format!("{name}_weights"), &mut |raw| {
+            file.replace(&format!("{name}_weights"), |raw| {
                 let rows = raw.chunks_exact_mut(inputs);
                 let folded = before.weight.chunks_exact(inputs).zip(after.weight.chunks_exact(inputs));
                 for (raw, (before, after)) in rows.zip(folded) {
@@ -149,48 +169,80 @@ pub(super) fn unfold(
                     unfold_row(raw, before, after, gains[gains.len() - 1].unwrap_or(1.0));
                 }
             })?;
-            if norm.spread.is_empty() {
-                let changes = |at: usize| f64::from(after.bias[at] - before.bias[at]);
-                return replace(format!("{name}_bn_mean"), &mut |mean| {
-                    for (at, (mean, gain)) in mean.iter_mut().zip(&gains).enumerate() {
-                        *mean -= (changes(at) / gain.unwrap_or(1.0)) as f32;
+            let shifts = after.bias.iter().zip(&before.bias).map(|(after, before)| after - before);
+            if let Outputs::Unknown = norm.outputs {
+                return file.replace(&format!("{name}_bn_mean"), |mean| {
+                    for ((mean, gain), shift) in mean.iter_mut().zip(&gains).zip(shifts) {
+                        *mean -= (f64::from(shift) / gain.unwrap_or(1.0)) as f32;
                     }
                 });
             }
-            let mut set = |what: &str, value: &dyn Fn(f64, [f64; 2], usize) -> f64| {
-                replace(format!("{name}_bn_{what}"), &mut |to| {
-                    for (at, (&gain, spread)) in gains.iter().zip(norm.spread).enumerate() {
-                        let spread = spread.map(f64::from);
-                        // What never changes has no variance to go by.
-                        match gain {
-                            Some(gain) if spread[1] > 0.0 => to[at] = value(gain, spread, at) as f32,
-                            _ if what == "offset" => to[at] += after.bias[at] - before.bias[at],
-                            _ => (),
+            let means = file.values(&format!("{name}_bn_mean"))?;
+            let variances = file.values(&format!("{name}_bn_variance"))?;
+            let outputs = gains.iter().zip(means.iter().zip(&variances)).enumerate();
+            let running: Vec<Option<[f64; 3]>> = outputs
+                .map(|(at, (&gain, (&mean, &variance)))| {
+                    let running = [f64::from(mean), f64::from(variance)];
+                    let [mean, variance] = norm.outputs.running(at, running, gain?)?;
+                    Some([gain?, mean, variance])
+                })
+                .collect();
+            let mut set = |what: &str, value: fn([f64; 3], f64, f32) -> f64| {
+                file.replace(&format!("{name}_bn_{what}"), |to| {
+                    for (at, (to, running)) in to.iter_mut().zip(&running).enumerate() {
+                        match running {
+                            Some(running) => *to = value(*running, norm.epsilon, after.bias[at]) as f32,
+                            None if what == "offset" => *to += after.bias[at] - before.bias[at],
+                            None => (),
                         }
                     }
                 })
             };
-            set("mean", &|gain, [mean, _], _| mean / gain)?;
-            set("variance", &|gain, [_, variance], _| variance / (gain * gain))?;
-            set("scale", &|gain, [_, variance], _| {
-                gain.signum() * (variance + norm.epsilon * gain * gain).sqrt()
-            })?;
-            set("offset", &|_, [mean, _], at| mean + f64::from(after.bias[at]))
+            set("mean", |[_, mean, _], _, _| mean)?;
+            set("variance", |[_, _, variance], _, _| variance)?;
+            set("scale", |[gain, _, variance], epsilon, _| gain * (variance + epsilon).sqrt())?;
+            set("offset", |[gain, mean, _], _, bias| gain * mean + f64::from(bias))
         }
         (Op::Linear { bias, .. }, Op::Linear { weight, bias: new }) => {
             let (classes, inputs) = (new.len(), weight.len() / new.len().max(1));
-            replace(sparse_network::HEAD_WEIGHT.to_owned(), &mut |raw| {
+            file.replace(sparse_network::HEAD_WEIGHT, |raw| {
                 // `[inputs, classes]` there.
                 raw.iter_mut()
                     .enumerate()
                     .for_each(|(at, raw)| *raw = weight[at % classes * inputs + at / classes]);
             })?;
-            replace(sparse_network::HEAD_BIAS.to_owned(), &mut |offset| {
+            file.replace(sparse_network::HEAD_BIAS, |offset| {
                 let biases = bias.iter().zip(new);
                 offset.iter_mut().zip(biases).for_each(|(to, (before, after))| *to += after - before);
             })
         }
         _ => Ok(()),
+    }
+}
+
+/// The tensors of a file, by whose path messages name it.
+struct InFile<'a> {
+    tensors: &'a mut Tensors,
+    path: &'a Path,
+}
+
+impl InFile<'_> {
+    fn get(&self, name: &str) -> Result<&Tensor> {
+        let missing =
+            || sparse_engine::Error::TensorMissing { path: self.path.to_owned(), name: name.to_owned() };
+        Ok(self.tensors.get(name).ok_or_else(missing)?)
+    }
+
+    fn values(&self, name: &str) -> Result<Vec<f32>> {
+        Ok(self.get(name)?.to_f32()?)
+    }
+
+    fn replace(&mut self, name: &str, change: impl FnOnce(&mut [f32])) -> Result<()> {
+        let mut values = self.values(name)?;
+        change(&mut values);
+        let tensor = Tensor::from_f32(self.get(name)?.shape.clone(), &values);
+        self.tensors.insert(name.to_owned(), tensor);
+        Ok(())
     }
 }
 
@@ -262,7 +314,7 @@ mod tests {
         (bias[0], bias[1], bias[2], bias[3]) = (0.5, -0.3, 0.9, 0.6);
         let after = convolution(&weight, &bias);
         let spread = [[0.3, 1.2], [-0.8, 0.6], [4.0, 0.0], [0.0, 0.0]];
-        let norm = Norm { epsilon: EPSILON, spread: &spread };
+        let norm = Norm { epsilon: EPSILON, outputs: Outputs::Known(&spread) };
         unfold(&mut tensors, Path::new("w"), [&before, &after], norm, "l").unwrap();
         let (found, offsets) = folded(&tensors);
         for (found, wanted) in found.iter().zip(&weight).chain(offsets.iter().zip(&bias)) {
@@ -276,15 +328,49 @@ mod tests {
         assert_eq!((variance[2], variance[3], mean[2], mean[3]), (1.0, 4.0, 2.0, 0.5));
     }
 
+    /// Running statistics that are far from those of the images change as those do, and the layer gives the same.
     #[test]
-    fn without_a_spread_the_mean_takes_the_change_of_the_bias_and_else_nothing_changes() {
+    fn running_statistics_change_as_what_comes_out_does() {
+        let mut tensors = Tensors::new();
+        tensors.insert("l_weights".to_owned(), tensor(&[1.0, -2.0, 3.0, 1.0]));
+        tensors.insert("l_bn_scale".to_owned(), tensor(&[0.5, -1.5]));
+        tensors.insert("l_bn_offset".to_owned(), tensor(&[0.1, 0.2]));
+        tensors.insert("l_bn_mean".to_owned(), tensor(&[1.0, -1.0]));
+        tensors.insert("l_bn_variance".to_owned(), tensor(&[2.0, 0.5]));
+        let (weight, bias) = folded(&tensors);
+        let before = convolution(&weight, &bias);
+        let (mut weight, mut bias) = (weight, bias);
+        (weight[1], weight[3], bias[0], bias[1]) = (0.0, 0.2, 0.4, 0.3);
+        let after = convolution(&weight, &bias);
+        // The second was constant.
+        let (old, new) = ([[0.3, 1.2], [1.0, 0.0]], [[0.5, 0.3], [1.0, 0.0]]);
+        let norm = Norm { epsilon: EPSILON, outputs: Outputs::Changed { before: &old, after: &new } };
+        unfold(&mut tensors, Path::new("w"), [&before, &after], norm, "l").unwrap();
+        let (found, offsets) = folded(&tensors);
+        for (found, wanted) in found.iter().zip(&weight).chain(offsets.iter().zip(&bias)) {
+            assert!((found - wanted).abs() < 1e-5, "{found} for {wanted}");
+        }
+        let gain = 0.5 / (2.0 + EPSILON).sqrt();
+        let values = |what: &str| {
+            let values = tensors[&format!("l_bn_{what}")].to_f32().unwrap();
+            values.into_iter().map(f64::from).collect::<Vec<f64>>()
+        };
+        let [mean, variance, scale] = ["mean", "variance", "scale"].map(values);
+        assert!((mean[0] - (1.0 + 0.2 / gain)).abs() < 1e-5, "{mean:?}");
+        assert!((variance[0] - 2.0 / 4.0).abs() < 1e-5, "{variance:?}");
+        assert!((scale[0] - gain * (0.5 + EPSILON).sqrt()).abs() < 1e-5, "{scale:?}");
+        assert_eq!([mean[1], variance[1], scale[1]], [-1.0, 0.5, -1.5]);
+    }
+
+    #[test]
+    fn where_outputs_are_unknown_the_mean_takes_the_change_of_the_bias_and_else_nothing_changes() {
         let mut tensors = Tensors::new();
         for (name, value) in [("weights", 1.0), ("bn_scale", 2.0), ("bn_offset", 3.0), ("bn_mean", 4.0)] {
             tensors.insert(format!("l_{name}"), tensor(&[value]));
         }
         tensors.insert("l_bn_variance".to_owned(), tensor(&[5.0]));
         let (before, same) = (tensors.clone(), convolution(&[0.7], &[0.2]));
-        let norm = Norm { epsilon: EPSILON, spread: &[] };
+        let norm = Norm { epsilon: EPSILON, outputs: Outputs::Unknown };
         unfold(&mut tensors, Path::new("w"), [&same, &same], norm, "l").unwrap();
         assert_eq!(tensors, before);
         let (weight, bias) = folded(&tensors);

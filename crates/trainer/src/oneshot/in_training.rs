@@ -5,9 +5,9 @@
 //! one before the update, with the zeros it has; images are drawn anew for each update, by the seed and the step alone.
 
 use super::activations::{Activations, Networks};
-use super::file::{Norm, unfold};
+use super::file::{Norm, Outputs, unfold};
 use super::images::BATCH;
-use super::layers::{self, Layer};
+use super::layers::{self, Layer, Spread};
 use super::seen::Seen;
 use super::{OneshotError, method};
 use crate::config::Criterion;
@@ -106,8 +106,12 @@ impl ByData {
             let mask = chosen.solve(&mut pruned, &seen)?;
             masks.insert(layer.name.clone(), layer.mask_for_training(&mask));
             let changed = [&dense.nodes[layer.node].op, &pruned.nodes[layer.node].op];
-            // Running statistics may not be those of the batches yet: scales and offsets stay as training has them.
-            let norm = Norm { epsilon: model.config().bn_epsilon, spread: &[] };
+            let [before, after] = spreads(&seen, layer, &pruned);
+            let outputs = match before.is_empty() {
+                true => Outputs::Unknown,
+                false => Outputs::Changed { before: &before, after: &after },
+            };
+            let norm = Norm { epsilon: model.config().bn_epsilon, outputs };
             unfold(&mut tensors, Path::new(WEIGHTS_FILE), changed, norm, &layer.node_name)?;
         }
         set_variables(model.variables(), &tensors, Path::new(WEIGHTS_FILE))?;
@@ -160,6 +164,18 @@ fn graph(tensors: &Tensors, network: &MobileNetConfig, size: [usize; 2]) -> Resu
         None => Err(sparse_engine::Error::TensorMissing { path: WEIGHTS_FILE.into(), name: name.to_owned() }),
     };
     Ok(fold(mobilenet(network, size, &mut values)?))
+}
+
+/// What came out of a layer of the dense network, and what comes out now; nothing if no places of it were kept.
+fn spreads(seen: &Seen, layer: &Layer, pruned: &Graph) -> [Spread; 2] {
+    let mut spreads = [Spread::new(), Spread::new()];
+    for (group, places) in seen.places.iter().enumerate() {
+        let of_group = [places.dense_outputs(), places.outputs(layer.weight(pruned, group))];
+        for (spread, outputs) in spreads.iter_mut().zip(of_group) {
+            spread.extend(outputs.iter().map(|output| output.map(|value| value as f32)));
+        }
+    }
+    spreads
 }
 
 /// What a layer is to keep; masks in the order of its matrix.
