@@ -1,6 +1,6 @@
 //! `cargo xtask results TABLE`: trains the rows of a table with the real binary, one after another, and records them.
 //!
-//! A table is a TOML file: rows with a config each, seeds, and which run the others start from. Runs lie in
+//! A table is a TOML file: rows with a config each, seeds, and which run or which pruned weights the others start from. Runs lie in
 //! `FOLDER/ROW/seed-N`. Finished ones are skipped and an interrupted one is resumed, so that the command can be stopped and
 //! repeated at will. At the end `docs/results/DATE-NAME/` holds the table, the plot, the configs and the metrics.
 

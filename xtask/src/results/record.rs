@@ -23,11 +23,16 @@ pub(super) fn write(table: &Table, file: &Path, binary: &Path, records: &Path) -
     fs::copy(file, folder.join("table.toml"))?;
     let mut metrics = String::new();
     for run in table.runs() {
-        let config = fs::read_to_string(run.folder.join("config.toml"))?;
+        // What is pruned or only tested has none.
+        let trained = run.folder.join("metrics.jsonl");
+        if !trained.is_file() {
+            continue;
+        }
         if run.seed == table.seeds[0] {
+            let config = fs::read_to_string(run.folder.join("config.toml"))?;
             fs::write(configs.join(format!("{}.toml", run.row)), config)?;
         }
-        metrics += &tagged(&run, &fs::read_to_string(run.folder.join("metrics.jsonl"))?)?;
+        metrics += &tagged(&run, &fs::read_to_string(trained)?)?;
     }
     fs::write(folder.join("metrics.jsonl"), metrics)?;
     fs::write(folder.join("README.md"), readme(table, file, &rows)?)?;
@@ -82,7 +87,7 @@ mod tests {
     #[test]
     fn metrics_carry_their_row_and_seed() {
         let (row, folder) = ("dense".to_owned(), PathBuf::new());
-        let run = Run { row, seed: 2, folder: folder.clone(), config: folder, arguments: vec![] };
+        let run = Run { row, seed: 2, folder, config: None, arguments: vec![], makes: vec![] };
         let text = tagged(&run, "{\"step\":1}\n{\"step\":2,\"top1\":0.5}\n").unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[1], serde_json::json!({"row": "dense", "seed": 2, "step": 2, "top1": 0.5}));

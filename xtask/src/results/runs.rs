@@ -30,13 +30,14 @@ pub(super) fn all(table: &Table, binary: &Path) -> anyhow::Result<()> {
 }
 
 fn is_finished(run: &Run) -> bool {
-    ["summary.json", "predictions.csv"].iter().all(|name| run.folder.join(name).is_file())
+    run.makes.iter().all(|path| path.is_file())
 }
 
 /// Keeps what a run was made with, so that a changed recipe is not taken for the run that is there.
 fn remember(run: &Run) -> anyhow::Result<()> {
-    let config =
-        fs::read_to_string(&run.config).with_context(|| format!("cannot read {}", run.config.display()))?;
+    let read =
+        |path: &PathBuf| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    let config = run.config.as_ref().map(read).transpose()?.unwrap_or_default();
     let recipe = format!("{}\n\n{config}", run.arguments.join(" "));
     let path = beside(run, "recipe");
     match fs::read_to_string(&path) {
@@ -63,7 +64,7 @@ fn one(run: &Run, binary: &Path, place: &str) -> anyhow::Result<()> {
     let log = beside(run, "log");
     eprintln!("{place}: started, its log is {}", log.display());
     let mut command = Command::new(binary);
-    command.args(&run.arguments).args(["--resume", "auto"]);
+    command.args(&run.arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);
     let mut child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
     let mut looked = Instant::now();

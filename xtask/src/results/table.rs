@@ -27,9 +27,22 @@ pub(super) struct Table {
     pub(super) first: Option<String>,
     /// The row that the others are compared with.
     pub(super) reference: String,
+    /// What is pruned by images, of the weights in `start`, for rows to start from.
+    #[serde(default, rename = "prune")]
+    pub(super) prunes: Vec<Prune>,
     /// The rows.
     #[serde(rename = "row")]
     pub(super) rows: Vec<Row>,
+}
+
+/// Weights that `sparse-train prune` makes for each seed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Prune {
+    /// Its name, by which rows start from it.
+    pub(super) name: String,
+    /// What the program is called with beside the weights and the seed.
+    pub(super) flags: Vec<String>,
 }
 
 /// A row of a table.
@@ -43,6 +56,11 @@ pub(super) struct Row {
     /// Further settings, as `--set` takes them.
     #[serde(default)]
     pub(super) set: Vec<String>,
+    /// The name of what was pruned that it starts from.
+    pub(super) start: Option<String>,
+    /// Whether what it starts from is tested as it is, without training.
+    #[serde(default)]
+    pub(super) test: bool,
 }
 
 /// One run of a table.
@@ -53,10 +71,12 @@ pub(super) struct Run {
     pub(super) seed: u64,
     /// The run folder.
     pub(super) folder: PathBuf,
-    /// The config.
-    pub(super) config: PathBuf,
+    /// The config; nothing if weights are pruned.
+    pub(super) config: Option<PathBuf>,
     /// What the program is called with.
     pub(super) arguments: Vec<String>,
+    /// Files that are there when it is done.
+    pub(super) makes: Vec<PathBuf>,
 }
 
 impl Table {
@@ -76,6 +96,14 @@ impl Table {
         if table.row(&table.reference).is_none() {
             bail!("reference = {:?} is no row", table.reference);
         }
+        for (number, prune) in table.prunes.iter().enumerate() {
+            let taken = table.prunes[..number].iter().any(|other| other.name == prune.name);
+            ensure!(!taken && table.row(&prune.name).is_none(), "two are called {}", prune.name);
+            ensure!(table.start.is_some(), "prune needs start: the weights that are pruned");
+        }
+        for start in table.rows.iter().filter_map(|row| row.start.as_ref()) {
+            ensure!(table.prunes.iter().any(|prune| prune.name == *start), "start = {start:?} is no prune");
+        }
         match &table.first {
             Some(_) if table.start.is_some() => bail!("give first or start, not both"),
             Some(first) => ensure!(
@@ -91,30 +119,51 @@ impl Table {
         self.rows.iter().find(|row| row.name == name)
     }
 
-    /// All runs, row by row.
+    /// All runs: what is pruned, then row by row.
     pub(super) fn runs(&self) -> Vec<Run> {
-        let of_row = |row: &Row| -> Vec<Run> { self.seeds.iter().map(|&seed| self.run(row, seed)).collect() };
-        self.rows.iter().flat_map(of_row).collect()
+        let prunes =
+            self.prunes.iter().flat_map(|prune| self.seeds.iter().map(|&seed| self.prune(prune, seed)));
+        let rows = self.rows.iter().flat_map(|row| self.seeds.iter().map(|&seed| self.run(row, seed)));
+        prunes.chain(rows).collect()
+    }
+
+    fn folder_of(&self, row: &str, seed: u64) -> PathBuf {
+        self.folder.join(row).join(format!("seed-{seed}"))
+    }
+
+    fn prune(&self, prune: &Prune, seed: u64) -> Run {
+        let folder = self.folder_of(&prune.name, seed);
+        let to = folder.with_extension("safetensors");
+        let from = self.start.clone().unwrap_or_default();
+        let mut arguments = vec!["prune".to_owned(), from.display().to_string()];
+        arguments.extend(["-o".to_owned(), to.display().to_string()]);
+        arguments.extend(prune.flags.iter().cloned());
+        arguments.extend(["--seed".to_owned(), seed.to_string()]);
+        Run { row: prune.name.clone(), seed, folder, config: None, arguments, makes: vec![to] }
     }
 
     fn run(&self, row: &Row, seed: u64) -> Run {
-        let folder_of = |row: &str| self.folder.join(row).join(format!("seed-{seed}"));
-        let folder = folder_of(&row.name);
+        let folder = self.folder_of(&row.name, seed);
         let mut arguments = vec!["--config".to_owned(), row.config.display().to_string()];
         for assignment in self.set.iter().chain(&row.set) {
             arguments.extend(["--set".to_owned(), assignment.clone()]);
         }
-        let start = match &self.first {
-            Some(first) if *first != row.name => Some(folder_of(first)),
-            Some(_) => None,
-            None => self.start.clone(),
+        let start = match (&row.start, &self.first) {
+            (Some(pruned), _) => Some(self.folder_of(pruned, seed).with_extension("safetensors")),
+            (None, Some(first)) if *first != row.name => Some(self.folder_of(first, seed)),
+            (None, Some(_)) => None,
+            (None, None) => self.start.clone(),
         };
         if let Some(start) = start {
             arguments.extend(["--pretrained_model".to_owned(), start.display().to_string()]);
         }
         arguments.extend(["--seed".to_owned(), seed.to_string()]);
         arguments.extend(["--model_path".to_owned(), folder.display().to_string()]);
-        Run { row: row.name.clone(), seed, folder, config: row.config.clone(), arguments }
+        let more = if row.test { ["--phase", "test"] } else { ["--resume", "auto"] };
+        arguments.extend(more.map(str::to_owned));
+        let result = if row.test { "test.json" } else { "summary.json" };
+        let makes = [result, "predictions.csv"].map(|name| folder.join(name)).to_vec();
+        Run { row: row.name.clone(), seed, folder, config: Some(row.config.clone()), arguments, makes }
     }
 
     /// What `sparse-train compare` is called with: the reference, then all rows.
@@ -162,13 +211,39 @@ set = ["train.lr=0.01"]
         assert_eq!(shown.len(), 4);
         assert_eq!(
             shown[1],
-            "--config configs/dense.toml --set train.threads=2 --seed 2 --model_path runs/small/dense/seed-2"
+            "--config configs/dense.toml --set train.threads=2 --seed 2 --model_path runs/small/dense/seed-2 --resume auto"
         );
         assert_eq!(
             shown[3],
             "--config configs/dense.toml --set train.threads=2 --set train.lr=0.01 --pretrained_model \
-             runs/small/dense/seed-2 --seed 2 --model_path runs/small/longer/seed-2"
+             runs/small/dense/seed-2 --seed 2 --model_path runs/small/longer/seed-2 --resume auto"
         );
+    }
+
+    #[test]
+    fn rows_may_start_from_what_was_pruned_and_be_tested_as_they_are() {
+        let text = TEXT.replace("first = \"dense\"", "start = \"w.safetensors\"").replace(
+            "set = [\"train.lr=0.01\"]",
+            "start = \"half\"\ntest = true\n[[prune]]\nname = \"half\"\nflags = [\"--ratio\", \"0.5\"]",
+        );
+        let runs = Table::parse(&text).unwrap().runs();
+        assert_eq!(runs.len(), 6);
+        assert_eq!(
+            runs[1].arguments.join(" "),
+            "prune w.safetensors -o runs/small/half/seed-2.safetensors --ratio 0.5 --seed 2"
+        );
+        assert_eq!(
+            runs[5].arguments.join(" "),
+            "--config configs/dense.toml --set train.threads=2 --pretrained_model runs/small/half/seed-2.safetensors \
+             --seed 2 --model_path runs/small/longer/seed-2 --phase test"
+        );
+        for (from, to, part) in [
+            ("start = \"half\"", "start = \"third\"", "no prune"),
+            ("start = \"w.safetensors\"\n", "", "needs start"),
+        ] {
+            let error = Table::parse(&text.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(part), "{to}: {error}");
+        }
     }
 
     #[test]
