@@ -44,8 +44,11 @@ fn height(point: &SensitivityPoint) -> f64 {
 }
 
 fn plot(report: &SensitivityReport) -> Plot {
-    let point =
-        |point: &SensitivityPoint| Point { sparsity: point.ratio, top1: height(point), interval: [0.0; 2] };
+    let point = |point: &SensitivityPoint| Point {
+        sparsity: point.sparsity,
+        top1: height(point),
+        interval: [0.0; 2],
+    };
     let series = |layer: &LayerSensitivity| Series {
         name: layer.name.clone(),
         points: layer.points.iter().map(point).collect(),

@@ -52,7 +52,8 @@ fn kept_weights_go_back_to_what_they_were() {
         |step: usize| bench.path(&format!("run/checkpoints/step-{step:08}/rewind.safetensors")).exists();
     assert_eq!([1, 2, 8, 13, 14, 20].map(remembers), [false, true, true, true, false, false]);
     // What is saved on the way changes nothing.
-    bench.train(&format!("{REWIND} {INNER} --lr_strategy cosine_decay --log_period 100 --model_path unsaved"));
+    bench
+        .train(&format!("{REWIND} {INNER} --lr_strategy cosine_decay --log_period 100 --model_path unsaved"));
     assert!(bench.bytes("unsaved/weights.safetensors") == bench.bytes("run/weights.safetensors"));
 }
 

@@ -32,12 +32,17 @@ fn each_layer_alone_costs_more_with_more_zeros_and_less_where_data_choose() {
     for (magnitude, obs) in layers(&magnitude).iter().zip(layers(&obs)) {
         // In the order of the ratios.
         assert_eq!(number(magnitude, "/points/0/ratio"), 0.5);
+        assert!((number(magnitude, "/points/0/sparsity") - 0.5).abs() < 0.002, "{magnitude}");
         let error = |layer: &Value, at: usize| number(layer, &format!("/points/{at}/output_error"));
         assert!(error(magnitude, 0) <= error(magnitude, 1), "{magnitude}");
         sums[0] += error(magnitude, 1);
         sums[1] += error(&obs, 1);
     }
     assert!(sums[1] < sums[0], "{sums:?}");
+    // Of few blocks not every share can go.
+    let blocks = "--ratios 0.6 --images 60 --sparse_block 64 64 --set prune.include=['^conv6_sep_weights$']";
+    let blocks = report(&bench, blocks);
+    assert_eq!(number(&blocks, "/layers/0/points/0/sparsity"), 0.5, "{blocks}");
     // The network is the one that a test sees.
     let test = "--phase test --pretrained_model run --model_path test --set data.path=data --threads 1";
     succeed(bench.bare(test));

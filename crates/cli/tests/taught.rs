@@ -43,7 +43,9 @@ fn zeros_that_are_kept_stay_where_they_are_in_weights_and_averages() {
     let start = Weights::read(&bench.path("sparse.safetensors"));
     let (dense, pruned) = (top1(&bench, "dense"), top1(&bench, "sparse.safetensors"));
     let flags = format!("{SPARSE} {TAUGHT} --ratio 0 --set prune.regrow=false");
-    bench.train(&flags).says(&["they stay zero (prune.regrow = false)", "learning from the scores of dense"]);
+    bench
+        .train(&flags)
+        .says(&["they stay zero (prune.regrow = false)", "learning from the scores and features of dense"]);
     let averages = Weights::read(&bench.path("run/weights_ema.safetensors"));
     for weights in [bench.weights("run"), averages] {
         assert!(zeros(&weights) == zeros(&start));

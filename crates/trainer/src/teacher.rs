@@ -48,7 +48,13 @@ impl Teacher {
         if let Head::New { classes, of } = head {
             return Err(Error::OtherHead { path, classes: of, num_classes: classes });
         }
-        tracing::info!("learning from the scores of {}, {head}", path.display());
+        let train = &plan.config.train;
+        let what = match (train.distill_weight > 0.0, train.distill_features > 0.0) {
+            (_, false) => "scores",
+            (true, true) => "scores and features",
+            (false, true) => "features",
+        };
+        tracing::info!("learning from the {what} of {}, {head}", path.display());
         Self::new(model, plan).map(Some)
     }
 

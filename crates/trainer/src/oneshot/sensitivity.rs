@@ -45,8 +45,10 @@ pub struct LayerSensitivity {
 /// What a layer costs at a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SensitivityPoint {
-    /// Share of zeros of the layer.
+    /// Share of zeros of the layer that was asked for.
     pub ratio: f64,
+    /// The share that it got: blocks and groups of N:M do not give every one.
+    pub sparsity: f64,
     /// Squared difference of the scores as a share of their variance.
     pub output_error: f64,
     /// Share of images whose first class is that of the dense network.
@@ -119,9 +121,12 @@ pub fn sensitivity(
         let mut points = Vec::with_capacity(wanted.ratios.len());
         for &ratio in &wanted.ratios {
             let pruned = alone(&file, layer, ratio, oneshot, statistics.as_deref())?;
+            let weight = layers::weight(&pruned.nodes[layer.node].op).unwrap_or_default();
+            let zeros = weight.iter().filter(|&&weight| weight == 0.0).count();
             let pruned = chosen.scores(test.scores(&pruned, usize::MAX)?);
             points.push(SensitivityPoint {
                 ratio,
+                sparsity: zeros as f64 / layer.len().max(1) as f64,
                 output_error: dense.error(&pruned),
                 agreement: dense.agreement(&pruned),
                 top1: labels.as_deref().map(|labels| pruned.top1(labels)),
