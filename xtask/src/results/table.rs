@@ -27,7 +27,7 @@ pub(super) struct Table {
     pub(super) first: Option<String>,
     /// The row that the others are compared with.
     pub(super) reference: String,
-    /// What is pruned by images, of the weights in `start`, for rows to start from.
+    /// What is pruned by images, of the weights in `start` or of the first row, for rows to start from.
     #[serde(default, rename = "prune")]
     pub(super) prunes: Vec<Prune>,
     /// The rows.
@@ -99,7 +99,8 @@ impl Table {
         for (number, prune) in table.prunes.iter().enumerate() {
             let taken = table.prunes[..number].iter().any(|other| other.name == prune.name);
             ensure!(!taken && table.row(&prune.name).is_none(), "two are called {}", prune.name);
-            ensure!(table.start.is_some(), "prune needs start: the weights that are pruned");
+            let has_weights = table.start.is_some() || table.first.is_some();
+            ensure!(has_weights, "prune needs start or first: the weights that are pruned");
         }
         for start in table.rows.iter().filter_map(|row| row.start.as_ref()) {
             ensure!(table.prunes.iter().any(|prune| prune.name == *start), "start = {start:?} is no prune");
@@ -119,12 +120,16 @@ impl Table {
         self.rows.iter().find(|row| row.name == name)
     }
 
-    /// All runs: what is pruned, then row by row.
+    /// All runs: the first row that others start from, what is pruned, then row by row.
     pub(super) fn runs(&self) -> Vec<Run> {
+        let (first, others): (Vec<&Row>, Vec<&Row>) =
+            self.rows.iter().partition(|row| self.first.as_ref() == Some(&row.name));
+        let of = |rows: Vec<&Row>| -> Vec<Run> {
+            rows.iter().flat_map(|row| self.seeds.iter().map(|&seed| self.run(row, seed))).collect()
+        };
         let prunes =
             self.prunes.iter().flat_map(|prune| self.seeds.iter().map(|&seed| self.prune(prune, seed)));
-        let rows = self.rows.iter().flat_map(|row| self.seeds.iter().map(|&seed| self.run(row, seed)));
-        prunes.chain(rows).collect()
+        of(first).into_iter().chain(prunes).chain(of(others)).collect()
     }
 
     fn folder_of(&self, row: &str, seed: u64) -> PathBuf {
@@ -134,7 +139,8 @@ impl Table {
     fn prune(&self, prune: &Prune, seed: u64) -> Run {
         let folder = self.folder_of(&prune.name, seed);
         let to = folder.with_extension("safetensors");
-        let from = self.start.clone().unwrap_or_default();
+        let first = self.first.as_ref().map(|first| self.folder_of(first, seed));
+        let from = first.or_else(|| self.start.clone()).unwrap_or_default();
         let mut arguments = vec!["prune".to_owned(), from.display().to_string()];
         arguments.extend(["-o".to_owned(), to.display().to_string()]);
         arguments.extend(prune.flags.iter().cloned());
@@ -237,6 +243,9 @@ set = ["train.lr=0.01"]
             "--config configs/dense.toml --set train.threads=2 --pretrained_model runs/small/half/seed-2.safetensors \
              --seed 2 --model_path runs/small/longer/seed-2 --phase test"
         );
+        let runs =
+            Table::parse(&text.replace("start = \"w.safetensors\"", "first = \"dense\"")).unwrap().runs();
+        assert_eq!(runs[3].arguments[..2], ["prune", "runs/small/dense/seed-2"]);
         for (from, to, part) in [
             ("start = \"half\"", "start = \"third\"", "no prune"),
             ("start = \"w.safetensors\"\n", "", "needs start"),
