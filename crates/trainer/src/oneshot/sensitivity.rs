@@ -47,7 +47,7 @@ pub struct LayerSensitivity {
 pub struct SensitivityPoint {
     /// Share of zeros of the layer that was asked for.
     pub ratio: f64,
-    /// The share that it got: blocks and groups of N:M do not give every one.
+    /// The share that it got: blocks do not give every one.
     pub sparsity: f64,
     /// Squared difference of the scores as a share of their variance.
     pub output_error: f64,
