@@ -43,13 +43,13 @@ impl Builder {
         let seed = self.0.nodes.len();
         let weight = numbers(seed, shape.iter().product(), 7);
         let bias = numbers(seed + 1, outputs, 0);
-        self.then(name, Op::Convolution(Convolution { weight, shape, bias, groups, window }))
+        self.then(name, Op::Convolution(Convolution { weight, shape, bias, groups, window, scales: None }))
     }
 
     fn linear(&mut self, name: &str, outputs: usize) {
         let inputs = shapes(&self.0).unwrap()[self.0.output].count();
         let (weight, bias) = (numbers(98, outputs * inputs, 5), numbers(99, outputs, 0));
-        self.then(name, Op::Linear { weight, bias });
+        self.then(name, Op::Linear { weight, bias, scales: None });
     }
 }
 

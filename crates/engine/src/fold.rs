@@ -99,7 +99,7 @@ fn last_reader(uses: &[usize], stands_for: &[usize], at: usize, reader: usize) -
 fn take_in(op: &mut Op, scale: &[f32], offset: &[f32]) -> bool {
     let (weight, bias) = match op {
         Op::Convolution(convolution) => (&mut convolution.weight, &mut convolution.bias),
-        Op::Linear { weight, bias } => (weight, bias),
+        Op::Linear { weight, bias, .. } => (weight, bias),
         _ => return false,
     };
     if bias.len() != scale.len() || bias.is_empty() {
@@ -151,6 +151,7 @@ mod tests {
             bias: vec![1.0, 2.0],
             groups: 1,
             window: Window::square(1, 1, 0),
+            scales: None,
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! One image at a time: shapes are `[C, H, W]`, or `[C]` after [`Op::Flatten`]; the batch enters when a session runs.
 
-pub use sparse_kernels::host::inference::{Function, Window};
+pub use sparse_kernels::host::inference::{Function, Quantization, Window};
 
 /// A network for classification: nodes in the order in which they are computed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -108,6 +108,8 @@ pub enum Op {
         weight: Vec<f32>,
         /// `[outputs]`.
         bias: Vec<f32>,
+        /// As [`Convolution::scales`].
+        scales: Option<Vec<f32>>,
     },
     /// Softmax over all of `[C]`.
     Softmax,
@@ -142,6 +144,9 @@ pub struct Convolution {
     pub groups: usize,
     /// Where the kernel goes.
     pub window: Window,
+    /// `[outputs]`: what the weights of each output are whole multiples of, from −128 to 127 times, if they are. Such a
+    /// convolution is computed in integers where what it reads is quantised ([`Function::Quantize`]), and what it makes is too.
+    pub scales: Option<Vec<f32>>,
 }
 
 impl Graph {

@@ -72,7 +72,7 @@ impl Head {
     fn append(&mut self, graph: &Graph, index: usize) {
         let node = &graph.nodes[index];
         let work = match &node.op {
-            Op::Linear { weight, bias } => {
+            Op::Linear { weight, bias, .. } => {
                 VectorWork::Linear { weight: weight.clone(), bias: bias.clone(), finish: Finish::NONE }
             }
             Op::Softmax => VectorWork::Softmax,

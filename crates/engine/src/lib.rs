@@ -19,6 +19,7 @@
 //!     bias: vec![0.0],
 //!     groups: 1,
 //!     window: Window::square(1, 1, 0),
+//!     scales: None,
 //! };
 //! let node = |name: &str, op, inputs| Node { name: name.to_owned(), op, inputs };
 //! let nodes = vec![

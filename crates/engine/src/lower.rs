@@ -200,10 +200,17 @@ impl Lowering<'_> {
                 self.depthwise(convolution, &mut reach, &mut name)
             }
             Op::Convolution(convolution) => self.product(index, None, convolution.clone(), &mut reach),
-            Op::Linear { weight, bias } => {
+            Op::Linear { weight, bias, scales } => {
                 let shape = [bias.len(), from.channels, 1, 1];
-                let (weight, bias, window) = (weight.clone(), bias.clone(), Window::square(1, 1, 0));
-                self.product(index, None, Convolution { weight, shape, bias, groups: 1, window }, &mut reach)
+                let convolution = Convolution {
+                    weight: weight.clone(),
+                    shape,
+                    bias: bias.clone(),
+                    groups: 1,
+                    window: Window::square(1, 1, 0),
+                    scales: scales.clone(),
+                };
+                self.product(index, None, convolution, &mut reach)
             }
             Op::MaxPool(window) => Work::MaxPool(*window),
             &Op::AveragePool { window, counted } => Work::AveragePool { window, counted },

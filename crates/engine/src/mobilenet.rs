@@ -39,6 +39,7 @@ pub fn mobilenet(
             bias: vec![0.0; layer.outputs],
             groups: if layer.kind == ConvKind::Depthwise { layer.inputs } else { 1 },
             window,
+            scales: None,
         };
         graph.append(&layer.name, Op::Convolution(convolution));
         let mut norm = |what: &str| tensor(&format!("{}_bn_{what}", layer.name), layer.outputs);
@@ -54,7 +55,7 @@ pub fn mobilenet(
     graph.append("pool", Op::GlobalAveragePool);
     graph.append("features", Op::Flatten);
     let weight = transposed(&tensor(HEAD_WEIGHT, features * network.classes)?, network.classes);
-    graph.append("fc7", Op::Linear { weight, bias: tensor(HEAD_BIAS, network.classes)? });
+    graph.append("fc7", Op::Linear { weight, bias: tensor(HEAD_BIAS, network.classes)?, scales: None });
     Ok(graph)
 }
 

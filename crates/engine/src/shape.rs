@@ -118,7 +118,7 @@ fn shape(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> {
             let differs = || GraphError::Reshape { node: node.name.clone(), from: x, to: shape };
             (count == x.count()).then_some(Shape::Image(shape)).ok_or_else(differs)
         }
-        Op::Linear { weight, bias } => {
+        Op::Linear { weight, bias, .. } => {
             let Some(expected) = flat(node, x)?.checked_mul(bias.len()) else { return Err(too_large(node)) };
             length(node, "weight", expected, weight.len())?;
             Ok(Shape::Flat(bias.len()))
@@ -317,7 +317,14 @@ mod tests {
 
     fn convolution(shape: [usize; 4], groups: usize, window: Window) -> Op {
         let weight = vec![0.5; shape.iter().product()];
-        Op::Convolution(Convolution { weight, shape, bias: vec![0.0; shape[0]], groups, window })
+        Op::Convolution(Convolution {
+            weight,
+            shape,
+            bias: vec![0.0; shape[0]],
+            groups,
+            window,
+            scales: None,
+        })
     }
 
     /// The error of a graph that has this node behind its input.
@@ -335,7 +342,7 @@ mod tests {
             (Op::Add, vec![2, 2]),
             (Op::GlobalAveragePool, vec![3]),
             (Op::Flatten, vec![4]),
-            (Op::Linear { weight: vec![0.0; 30], bias: vec![0.0; 5] }, vec![5]),
+            (Op::Linear { weight: vec![0.0; 30], bias: vec![0.0; 5], scales: None }, vec![5]),
             (Op::Softmax, vec![6]),
         ]);
         let image = |c, h, w| Shape::Image([c, h, w]);
@@ -439,7 +446,7 @@ mod tests {
             refused(short),
             GraphError::Length { node: "n1".into(), what: "offset", expected: 4, got: 3 }
         );
-        let linear = Op::Linear { weight: vec![], bias: vec![] };
+        let linear = Op::Linear { weight: vec![], bias: vec![], scales: None };
         assert!(matches!(refused(linear), GraphError::Kind { .. }));
         assert!(matches!(refused(Op::Clip { low: f32::NAN, high: 1.0 }), GraphError::Bounds { .. }));
     }

@@ -30,7 +30,14 @@ fn convolution(x: Shape, seed: u64) -> Op {
     let outputs = groups * (1 + seed as usize % 2);
     let shape = [outputs, x.channels() / groups, window.kernel[0], window.kernel[1]];
     let weight = numbers(seed, shape.iter().product());
-    Op::Convolution(Convolution { weight, shape, bias: numbers(seed + 1, outputs), groups, window })
+    Op::Convolution(Convolution {
+        weight,
+        shape,
+        bias: numbers(seed + 1, outputs),
+        groups,
+        window,
+        scales: None,
+    })
 }
 
 fn op(choice: u8, x: Shape, seed: u64) -> Op {
@@ -49,7 +56,7 @@ fn op(choice: u8, x: Shape, seed: u64) -> Op {
         }
         9 => Op::GlobalAveragePool,
         10 => Op::Flatten,
-        11 => Op::Linear { weight: numbers(seed, 3 * x.count()), bias: numbers(seed + 1, 3) },
+        11 => Op::Linear { weight: numbers(seed, 3 * x.count()), bias: numbers(seed + 1, 3), scales: None },
         _ => Op::Softmax,
     }
 }
@@ -124,7 +131,7 @@ fn weights_of_mostly_zeros_take_less_room_without_them() {
     let weight: Vec<f32> = (0..4000).map(|n| if n % 10 == 0 { 1.0 + n as f32 } else { 0.0 }).collect();
     let input = Node { name: "input".to_owned(), op: Op::Input { shape: [4, 10, 10] }, inputs: vec![] };
     let flatten = Node { name: "flatten".to_owned(), op: Op::Flatten, inputs: vec![0] };
-    let linear = Op::Linear { weight, bias: vec![0.0; 10] };
+    let linear = Op::Linear { weight, bias: vec![0.0; 10], scales: None };
     let linear = Node { name: "fc".to_owned(), op: linear, inputs: vec![1] };
     let unread = Node { name: "unread".to_owned(), op: Op::Softmax, inputs: vec![2] };
     let mut graph = Graph { nodes: vec![input, flatten, linear, unread], output: 2 };

@@ -47,7 +47,7 @@ impl Network {
         let weight = self.random(outputs * own, (6.0 / own as f32).sqrt());
         let bias = self.random(outputs, 0.1);
         let window = Window::square(side, stride, side / 2);
-        self.then(name, Op::Convolution(Convolution { weight, shape, bias, groups, window }))
+        self.then(name, Op::Convolution(Convolution { weight, shape, bias, groups, window, scales: None }))
             .then("relu", Op::Clip { low: 0.0, high: f32::INFINITY })
     }
 
@@ -67,7 +67,7 @@ impl Network {
         let whole = self
             .then("means", Op::GlobalAveragePool)
             .then("vector", Op::Flatten)
-            .then("scores", Op::Linear { weight, bias });
+            .then("scores", Op::Linear { weight, bias, scales: None });
         std::fs::write(path, write(&whole.graph, &WriteOptions::default()).unwrap()).unwrap();
     }
 }

@@ -19,7 +19,9 @@ pub(super) fn function(function: Function) -> Option<(&'static str, Attributes)>
         Function::Erf => ("Erf", plain()),
         Function::Exp => ("Exp", plain()),
         Function::Softplus => ("Softplus", plain()),
-        Function::Silu | Function::Gelu | Function::GeluTanh | Function::Mish => return None,
+        Function::Silu | Function::Gelu | Function::GeluTanh | Function::Mish | Function::Quantize(_) => {
+            return None;
+        }
     })
 }
 

@@ -18,7 +18,7 @@
 //!         node("input", Op::Input { shape: [3, 8, 8] }, vec![]),
 //!         node("pool", Op::GlobalAveragePool, vec![0]),
 //!         node("flatten", Op::Flatten, vec![1]),
-//!         node("fc", Op::Linear { weight: vec![0.5; 6], bias: vec![0.0, 1.0] }, vec![2]),
+//!         node("fc", Op::Linear { weight: vec![0.5; 6], bias: vec![0.0, 1.0], scales: None }, vec![2]),
 //!     ],
 //!     output: 3,
 //! };

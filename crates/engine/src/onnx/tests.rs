@@ -243,7 +243,7 @@ fn matrices_and_their_biases_arrive_in_one_layout() {
         || vec![reals("w", &[40, 2], &columns), reals("t", &[2, 40], &rows), reals("b", &[2], &[3.0, 4.0])];
     let linear = |factor: f32, bias: [f32; 2]| {
         let weight = rows.iter().map(|w| w * factor).collect();
-        vec![Op::Flatten, Op::Linear { weight, bias: bias.to_vec() }]
+        vec![Op::Flatten, Op::Linear { weight, bias: bias.to_vec(), scales: None }]
     };
     let settings = vec![("alpha", Float(2.0)), ("beta", Float(0.5)), ("transB", Int(1))];
     let read = |nodes: Vec<NodeProto>| ops(13, nodes, constants());

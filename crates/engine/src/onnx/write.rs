@@ -187,7 +187,7 @@ fn operator(
             inputs.push(emitter.integers(&format!("{name}.shape"), &shape));
             ("Reshape", plain())
         }
-        Op::Linear { weight, bias } => {
+        Op::Linear { weight, bias, .. } => {
             let shape = [bias.len(), weight.len() / bias.len().max(1)];
             inputs.push(emitter.weight(&format!("{name}.weight"), &shape, weight));
             inputs.push(emitter.constant(&format!("{name}.bias"), &shape[..1], bias));

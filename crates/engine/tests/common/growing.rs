@@ -75,7 +75,10 @@ impl Growing {
         let mut weight = self.random.sparse(shape.iter().product(), self.zeros);
         scale(&mut weight, inputs * window.taps());
         let bias = self.random.numbers(outputs);
-        self.add(Op::Convolution(Convolution { weight, shape, bias, groups, window }), vec![from])
+        self.add(
+            Op::Convolution(Convolution { weight, shape, bias, groups, window, scales: None }),
+            vec![from],
+        )
     }
 
     pub(crate) fn next(&mut self, op: Op) -> usize {
@@ -88,7 +91,7 @@ impl Growing {
         let (mut weight, bias) =
             (self.random.sparse(outputs * inputs, self.zeros), self.random.numbers(outputs));
         scale(&mut weight, inputs);
-        self.next(Op::Linear { weight, bias })
+        self.next(Op::Linear { weight, bias, scales: None })
     }
 }
 

@@ -70,7 +70,7 @@ fn value(op: &Op, inputs: &[Input<'_>], shape: Shape) -> Vec<f64> {
         Op::GlobalAveragePool => planes(first).map(|x| x.iter().sum::<f64>() / x.len() as f64).collect(),
         Op::GlobalMaxPool => planes(first).map(|x| greatest(&x.iter().collect::<Vec<_>>())).collect(),
         Op::Flatten | Op::Reshape { .. } => first.0.to_vec(),
-        Op::Linear { weight, bias } => {
+        Op::Linear { weight, bias, .. } => {
             let x = first.0;
             let row = |(weights, &bias): (&[f32], &f32)| {
                 f64::from(bias) + weights.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum::<f64>()
@@ -120,6 +120,7 @@ pub(crate) fn call(function: Function, x: f64) -> f64 {
         Function::Exp => x.exp(),
         Function::Softplus => x.exp().ln_1p(),
         Function::Mish => x * x.exp().ln_1p().tanh(),
+        Function::Quantize(quantization) => quantization.number(quantization.byte(x as f32)).into(),
     }
 }
 
@@ -174,7 +175,7 @@ fn places(window: Window, [height, width]: [usize; 2], [y, x]: [usize; 2]) -> Ve
 
 fn convolve(convolution: &Convolution, (x, shape): Input<'_>) -> Vec<f64> {
     let [_, height, width] = image_shape(shape);
-    let Convolution { weight, shape: [outputs, inputs, ..], bias, groups, window } = convolution;
+    let Convolution { weight, shape: [outputs, inputs, ..], bias, groups, window, .. } = convolution;
     let [rows, columns] = window.output([height, width]).unwrap();
     let taps = window.kernel[0] * window.kernel[1];
     let mut results = Vec::new();

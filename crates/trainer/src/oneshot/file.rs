@@ -203,7 +203,7 @@ pub(super) fn unfold(
             set("scale", |[gain, _, variance], epsilon, _| gain * (variance + epsilon).sqrt())?;
             set("offset", |[gain, mean, _], _, bias| gain * mean + f64::from(bias))
         }
-        (Op::Linear { bias, .. }, Op::Linear { weight, bias: new }) => {
+        (Op::Linear { bias, .. }, Op::Linear { weight, bias: new, .. }) => {
             let (classes, inputs) = (new.len(), weight.len() / new.len().max(1));
             file.replace(sparse_network::HEAD_WEIGHT, |raw| {
                 // `[inputs, classes]` there.
@@ -280,7 +280,14 @@ mod tests {
     fn convolution(weight: &[f32], bias: &[f32]) -> Op {
         let shape = [bias.len(), weight.len() / bias.len(), 1, 1];
         let (weight, bias) = (weight.to_vec(), bias.to_vec());
-        Op::Convolution(Convolution { shape, groups: 1, window: Window::square(1, 1, 0), weight, bias })
+        Op::Convolution(Convolution {
+            shape,
+            groups: 1,
+            window: Window::square(1, 1, 0),
+            weight,
+            bias,
+            scales: None,
+        })
     }
 
     /// Weights and biases with the batch norm in them.

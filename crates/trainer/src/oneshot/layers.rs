@@ -135,7 +135,7 @@ pub(super) fn weight(op: &Op) -> Option<&[f32]> {
 fn parameters(op: &Op) -> Vec<&[f32]> {
     match op {
         Op::Convolution(convolution) => vec![&convolution.weight, &convolution.bias],
-        Op::Linear { weight, bias } => vec![weight, bias],
+        Op::Linear { weight, bias, .. } => vec![weight, bias],
         _ => Vec::new(),
     }
 }
@@ -181,7 +181,7 @@ impl Layer {
                 bounds,
                 pixels,
             }),
-            Op::Linear { weight, bias } => Some(Self {
+            Op::Linear { weight, bias, .. } => Some(Self {
                 node,
                 node_name,
                 reads,
@@ -338,7 +338,7 @@ impl Layer {
     pub(super) fn parameters<'a>(&self, graph: &'a mut Graph) -> Option<[&'a mut Vec<f32>; 2]> {
         match &mut graph.nodes[self.node].op {
             Op::Convolution(convolution) => Some([&mut convolution.weight, &mut convolution.bias]),
-            Op::Linear { weight, bias } => Some([weight, bias]),
+            Op::Linear { weight, bias, .. } => Some([weight, bias]),
             _ => None,
         }
     }

@@ -118,7 +118,7 @@ impl Count {
         graph.nodes.iter().fold(Self::default(), |count, node| {
             let (weight, bias) = match &node.op {
                 Op::Convolution(convolution) => (&convolution.weight, &convolution.bias),
-                Op::Linear { weight, bias } => (weight, bias),
+                Op::Linear { weight, bias, .. } => (weight, bias),
                 _ => return count,
             };
             Self {

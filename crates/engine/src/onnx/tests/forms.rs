@@ -88,7 +88,7 @@ fn values_of_zero_may_be_left_out() {
     let weight = || vec![reals("w", &[2, 40], &[1.0; 80]), reals("b", &[2], &[3.0; 2])];
     let int = || Zero(INT_ATTRIBUTE);
     let zeros = vec![("transA", int()), ("beta", Zero(FLOAT_ATTRIBUTE)), ("transB", Int(1))];
-    let linear = Op::Linear { weight: vec![1.0; 80], bias: vec![0.0; 2] };
+    let linear = Op::Linear { weight: vec![1.0; 80], bias: vec![0.0; 2], scales: None };
     assert_eq!(ops(13, vec![flat(), node("y = Gemm f w b", zeros)], weight())[1], linear);
     let clip = vec![("min", Zero(FLOAT_ATTRIBUTE)), ("max", Float(6.0))];
     assert_eq!(ops(9, vec![node("y = Clip x", clip)], vec![]), [Op::Clip { low: 0.0, high: 6.0 }]);

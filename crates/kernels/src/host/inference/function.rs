@@ -42,6 +42,32 @@ pub enum Function {
     Softplus,
     /// `x · tanh(softplus(x))` (Misra 2019, arXiv:1908.08681).
     Mish,
+    /// The nearest of 256 steps: `(min(max(round(x / scale) + zero, 0), 255) − zero) · scale`, halves to even, as a byte
+    /// can have it (Jacob et al. 2018, arXiv:1712.05877; `QuantizeLinear` and `DequantizeLinear` of ONNX).
+    Quantize(Quantization),
+}
+
+/// The numbers that bytes stand for: byte `q` is `(q − zero) · scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantization {
+    /// From one number to the next, above 0.
+    pub scale: f32,
+    /// The byte that stands for 0.
+    pub zero: u8,
+}
+
+impl Quantization {
+    /// The byte of the nearest number that there is, halves to even; 0 for a NaN.
+    #[inline(always)]
+    pub fn byte(self, x: f32) -> u8 {
+        ((x / self.scale).round_ties_even() + f32::from(self.zero)) as u8
+    }
+
+    /// What a byte stands for.
+    #[inline(always)]
+    pub fn number(self, byte: u8) -> f32 {
+        f32::from(i16::from(byte) - i16::from(self.zero)) * self.scale
+    }
 }
 
 impl Function {
@@ -50,6 +76,7 @@ impl Function {
         match self {
             Self::HardSigmoid { alpha, beta } => [alpha, beta],
             Self::Elu { alpha } => [alpha, 0.0],
+            Self::Quantize(Quantization { scale, zero }) => [scale, f32::from(zero)],
             _ => [0.0; 2],
         }
     }
@@ -81,7 +108,8 @@ macro_rules! maps {
 
 maps!(
     Sigmoid sigmoid, HardSigmoid hard_sigmoid, HardSwish hard_swish, Silu silu, Tanh tanh, Elu elu, Gelu gelu,
-    GeluTanh gelu_tanh, Erf erf, Exp exponential, Softplus softplus, Mish mish
+    GeluTanh gelu_tanh, Erf erf, Exp exponential, Softplus softplus, Mish mish,
+    Quantize quantize
 );
 
 /// What goes over numbers with a function: in place, or from one run of them to another.
@@ -126,6 +154,7 @@ impl Function {
             Self::Exp => numbers.apply::<Exp>(given),
             Self::Softplus => numbers.apply::<Softplus>(given),
             Self::Mish => numbers.apply::<Mish>(given),
+            Self::Quantize(_) => numbers.apply::<Quantize>(given),
         }
     }
 
@@ -267,6 +296,14 @@ fn mish(x: f32, _: Given) -> f32 {
     x * (part / (part + 2.0))
 }
 
+#[inline(always)]
+fn quantize(x: f32, [scale, zero]: Given) -> f32 {
+    // A NaN becomes the byte 0, as a conversion to an integer makes it.
+    let step = (x / scale).round_ties_even() + zero;
+    let step = if step > 0.0 { step } else { 0.0 };
+    (if step > 255.0 { 255.0 } else { step } - zero) * scale
+}
+
 /// The error function up to 1 (Moshier, Cephes: `ndtrf.c`, as the next two).
 const NEAR: [f32; 7] = [
     7.853_861e-5,
@@ -388,10 +425,11 @@ mod tests {
             Function::Exp => x.exp(),
             Function::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             Function::Mish => x * (x.max(0.0) + (-x.abs()).exp().ln_1p()).tanh(),
+            Function::Quantize(quantization) => quantization.number(quantization.byte(x as f32)).into(),
         }
     }
 
-    const ALL: [Function; 12] = [
+    const ALL: [Function; 13] = [
         Function::Sigmoid,
         Function::HardSigmoid { alpha: 0.2, beta: 0.5 },
         Function::HardSwish,
@@ -404,6 +442,7 @@ mod tests {
         Function::Exp,
         Function::Softplus,
         Function::Mish,
+        Function::Quantize(Quantization { scale: 0.03, zero: 17 }),
     ];
 
     struct Apart<'a>(Function, &'a [f32], &'a mut [f32]);

@@ -40,7 +40,7 @@ pub use convolution::Convolution;
 pub use depthwise::Depthwise;
 pub use error::{Error, Result};
 pub use fill::Source;
-pub use function::Function;
+pub use function::{Function, Quantization};
 pub use head::{Layer, Linear};
 pub use multiply::Bounds;
 pub use planes::{Place, Planes, Slot, Window};
