@@ -1,9 +1,10 @@
 //! Batch norms become part of the convolution or linear layer before them, zeros around an image padding of what reads
 //! it, and products with a gate of the same number one function.
 //!
-//! `(w·x + b)·s + o = (w·s)·x + (b·s + o)`. A weight of zero stays zero.
+//! `(w·x + b)·s + o = (w·s)·x + (b·s + o)`. A weight of zero stays zero, and whole multiples of a scale are such of `s` times it.
 
 use crate::graph::{Convolution, Function, Graph, Node, Op, Window};
+use crate::multiples::scale_outputs;
 use crate::shape::{node_shape, shapes};
 
 /// The graph without the [`Op::Affine`] nodes that follow a convolution or linear layer whose result nobody else reads,
@@ -97,18 +98,17 @@ fn last_reader(uses: &[usize], stands_for: &[usize], at: usize, reader: usize) -
 
 /// Puts a scale and an offset per channel into an operation, if it has such.
 fn take_in(op: &mut Op, scale: &[f32], offset: &[f32]) -> bool {
-    let (weight, bias) = match op {
-        Op::Convolution(convolution) => (&mut convolution.weight, &mut convolution.bias),
-        Op::Linear { weight, bias, .. } => (weight, bias),
+    let (weight, bias, scales) = match op {
+        Op::Convolution(Convolution { weight, bias, scales, .. }) | Op::Linear { weight, bias, scales } => {
+            (weight, bias, scales)
+        }
         _ => return false,
     };
     if bias.len() != scale.len() || bias.is_empty() {
         return false;
     }
-    let row = weight.len() / bias.len();
-    for (channel, bias) in bias.iter_mut().enumerate() {
-        let (scale, offset) = (scale[channel], offset[channel]);
-        weight[channel * row..][..row].iter_mut().for_each(|weight| *weight *= scale);
+    scale_outputs(weight, scales, scale);
+    for (bias, (&scale, &offset)) in bias.iter_mut().zip(scale.iter().zip(offset)) {
         *bias = bias.mul_add(scale, offset);
     }
     true
@@ -173,6 +173,33 @@ mod tests {
         let Op::Convolution(convolution) = &folded.nodes[1].op else { panic!("a convolution") };
         assert_eq!(convolution.weight, [4.0, 0.0, 200.0, -300.0]);
         assert_eq!(convolution.bias, [5.5, 202.75]);
+    }
+
+    #[test]
+    fn weights_that_are_multiples_stay_such_and_padding_leaves_their_scales() {
+        let Op::Convolution(plain) = convolution() else { panic!("a convolution") };
+        let nodes = |factor: f32| {
+            let scaled = Convolution {
+                weight: vec![-1.0, 0.0, -64.0, 0.5],
+                scales: Some(vec![1.0, 0.5]),
+                ..plain.clone()
+            };
+            vec![
+                node("image", Op::Input { shape: [2, 1, 1] }, &[]),
+                node("pad", Op::Pad { lines: [1; 4], value: 0.0 }, &[0]),
+                node("convolution", Op::Convolution(scaled), &[1]),
+                node("norm", Op::Affine { scale: vec![-2.0, factor], offset: vec![0.5, 0.25] }, &[2]),
+            ]
+        };
+        let folded = |factor| match fold(Graph { nodes: nodes(factor), output: 3 }).nodes.swap_remove(1).op {
+            Op::Convolution(convolution) => {
+                (convolution.weight, convolution.scales, convolution.window.padding)
+            }
+            _ => panic!("a convolution"),
+        };
+        assert_eq!(folded(3.0), (vec![2.0, 0.0, -192.0, 1.5], Some(vec![2.0, 1.5]), [1; 4]));
+        // −128 times −1 is 128.
+        assert_eq!(folded(-1.0), (vec![2.0, 0.0, 64.0, -0.5], None, [1; 4]));
     }
 
     #[test]

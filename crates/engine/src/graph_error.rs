@@ -169,6 +169,14 @@ pub enum GraphError {
         /// Its name.
         node: String,
     },
+    /// What numbers are to be whole multiples of is no number above 0.
+    #[error("node {node} has the scale {scale}; it must be a number above 0")]
+    Scale {
+        /// Its name.
+        node: String,
+        /// The scale.
+        scale: f32,
+    },
     /// A bound is not a number.
     #[error("node {node} clips to {low} … {high}; bounds must be numbers")]
     Bounds {

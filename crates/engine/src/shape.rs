@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::graph::{Convolution, Graph, Node, Op, Window};
+use crate::graph::{Convolution, Function, Graph, Node, Op, Window};
 pub use crate::graph_error::GraphError;
+use crate::multiples::is_scale;
 
 /// Most numbers in the result of one node for one image, 1 GiB of `f32`: a file cannot ask for more memory than this.
 const MOST_NUMBERS: usize = 1 << 28;
@@ -100,7 +101,13 @@ fn shape(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> {
             Err(GraphError::Bounds { node: node.name.clone(), low, high })
         }
         Op::Clip { .. } => Ok(x),
-        Op::Function(function) => numbers(node, &function.parameters()).map(|()| x),
+        Op::Function(function) => {
+            numbers(node, &function.parameters())?;
+            match function {
+                Function::Quantize(quantization) => positive(node, &[quantization.scale]).map(|()| x),
+                _ => Ok(x),
+            }
+        }
         Op::PRelu { slope } => length(node, "slope", x.channels(), slope.len()).map(|()| x),
         Op::Add | Op::Sub | Op::Mul | Op::Div => combined(node, x, inputs[1]),
         Op::Concat => concatenated(node, inputs),
@@ -118,9 +125,10 @@ fn shape(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> {
             let differs = || GraphError::Reshape { node: node.name.clone(), from: x, to: shape };
             (count == x.count()).then_some(Shape::Image(shape)).ok_or_else(differs)
         }
-        Op::Linear { weight, bias, .. } => {
+        Op::Linear { weight, bias, scales } => {
             let Some(expected) = flat(node, x)?.checked_mul(bias.len()) else { return Err(too_large(node)) };
             length(node, "weight", expected, weight.len())?;
+            steps(node, scales.as_deref(), bias.len())?;
             Ok(Shape::Flat(bias.len()))
         }
         Op::Softmax | Op::LogSoftmax => flat(node, x).map(Shape::Flat),
@@ -192,6 +200,20 @@ fn numbers(node: &Node, parameters: &[f32]) -> Result<(), GraphError> {
     }
 }
 
+/// Refuses scales that are not one number above 0 for each output.
+fn steps(node: &Node, scales: Option<&[f32]>, outputs: usize) -> Result<(), GraphError> {
+    let Some(scales) = scales else { return Ok(()) };
+    length(node, "scales", outputs, scales.len())?;
+    positive(node, scales)
+}
+
+fn positive(node: &Node, scales: &[f32]) -> Result<(), GraphError> {
+    match scales.iter().find(|&&scale| !is_scale(scale)) {
+        Some(&scale) => Err(GraphError::Scale { node: node.name.clone(), scale }),
+        None => Ok(()),
+    }
+}
+
 fn source(node: &Node) -> Result<Shape, GraphError> {
     match node.op {
         Op::Input { shape } => Ok(Shape::Image(shape)),
@@ -211,6 +233,7 @@ fn convolved(node: &Node, convolution: &Convolution, x: [usize; 3]) -> Result<Sh
     let numbers = shape.iter().try_fold(1, |product: usize, &side| product.checked_mul(side));
     length(node, "weight", numbers.ok_or_else(|| too_large(node))?, convolution.weight.len())?;
     length(node, "bias", shape[0], convolution.bias.len())?;
+    steps(node, convolution.scales.as_deref(), shape[0])?;
     let [height, width] = windows(node, &window, [x[1], x[2]])?;
     Ok(Shape::Image([shape[0], height, width]))
 }
@@ -302,7 +325,7 @@ fn too_large(node: &Node) -> GraphError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Function;
+    use crate::graph::Quantization;
 
     fn graph(ops: Vec<(Op, Vec<usize>)>) -> Graph {
         let nodes = ops.into_iter().enumerate();
@@ -449,6 +472,29 @@ mod tests {
         let linear = Op::Linear { weight: vec![], bias: vec![], scales: None };
         assert!(matches!(refused(linear), GraphError::Kind { .. }));
         assert!(matches!(refused(Op::Clip { low: f32::NAN, high: 1.0 }), GraphError::Bounds { .. }));
+    }
+
+    #[test]
+    fn scales_are_numbers_above_zero_one_for_each_output() {
+        let scaled = |scales: &[f32]| match convolution([2, 4, 1, 1], 1, Window::square(1, 1, 0)) {
+            Op::Convolution(plain) => Op::Convolution(Convolution { scales: Some(scales.to_vec()), ..plain }),
+            other => other,
+        };
+        assert!(shapes(&graph(vec![input(), (scaled(&[0.5, 0.25]), vec![0])])).is_ok());
+        assert!(matches!(
+            refused(scaled(&[0.5])),
+            GraphError::Length { what: "scales", expected: 2, got: 1, .. }
+        ));
+        for scale in [0.0, -0.5, f32::NAN, f32::INFINITY] {
+            assert!(matches!(refused(scaled(&[0.5, scale])), GraphError::Scale { .. }), "{scale}");
+            let linear = Op::Linear { weight: vec![1.0; 168], bias: vec![0.0], scales: Some(vec![scale]) };
+            let nodes = vec![input(), (Op::Flatten, vec![0]), (linear, vec![1])];
+            assert!(matches!(shapes(&graph(nodes)), Err(GraphError::Scale { .. })), "{scale}");
+        }
+        for scale in [0.0, -0.5, f32::INFINITY] {
+            let quantize = Op::Function(Function::Quantize(Quantization { scale, zero: 3 }));
+            assert!(matches!(refused(quantize), GraphError::Scale { .. }), "{scale}");
+        }
     }
 
     #[test]

@@ -334,11 +334,14 @@ impl Layer {
         OneshotError::Layer { layer: self.name.clone(), source }.into()
     }
 
-    /// Its weight and bias.
+    /// Its weight and bias, to be changed: what the weights were multiples of is forgotten.
     pub(super) fn parameters<'a>(&self, graph: &'a mut Graph) -> Option<[&'a mut Vec<f32>; 2]> {
         match &mut graph.nodes[self.node].op {
-            Op::Convolution(convolution) => Some([&mut convolution.weight, &mut convolution.bias]),
-            Op::Linear { weight, bias, .. } => Some([weight, bias]),
+            Op::Convolution(Convolution { weight, bias, scales, .. })
+            | Op::Linear { weight, bias, scales } => {
+                *scales = None;
+                Some([weight, bias])
+            }
             _ => None,
         }
     }
