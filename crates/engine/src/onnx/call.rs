@@ -36,6 +36,12 @@ impl<'a> Call<'a> {
         is_standard(self.node.domain.as_deref())
     }
 
+    /// Whether the operator is one of ONNX's own, or what ONNX Runtime calls its twin of one.
+    pub(super) fn is_known(&self) -> bool {
+        let is_twin = matches!(self.operator(), "QuantizeLinear" | "DequantizeLinear");
+        self.is_standard() || is_twin && self.node.domain.as_deref() == Some("com.microsoft")
+    }
+
     /// Name of an input; none if it is left out.
     pub(super) fn input(&self, index: usize) -> Option<&'a str> {
         self.node.input.get(index).map(String::as_str).filter(|name| !name.is_empty())

@@ -27,7 +27,9 @@ pub(super) fn gemm<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
     let bias = spread(call, &shape, bias, outputs)?.into_iter().map(|number| beta * number).collect();
     let weight = if is_transposed { weight } else { transposed(&weight, rows, columns) };
     let weight = weight.into_iter().map(|number| alpha * number).collect();
-    scope.result(call, Op::Linear { weight, bias, scales: None }, vec![x])
+    let axis = usize::from(!is_transposed);
+    let scales = scope.scales(call, 1, axis, outputs).filter(|_| alpha == 1.0);
+    scope.result(call, Op::Linear { weight, bias, scales }, vec![x])
 }
 
 /// `MatMul(x, weight)`.
@@ -41,7 +43,8 @@ pub(super) fn matmul<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Read<'a> {
     let [rows, columns] = matrix(call, &shape)?;
     scope.take(&[columns])?;
     let weight = transposed(&weight, rows, columns);
-    scope.result(call, Op::Linear { weight, bias: vec![0.0; columns], scales: None }, vec![x])
+    let scales = scope.scales(call, 1, 1, columns);
+    scope.result(call, Op::Linear { weight, bias: vec![0.0; columns], scales }, vec![x])
 }
 
 /// `Softmax(x)` and `LogSoftmax(x)` over the classes. Before operator set 13 they are over the axis and all behind it.

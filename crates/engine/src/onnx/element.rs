@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::proto::{BFLOAT16, DOUBLE, FLOAT, FLOAT16, INT64};
+use super::proto::{BFLOAT16, DOUBLE, FLOAT, FLOAT16, INT8, INT32, INT64, UINT8};
 
 /// What the numbers of a constant are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +26,22 @@ impl Element {
             DOUBLE => return Some(Self::F64),
             BFLOAT16 => return Some(Self::Bf16),
             9 => return Some(Self::Bool),
-            2 => (8, false),
-            3 => (8, true),
+            UINT8 => (8, false),
+            INT8 => (8, true),
             4 => (16, false),
             5 => (16, true),
-            6 => (32, true),
+            INT32 => (32, true),
             INT64 => (64, true),
             12 => (32, false),
             13 => (64, false),
             _ => return None,
         };
         Some(Self::Int { bits, signed })
+    }
+
+    /// What the format calls it.
+    pub(super) fn name(self) -> String {
+        label((0..32).find(|&number| Self::of(number) == Some(self)).unwrap_or_default())
     }
 
     pub(super) const fn is_real(self) -> bool {
@@ -78,7 +83,7 @@ impl Element {
 
 /// What the format calls a type, for messages.
 pub(super) fn label(number: i32) -> String {
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 27] = [
         "UNDEFINED",
         "FLOAT",
         "UINT8",
@@ -96,6 +101,16 @@ pub(super) fn label(number: i32) -> String {
         "COMPLEX64",
         "COMPLEX128",
         "BFLOAT16",
+        "FLOAT8E4M3FN",
+        "FLOAT8E4M3FNUZ",
+        "FLOAT8E5M2",
+        "FLOAT8E5M2FNUZ",
+        "UINT4",
+        "INT4",
+        "FLOAT4E2M1",
+        "FLOAT8E8M0",
+        "UINT2",
+        "INT2",
     ];
     let name = usize::try_from(number).ok().and_then(|number| NAMES.get(number));
     name.map_or_else(|| format!("number {number}"), |&name| name.to_owned())

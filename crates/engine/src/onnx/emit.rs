@@ -109,12 +109,18 @@ impl Emitter {
 
     /// Adds a list of integers and returns its name.
     pub(super) fn integers(&mut self, name: &str, values: &[i64]) -> String {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.raw(name, INT64, &[values.len()], bytes)
+    }
+
+    /// Adds a constant of any type, of which these are the bytes, and returns its name.
+    pub(super) fn raw(&mut self, name: &str, data_type: i32, shape: &[usize], bytes: Vec<u8>) -> String {
         let name = unique(&mut self.tensor_names, name);
         self.graph.initializer.push(TensorProto {
-            dims: vec![values.len() as i64],
-            data_type: Some(INT64),
+            dims: sides(shape),
+            data_type: Some(data_type),
             name: Some(name.clone()),
-            raw_data: Some(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            raw_data: Some(bytes),
             ..TensorProto::default()
         });
         name

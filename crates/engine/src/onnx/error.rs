@@ -182,6 +182,16 @@ pub struct UnsupportedOperator {
     pub count: usize,
 }
 
+impl UnsupportedOperator {
+    /// Whether it is of another form of quantised models than the one that is read.
+    fn computes_with_bytes(&self) -> bool {
+        const OTHERS: [&str; 5] =
+            ["ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger", "QGemm"];
+        let name = self.operator.rsplit('.').next().unwrap_or_default();
+        name.starts_with("QLinear") || OTHERS.contains(&name)
+    }
+}
+
 impl fmt::Display for UnsupportedOperator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let more = if self.count > self.nodes.len() { ", …" } else { "" };
@@ -213,7 +223,13 @@ fn describe(operators: &[UnsupportedOperator], others: &[OtherFault], left_out: 
     }
     let mut parts = Vec::new();
     if !operators.is_empty() {
-        let advice = "replace them in the model, or run it elsewhere";
+        let advice = match operators.iter().any(UnsupportedOperator::computes_with_bytes) {
+            true => {
+                "quantise the model statically in the QDQ form (`quantize_static` of ONNX Runtime with \
+                 `quant_format=QuantFormat.QDQ`), of which integers are computed here"
+            }
+            false => "replace them in the model, or run it elsewhere",
+        };
         parts.push(format!("unsupported operators: {}; {advice}", list(operators, ", ")));
     }
     if !others.is_empty() {

@@ -5,8 +5,13 @@
 //! or sparse, of any type of real numbers, in the file or beside it, and computed from other constants. A result may have any
 //! axes on its way (`view.rs`); only what reads it asks for an image or a vector.
 //!
+//! Quantised models are read in the QDQ form (`quantised.rs`): roundings to 256 steps are [`Function::Quantize`], and weights of
+//! bytes have [`scales`](crate::graph::Convolution::scales).
+//!
 //! [`write()`] makes a file that other engines run: operator set 13 (17 where hard swish asks for it), plain operators only,
-//! the same bytes for the same graph.
+//! the same bytes for the same graph. What is quantised is written in the QDQ form as well (`steps.rs`).
+//!
+//! [`Function::Quantize`]: crate::graph::Function::Quantize
 //!
 //! ```
 //! use sparse_engine::graph::{Graph, Node, Op};
@@ -53,10 +58,12 @@ mod order;
 mod pointwise;
 mod pools;
 mod proto;
+mod quantised;
 mod read;
 mod reshape;
 mod scope;
 mod settle;
+mod steps;
 mod table;
 mod tensor;
 #[cfg(test)]

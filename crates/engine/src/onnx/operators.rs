@@ -5,7 +5,7 @@
 
 use super::table::Further::{Computed, Training, Unread};
 use super::table::{Form, Operator, Reader, Setting, float, floats, int, ints, sparse, tensor, text, texts};
-use super::{arithmetic, combine, dense, layout, moves, pointwise, pools, reshape, windows};
+use super::{arithmetic, combine, dense, layout, moves, pointwise, pools, quantised, reshape, windows};
 
 /// The operator of ONNX's own domain with this name.
 pub(super) fn operator(name: &str) -> Option<&'static Operator> {
@@ -101,6 +101,24 @@ const CONSTANT: &[Form] = &[
     ),
 ];
 
+const BLOCKS: Setting = int("block_size").only(0, "quantise with one scale, or one for each channel");
+const OUTPUT_TYPE: Setting = int("output_dtype");
+
+const QUANTIZE: &[Form] = &[
+    Form::new(10, [2, 3], &[]),
+    Form::new(13, [2, 3], &[int("axis")]),
+    Form::new(19, [2, 3], &[int("axis"), int("saturate")]),
+    Form::new(21, [2, 3], &[int("axis"), BLOCKS, OUTPUT_TYPE, int("saturate")]),
+    Form::new(23, [2, 3], &[int("axis"), BLOCKS, OUTPUT_TYPE, int("precision"), int("saturate")]),
+];
+
+const DEQUANTIZE: &[Form] = &[
+    Form::new(10, [2, 3], &[]),
+    Form::new(13, [2, 3], &[int("axis")]),
+    Form::new(21, [2, 3], &[int("axis"), BLOCKS]),
+    Form::new(23, [2, 3], &[int("axis"), BLOCKS, OUTPUT_TYPE]),
+];
+
 const DROPOUT: &[Form] = &[
     Form::new(7, [1, 1], &[float("ratio")]).with_outputs(2, Unread),
     Form::new(12, [1, 3], &[int("seed")]).with_outputs(2, Unread),
@@ -157,6 +175,7 @@ static OPERATORS: &[Operator] = &[
         windows::convolution,
         &[Form::new(1, [2, 3], &[AUTO_PAD, DILATIONS, int("group"), ints("kernel_shape"), PADS, STRIDES])],
     ),
+    both("DequantizeLinear", quantised::dequantize, quantised::dequantize, DEQUANTIZE),
     both("Div", combine::combine, arithmetic::binary, TWO),
     both("Dropout", moves::dropout, moves::dropout, DROPOUT),
     images("Elu", pointwise::function, ALPHA),
@@ -189,6 +208,7 @@ static OPERATORS: &[Operator] = &[
     images("PRelu", pointwise::prelu, &[Form::new(7, [2, 2], &[])]),
     images("Pad", pools::pad, PAD),
     constants("Pow", arithmetic::binary, TWO),
+    both("QuantizeLinear", quantised::quantize, quantised::quantize, QUANTIZE),
     constants("Reciprocal", arithmetic::unary, ONE),
     images("ReduceMean", reshape::reduce, REDUCE),
     images("Relu", pointwise::relu, ONE),

@@ -25,6 +25,12 @@ pub(super) const SPARSE_ATTRIBUTE: i32 = 11;
 
 /// `TensorProto.data_type` of `f32`.
 pub(super) const FLOAT: i32 = 1;
+/// `TensorProto.data_type` of `u8`.
+pub(super) const UINT8: i32 = 2;
+/// `TensorProto.data_type` of `i8`.
+pub(super) const INT8: i32 = 3;
+/// `TensorProto.data_type` of `i32`.
+pub(super) const INT32: i32 = 6;
 /// `TensorProto.data_type` of `i64`.
 pub(super) const INT64: i32 = 7;
 /// `TensorProto.data_type` of IEEE half precision.

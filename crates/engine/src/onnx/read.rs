@@ -15,6 +15,7 @@ use super::inputs::{Input, image, output};
 use super::operators::operator;
 use super::order::Makers;
 use super::proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto};
+use super::quantised::{moved_bytes, moved_steps};
 use super::scope::{Scope, Value};
 use super::settle::text;
 use super::view::View;
@@ -166,7 +167,11 @@ fn graph_of(
     }
     scope.findings.refuse()?;
     let Some(Value::View(view)) = scope.value(output).cloned() else { return Err(OnnxError::NoOutput) };
-    let output = scope.output(&Call { node: &end, opset }, &view)?;
+    let end = Call { node: &end, opset };
+    if scope.is_bytes(output) {
+        return Err(end.error("is the bytes of QuantizeLinear; end the model with DequantizeLinear"));
+    }
+    let output = scope.output(&end, &view)?;
     let graph = finish(scope.nodes, output);
     shapes(&graph)?;
     Ok(graph)
@@ -210,8 +215,7 @@ fn check(
     for &position in needed {
         let call = Call { node: &graph.node[position], opset };
         // An operator that the file defines anew may do anything.
-        let known =
-            operator(call.operator()).filter(|_| call.is_standard() && !own.contains(call.operator()));
+        let known = operator(call.operator()).filter(|_| call.is_known() && !own.contains(call.operator()));
         let Some(operator) = known else {
             findings.unsupported(&call);
             continue;
@@ -276,11 +280,19 @@ fn compute<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Result<Value<'a>, Onnx
             Value::Unknown
         });
     }
-    match (results, operator.images, operator.constants) {
-        (0, _, Some(read)) | (1.., Some(read), _) => read(scope, call),
-        (0, ..) => Err(call.error("reads only constants; export the model with constants folded")),
-        _ => Ok(scope.unsupported(call)),
+    let bytes = moved_bytes(scope, call)?;
+    let value = match (results, operator.images, operator.constants) {
+        (0, _, Some(read)) | (1.., Some(read), _) => read(scope, call)?,
+        (0, ..) => return Err(call.error("reads only constants; export the model with constants folded")),
+        _ => return Ok(scope.unsupported(call)),
+    };
+    if let Some(bytes) = bytes {
+        scope.note_bytes(call, bytes);
     }
+    if let Some(steps) = moved_steps(scope, call, &value)? {
+        scope.note_steps(call, steps);
+    }
+    Ok(value)
 }
 
 fn opset(model: &ModelProto) -> Result<i64, OnnxError> {

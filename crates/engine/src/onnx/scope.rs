@@ -9,6 +9,7 @@ use super::constant::{Constant, Number, Size, count};
 use super::external::Files;
 use super::findings::Findings;
 use super::proto::{SparseTensorProto, TensorProto};
+use super::quantised::{Bytes, Steps};
 use super::view::View;
 use crate::graph::{Node, Op};
 use crate::shape::{Shape, node_shape};
@@ -58,6 +59,10 @@ pub(super) struct Scope<'a> {
     /// The number of images, if the file fixes it.
     pub(super) batch: Option<i64>,
     values: HashMap<&'a str, Value<'a>>,
+    /// Results that the file has as bytes, by their names.
+    quantised: HashMap<&'a str, Bytes>,
+    /// Constants that are whole multiples of scales, by their names.
+    steps: HashMap<&'a str, Steps>,
     pub(super) nodes: Vec<Node>,
     shapes: Vec<Shape>,
     /// What the node that is being read makes besides its first output.
@@ -74,6 +79,8 @@ impl<'a> Scope<'a> {
         Self {
             batch,
             values: HashMap::new(),
+            quantised: HashMap::new(),
+            steps: HashMap::new(),
             nodes: Vec::new(),
             shapes: Vec::new(),
             more: Vec::new(),
@@ -216,6 +223,31 @@ impl<'a> Scope<'a> {
             (1, Some(Number::Whole(number))) => Ok(Some(number)),
             _ => Err(call.error(format!("input {index} must be one integer or truth value"))),
         }
+    }
+
+    /// Notes that the file has the results of a node as bytes.
+    pub(super) fn note_bytes(&mut self, call: &Call<'a>, bytes: Bytes) {
+        call.node.output.iter().for_each(|name| _ = self.quantised.insert(name, bytes));
+    }
+
+    /// How an input is bytes in the file, if it is.
+    pub(super) fn bytes(&self, call: &Call<'a>, index: usize) -> Option<Bytes> {
+        self.quantised.get(call.input(index)?).copied()
+    }
+
+    /// Whether the file has a tensor as bytes.
+    pub(super) fn is_bytes(&self, name: &str) -> bool {
+        self.quantised.contains_key(name)
+    }
+
+    /// Notes what the constants that a node makes are whole multiples of.
+    pub(super) fn note_steps(&mut self, call: &Call<'a>, steps: Steps) {
+        call.node.output.iter().for_each(|name| _ = self.steps.insert(name, steps.clone()));
+    }
+
+    /// What an input is a whole multiple of, if that is known.
+    pub(super) fn steps(&self, call: &Call<'a>, index: usize) -> Option<&Steps> {
+        self.steps.get(call.input(index)?)
     }
 
     /// Counts the numbers of a constant that is about to be made.

@@ -4,6 +4,7 @@ mod axes;
 mod constants;
 mod files;
 mod forms;
+mod quantised;
 
 use super::proto::*;
 use super::*;

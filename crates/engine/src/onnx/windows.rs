@@ -40,7 +40,8 @@ pub(super) fn convolution<'a>(scope: &mut Scope<'a>, call: &Call<'a>) -> Result<
     };
     let window = window(call, image, kernel)?;
     let groups = usize::try_from(call.int("group", 1)).map_err(|_| call.error("group is negative"))?;
-    let convolution = Convolution { weight, shape, bias, groups, window, scales: None };
+    let scales = scope.scales(call, 1, 0, shape[0]);
+    let convolution = Convolution { weight, shape, bias, groups, window, scales };
     scope.result(call, Op::Convolution(convolution), vec![image.node])
 }
 

@@ -5,8 +5,8 @@ use prost::Message;
 use super::OnnxError;
 use super::emit::{Emitter, value_info};
 use super::finish::needed;
-use super::forms;
 use super::proto::{DimensionProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
+use super::{forms, steps};
 use crate::graph::{Convolution, Function, Graph, Node, Op, Window};
 use crate::shape::{Shape, shapes};
 
@@ -23,7 +23,7 @@ pub struct WriteOptions {
     /// Store weights that are at least half zeros as `sparse_initializer`: each non-zero takes 12 bytes, so that the file is
     /// smaller from two thirds of zeros on. By default zeros are stored, which every program reads. ONNX Runtime reads sparse
     /// initializers and fills the zeros in again, so this says nothing about speed; the type inference of the `onnx` package
-    /// refuses them (its `full_check`), and so do other programs.
+    /// refuses them (its `full_check`), and so do other programs. Weights with scales are bytes in any case, zeros too.
     pub sparse_initializer: bool,
     /// Keys and values of the file's `metadata_props`, in this order.
     pub metadata: Vec<(String, String)>,
@@ -34,9 +34,13 @@ pub struct WriteOptions {
 /// Nodes are called as in the graph, with a number behind a name that several have; weights after their nodes. Nodes that
 /// the output does not need are left out. The same graph and options give the same bytes.
 ///
+/// [`Function::Quantize`] is `QuantizeLinear` and `DequantizeLinear`. Weights with scales are `INT8`, dequantised per channel, and
+/// biases of theirs `INT32` where they are whole multiples of the steps of what is read times those scales: ONNX Runtime
+/// computes such layers in integers.
+///
 /// # Errors
 /// [`OnnxError::Graph`] if the graph cannot be computed, [`OnnxError::Node`] for a mean over dilated windows, which this
-/// operator set does not have, [`OnnxError::TooLarge`] for more than 2 GiB.
+/// operator set does not have, and for weights that are no whole multiples of their scales, [`OnnxError::TooLarge`] for more than 2 GiB.
 pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, OnnxError> {
     let shapes = shapes(graph)?;
     let mut emitter = Emitter::new(options.sparse_initializer);
@@ -45,7 +49,12 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, OnnxError
     for (position, node) in graph.nodes.iter().enumerate().filter(|(position, _)| needed[*position]) {
         let inputs = node.inputs.iter().map(|&input| tensors[input].clone()).collect();
         let read = node.inputs.first().map_or(shapes[0], |&input| shapes[input]);
-        let operation = Operation { node, read, is_output: position == graph.output };
+        let operation = Operation {
+            node,
+            read,
+            steps: steps::steps_read(graph, position),
+            is_output: position == graph.output,
+        };
         tensors[position] = operation.emit(&mut emitter, inputs)?;
     }
     emitter.graph.name = Some("sparse-train".to_owned());
@@ -89,6 +98,8 @@ pub(super) struct Operation<'a> {
     node: &'a Node,
     /// Shape of its first input.
     pub(super) read: Shape,
+    /// The steps to which that was rounded, if it was.
+    steps: Option<f32>,
     is_output: bool,
 }
 
@@ -103,6 +114,23 @@ impl Operation<'_> {
         }
         let name = emitter.unique_node(&self.node.name);
         let (operator, attributes) = match &self.node.op {
+            &Op::Function(Function::Quantize(quantization)) => {
+                return Ok(steps::rounding(emitter, self, &name, quantization, inputs));
+            }
+            Op::Convolution(convolution) => {
+                let Convolution { weight, bias, scales, shape, .. } = convolution;
+                let scales = scales.as_deref();
+                inputs.push(steps::weight(emitter, &name, shape, weight, scales)?);
+                inputs.push(steps::bias(emitter, &name, bias, scales, self.steps));
+                let windows = windows(&convolution.window);
+                ("Conv", Attributes { groups: Some(convolution.groups), ..windows })
+            }
+            Op::Linear { weight, bias, scales } => {
+                let (shape, scales) = ([bias.len(), weight.len() / bias.len().max(1)], scales.as_deref());
+                inputs.push(steps::weight(emitter, &name, &shape, weight, scales)?);
+                inputs.push(steps::bias(emitter, &name, bias, scales, self.steps));
+                ("Gemm", Attributes { transposed: Some(1), ..Attributes::default() })
+            }
             Op::Function(function) => match forms::function(*function) {
                 Some(form) => form,
                 None => return Ok(forms::several(emitter, self, &name, *function, &inputs[0])),
@@ -149,10 +177,6 @@ fn operator(
         Op::Mul => ("Mul", plain()),
         Op::Div => ("Div", plain()),
         Op::Concat => ("Concat", along_channels()),
-        Op::Convolution(convolution) => {
-            inputs.extend(weights(emitter, name, convolution));
-            ("Conv", Attributes { groups: Some(convolution.groups), ..windows(&convolution.window) })
-        }
         Op::Affine { scale, offset } => {
             let channels = [scale.len()];
             let (mean, variance) = (vec![0.0; scale.len()], vec![1.0; scale.len()]);
@@ -187,16 +211,14 @@ fn operator(
             inputs.push(emitter.integers(&format!("{name}.shape"), &shape));
             ("Reshape", plain())
         }
-        Op::Linear { weight, bias, .. } => {
-            let shape = [bias.len(), weight.len() / bias.len().max(1)];
-            inputs.push(emitter.weight(&format!("{name}.weight"), &shape, weight));
-            inputs.push(emitter.constant(&format!("{name}.bias"), &shape[..1], bias));
-            ("Gemm", Attributes { transposed: Some(1), ..plain() })
-        }
         Op::Softmax => ("Softmax", along_channels()),
         Op::LogSoftmax => ("LogSoftmax", along_channels()),
         // These have forms of their own.
-        Op::Function(_) | Op::Channels { .. } | Op::AveragePool { .. } => ("Identity", plain()),
+        Op::Convolution(_)
+        | Op::Linear { .. }
+        | Op::Function(_)
+        | Op::Channels { .. }
+        | Op::AveragePool { .. } => ("Identity", plain()),
     }
 }
 
@@ -230,12 +252,6 @@ fn pads(emitter: &mut Emitter, name: &str, lines: [usize; 4], value: f32) -> [St
     let [top, left, bottom, right] = lines.map(|lines| lines as i64);
     let pads = emitter.integers(&format!("{name}.pads"), &[0, 0, top, left, 0, 0, bottom, right]);
     [pads, emitter.constant(&format!("{name}.value"), &[], &[value])]
-}
-
-/// Names of the weight and bias of a convolution.
-fn weights(emitter: &mut Emitter, name: &str, convolution: &Convolution) -> [String; 2] {
-    let weight = emitter.weight(&format!("{name}.weight"), &convolution.shape, &convolution.weight);
-    [weight, emitter.constant(&format!("{name}.bias"), &convolution.shape[..1], &convolution.bias)]
 }
 
 /// Names of the bounds of a clip; empty for one that is infinite.
