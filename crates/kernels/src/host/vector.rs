@@ -17,7 +17,9 @@ pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     match LEVEL.get() {
         Level::Widest => {}
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => {
+        Level::Avx512 => {}
+        #[cfg(target_arch = "x86_64")]
+        Level::AvxVnni | Level::Avx2 => {
             if let Some(simd) = pulp::x86::V3::try_new() {
                 return Simd::vectorize(simd, op);
             }
@@ -40,6 +42,12 @@ pub(crate) fn widest() -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     Widest,
+    /// Without the dot product of bytes.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// With the dot product of bytes.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     Scalar,
@@ -47,6 +55,18 @@ pub(crate) enum Level {
 
 #[cfg(test)]
 impl Level {
+    /// Those that differ for integers.
+    pub(crate) const INTEGERS: &[Self] = &[
+        Self::Widest,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512,
+        #[cfg(target_arch = "x86_64")]
+        Self::AvxVnni,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+        Self::Scalar,
+    ];
+
     pub(crate) const ALL: &[Self] = &[
         Self::Widest,
         #[cfg(target_arch = "x86_64")]

@@ -220,7 +220,7 @@ impl Operation {
             Self::Affine { scale, offset, finish } => {
                 let (scale, offset) = (scale[channel], offset[channel]);
                 for (to, &x) in to.iter_mut().zip(from) {
-                    *to = bounded(x * scale + offset, finish.bounds);
+                    *to = finish.bounds.of(x * scale + offset);
                 }
                 finish.then(to);
             }
@@ -234,7 +234,7 @@ impl Operation {
                 Some(function) if finish.bounds == Bounds::NONE => function.apply((from, to)),
                 _ => {
                     for (to, &x) in to.iter_mut().zip(from) {
-                        *to = bounded(x, finish.bounds);
+                        *to = finish.bounds.of(x);
                     }
                     finish.then(to);
                 }
@@ -269,13 +269,6 @@ fn greater(greatest: f32, x: f32) -> f32 {
     if x > greatest { x } else { greatest }
 }
 
-/// A value brought between bounds; a NaN stays.
-#[inline(always)]
-fn bounded(value: f32, bounds: Bounds) -> f32 {
-    let value = if value < bounds.low { bounds.low } else { value };
-    if value > bounds.high { bounds.high } else { value }
-}
-
 /// `to = how(from, other)`; `other` may be one number for all.
 #[inline(always)]
 fn combine(how: Combination, from: &[f32], other: &[f32], to: &mut [f32], finish: Finish) {
@@ -294,12 +287,12 @@ fn each(from: &[f32], other: &[f32], to: &mut [f32], finish: Finish, f: impl Fn(
     match *other {
         [b] => {
             for (to, &a) in to.iter_mut().zip(from) {
-                *to = bounded(f(a, b), finish.bounds);
+                *to = finish.bounds.of(f(a, b));
             }
         }
         _ => {
             for ((to, &a), &b) in to.iter_mut().zip(from).zip(other) {
-                *to = bounded(f(a, b), finish.bounds);
+                *to = finish.bounds.of(f(a, b));
             }
         }
     }

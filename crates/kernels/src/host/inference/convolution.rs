@@ -1,7 +1,6 @@
 //! Convolutions: a source fills a panel for a tile of pixels, and a product makes output channels of it.
 //!
-//! Each tile is one piece of work: fill a block of the panel, multiply, go on to the next block. Images too small to be
-//! shared so are done in two turns: threads fill the panels of all tiles together, then share the rows of the product.
+//! A tile is filled block by block: fill a block of the panel, multiply, go on to the next block.
 
 #![allow(unsafe_code)]
 
@@ -12,19 +11,11 @@ use super::fill::{Source, fill};
 use super::memory::{Memory, Reading};
 use super::multiply::{Target, block, load, store_part};
 use super::planes::Place;
-use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
-use super::weights::{DENSE_BLOCK, ROWS, Weights};
+use super::shares::{Cut, Product, Shares, What};
+use super::tiles::{MOST_VECTORS, Registers, Tile};
+use super::weights::{DENSE_BLOCK, Weights};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
-
-/// Vectors of pixels for each thread from which on threads share the pixels.
-const VECTORS_PER_THREAD: usize = 2;
-/// Vectors of pixels for each thread from which on it does not matter that one thread has one more.
-const EVEN_FROM: usize = 16;
-/// Rows of a product that a thread takes at least.
-const LEAST_ROWS: usize = 32;
-/// Channels of a depthwise convolution that a thread takes at a time.
-const CHANNELS: usize = 16;
 
 /// A convolution with bias, what is added to it, and bounds; or a depthwise convolution alone.
 #[derive(Clone, Debug)]
@@ -49,63 +40,26 @@ pub struct Convolution {
 #[derive(Clone, Debug)]
 pub(super) struct Tiled {
     pub(super) convolution: Convolution,
-    /// For a thread alone.
-    alone: Vec<Share>,
-    /// For all threads together.
-    together: Vec<Share>,
-    /// Whether they fill panels together and share the rows of the product.
-    shares_rows: bool,
-}
-
-/// A tile, or some rows of the product of it.
-#[derive(Clone, Debug)]
-struct Share {
-    tile: Tile,
-    /// `None` = all.
-    rows: Option<Range<usize>>,
-}
-
-impl Share {
-    fn whole(tile: Tile) -> Self {
-        Self { tile, rows: None }
-    }
+    shares: Shares,
 }
 
 impl Tiled {
     pub(super) fn new(convolution: Convolution, threads: usize) -> Self {
         let Registers { lanes, dense_vectors } = Registers::here();
-        let (dense, groups, outputs) = match &convolution.weights {
-            Some(weights) => (!weights.is_sparse(), weights.groups(), weights.outputs()),
-            None => (false, 0, 0),
-        };
-        let most = if dense { dense_vectors } else { MOST_VECTORS };
+        let product = convolution.weights.as_ref().map(|weights| Product {
+            outputs: weights.outputs(),
+            is_dense: !weights.is_sparse(),
+            is_whole: weights.groups() == 1,
+        });
+        let most = if product.is_some_and(|product| product.is_dense) { dense_vectors } else { MOST_VECTORS };
         let pixels = convolution.to.planes.pixels();
-        let vectors = pixels.div_ceil(lanes);
-        let few = vectors < VECTORS_PER_THREAD * threads;
-        let whole = |threads| tiles(pixels, lanes, most, threads).into_iter().map(Share::whole).collect();
-        let uneven =
-            dense && groups == 1 && vectors < EVEN_FROM * threads && !vectors.is_multiple_of(threads);
-        let together = match (few, uneven) {
-            (true, _) => whole(1),
-            (false, true) => even_shares(vectors, lanes, most, (threads, outputs)),
-            (false, false) => whole(threads),
-        };
-        Self { convolution, alone: whole(1), together, shares_rows: few && groups == 1 && threads > 1 }
-    }
-
-    /// The shares for so many threads.
-    fn shares(&self, threads: usize) -> &[Share] {
-        if threads == 1 { &self.alone } else { &self.together }
+        Self { shares: Shares::new(Cut { pixels, lanes, most, threads, product }), convolution }
     }
 
     /// Numbers that shared panels take.
     pub(super) fn shared_panels(&self) -> usize {
-        if !self.shares_rows {
-            return 0;
-        }
-        let vectors: usize = self.together.iter().map(|share| share.tile.vectors).sum();
         let inner = self.convolution.weights.as_ref().map_or(0, Weights::inner);
-        inner * vectors * Registers::here().lanes
+        inner * self.shares.shared_vectors() * Registers::here().lanes
     }
 
     /// Does the thread's part.
@@ -114,63 +68,12 @@ impl Tiled {
     /// `memory` must hold all places, `panel` [`PANEL`] numbers of this thread alone, and every thread of the crew must
     /// come here.
     pub(super) unsafe fn run(&self, crew: &Crew<'_>, memory: Memory, panel: *mut f32) {
-        let shares = self.shares(crew.threads());
-        let part = |share: usize, what| Part {
-            convolution: &self.convolution,
-            memory,
-            panel,
-            tile: shares[share].tile,
-            what,
-        };
-        let Some(weights) = &self.convolution.weights else {
-            let chunks = self.convolution.to.planes.channels.div_ceil(CHANNELS);
-            crew.share(shares.len() * chunks, |item| {
-                vector::dispatch(part(item / chunks, What::Source { chunk: item % chunks }));
-            });
-            return;
-        };
-        if !self.shares_rows || crew.threads() == 1 {
-            crew.share(shares.len(), |share| {
-                vector::dispatch(part(share, What::Tile { rows: shares[share].rows.clone() }));
-            });
-            return;
-        }
-        let blocks = weights.blocks.len();
-        crew.share(shares.len() * blocks, |item| {
-            vector::dispatch(part(item / blocks, What::Fill { block: item % blocks }));
-        });
-        let rows = weights.outputs();
-        let chunk = rows.div_ceil(2 * crew.threads()).next_multiple_of(ROWS).max(LEAST_ROWS);
-        let chunks = rows.div_ceil(chunk);
-        crew.share(shares.len() * chunks, |item| {
-            let first = item % chunks * chunk;
-            vector::dispatch(part(item / chunks, What::Rows { rows: first..rows.min(first + chunk) }));
+        let convolution = &self.convolution;
+        let blocks = convolution.weights.as_ref().map_or(0, |weights| weights.blocks.len());
+        self.shares.run(crew, blocks, convolution.to.planes.channels, |tile, what| {
+            vector::dispatch(Part { convolution, memory, panel, tile, what });
         });
     }
-}
-
-/// Tiles of equal work for each thread; of the vectors that are left over each thread computes some rows.
-fn even_shares(vectors: usize, lanes: usize, most: usize, (threads, rows): (usize, usize)) -> Vec<Share> {
-    let even = vectors / threads * threads;
-    let whole = tiles(even * lanes, lanes, most, threads);
-    let rest = Tile { start: even * lanes, vectors: vectors - even };
-    let chunk = rows.div_ceil(threads).next_multiple_of(ROWS);
-    let mut shares = Vec::new();
-    for (thread, own) in whole.chunks(whole.len() / threads).enumerate() {
-        shares.extend(own.iter().copied().map(Share::whole));
-        for tile in split(rest, lanes, most) {
-            let first = rows.min(thread * chunk);
-            shares.push(Share { tile, rows: Some(first..rows.min(first + chunk)) });
-        }
-    }
-    shares
-}
-
-/// A tile in pieces of at most `most` vectors.
-fn split(tile: Tile, lanes: usize, most: usize) -> impl Iterator<Item = Tile> {
-    (0..tile.vectors)
-        .step_by(most)
-        .map(move |first| Tile { start: tile.start + first * lanes, vectors: most.min(tile.vectors - first) })
 }
 
 /// Numbers of a panel that a thread has for itself: a block by the widest tile.
@@ -183,17 +86,6 @@ struct Part<'a> {
     memory: Memory,
     panel: *mut f32,
     what: What,
-}
-
-enum What {
-    /// All of a tile, or these rows.
-    Tile { rows: Option<Range<usize>> },
-    /// A block of the shared panel of a tile.
-    Fill { block: usize },
-    /// Some rows of a tile, from the shared panels.
-    Rows { rows: Range<usize> },
-    /// Some channels of a tile of what has no product.
-    Source { chunk: usize },
 }
 
 impl WithSimd for Part<'_> {
@@ -228,11 +120,9 @@ impl WithSimd for Part<'_> {
                     }
                     self.finish(&target, rows.clone(), tile.vectors * lanes);
                 }
-                (What::Source { chunk }, _) => {
-                    let first = chunk * CHANNELS;
-                    let channels = first..convolution.to.planes.channels.min(first + CHANNELS);
-                    self.fill(simd, tile, channels.clone(), self.panel);
-                    self.copy(simd, channels);
+                (What::Source { channels: chunk }, _) => {
+                    self.fill(simd, tile, chunk.clone(), self.panel);
+                    self.copy(simd, chunk.clone());
                 }
                 (_, None) => {}
             }

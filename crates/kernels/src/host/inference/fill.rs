@@ -55,7 +55,10 @@ pub(super) unsafe fn fill<S: Simd>(
     unsafe {
         match source {
             Source::Pixels => pixels::<S>(from, tile, rows, panel),
-            Source::Windows(window) => windows::fill(simd, window, from, tile, rows, panel),
+            Source::Windows(window) => {
+                let width = tile.vectors * vector::lanes::<f32, S>();
+                windows::fill(simd, window, from, (tile.start, width), rows, panel, 0.0);
+            }
             Source::Depthwise(depthwise) => depthwise::fill(simd, depthwise, from, tile, rows, panel),
         }
     }

@@ -9,6 +9,7 @@ use super::super::vector;
 use super::arena::Buffer;
 use super::channelwise::Finish;
 use super::crew::Crew;
+use super::int8;
 use super::multiply::{store, vectors};
 use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
 use pulp::{Simd, WithSimd};
@@ -21,6 +22,8 @@ const IMAGES: usize = 4;
 pub enum Layer {
     /// `weight · x + bias`, and what results are then done to.
     Linear(Linear),
+    /// The same in integers.
+    Int8(int8::Linear),
     /// `exp(x) / Σ exp(x)`.
     Softmax,
     /// `x − log(Σ exp(x))`.
@@ -90,6 +93,7 @@ impl Layer {
     pub(super) fn outputs(&self, inputs: usize) -> Option<usize> {
         match self {
             Self::Linear(linear) => (linear.inputs == inputs).then_some(linear.outputs),
+            Self::Int8(linear) => (linear.inputs() == inputs).then_some(linear.outputs()),
             Self::Softmax | Self::LogSoftmax => Some(inputs),
         }
     }
@@ -103,6 +107,8 @@ impl Layer {
             Self::Linear(linear) => crew.share(linear.tiles.len(), |tile| {
                 vector::dispatch(Part { linear, vectors, tile: linear.tiles[tile] });
             }),
+            // SAFETY: as the caller promises.
+            Self::Int8(linear) => unsafe { linear.run(crew, vectors) },
             Self::Softmax | Self::LogSoftmax => crew.share(vectors.images, |image| {
                 // SAFETY: the caller promises `images` vectors on both sides.
                 let (from, to) = unsafe {

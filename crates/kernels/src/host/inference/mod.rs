@@ -20,12 +20,14 @@ mod error;
 mod fill;
 mod function;
 mod head;
+pub mod int8;
 mod memory;
 mod multiply;
 mod planes;
 mod pool;
 mod program;
 mod runner;
+mod shares;
 mod sync;
 mod team;
 #[cfg(test)]

@@ -24,7 +24,14 @@ impl Bounds {
     /// `min(max(0, x), 6)`.
     pub const RELU6: Self = Self { low: 0.0, high: 6.0 };
 
-    /// A value brought between them; a NaN stays.
+    /// A number brought between them; a NaN stays.
+    #[inline(always)]
+    pub(super) fn of(self, value: f32) -> f32 {
+        let value = if value < self.low { self.low } else { value };
+        if value > self.high { self.high } else { value }
+    }
+
+    /// A vector brought between them; NaNs stay.
     #[inline(always)]
     pub(super) fn apply<S: Simd>(self, simd: S, value: S::f32s) -> S::f32s {
         // Both give their second argument if one is NaN.

@@ -3,11 +3,12 @@
 #![allow(unsafe_code)]
 
 use super::channelwise::{Channelwise, Finish, Operation};
-use super::convolution::{Convolution, Tiled};
+use super::convolution::{Convolution, PANEL, Tiled};
 use super::crew::Crew;
 use super::error::{Error, Result};
 use super::fill::Source;
 use super::head::Layer;
+use super::int8;
 use super::memory::Memory;
 use super::planes::{Place, Planes, Slot, Window};
 use super::weights::Weights;
@@ -23,6 +24,22 @@ pub enum Step {
     Convolution(Box<Convolution>),
     /// Anything that mixes no channels.
     Channelwise(Box<Channelwise>),
+    /// A convolution in integers.
+    Int8(Box<int8::Convolution>),
+    /// Anything that mixes no channels and reads or makes bytes.
+    Int8Channelwise(Box<int8::Channelwise>),
+}
+
+impl Step {
+    /// What it reads first, and where its result goes.
+    fn places(&self) -> [Place; 2] {
+        match self {
+            Self::Convolution(step) => [step.from, step.to],
+            Self::Channelwise(step) => [step.from, step.to],
+            Self::Int8(step) => [step.from, step.to],
+            Self::Int8Channelwise(step) => [step.from, step.to],
+        }
+    }
 }
 
 /// Steps for one image up to its features, and layers from the features of a batch to its results.
@@ -41,6 +58,8 @@ pub struct Program {
 enum Ready {
     Convolution(Box<Tiled>),
     Channelwise(Box<Channelwise>),
+    Int8(Box<int8::Tiled>),
+    Int8Channelwise(Box<int8::Channelwise>),
 }
 
 impl Program {
@@ -75,6 +94,8 @@ impl Program {
         let ready = |step| match step {
             Step::Convolution(convolution) => Ready::Convolution(Box::new(Tiled::new(*convolution, threads))),
             Step::Channelwise(channelwise) => Ready::Channelwise(channelwise),
+            Step::Int8(convolution) => Ready::Int8(Box::new(int8::Tiled::new(*convolution, threads))),
+            Step::Int8Channelwise(channelwise) => Ready::Int8Channelwise(channelwise),
         };
         let steps = steps.into_iter().map(ready).collect();
         Ok(Self { image, arena, steps, features, layers, outputs, threads })
@@ -135,7 +156,18 @@ impl Program {
     pub(super) fn shared_panels(&self) -> usize {
         let of_step = |step: &Ready| match step {
             Ready::Convolution(convolution) => convolution.shared_panels(),
-            Ready::Channelwise(_) => 0,
+            Ready::Int8(convolution) => convolution.shared_panels(),
+            Ready::Channelwise(_) | Ready::Int8Channelwise(_) => 0,
+        };
+        self.steps.iter().map(of_step).max().unwrap_or(0)
+    }
+
+    /// Numbers of the panel that each thread has for itself.
+    pub(super) fn panel(&self) -> usize {
+        let of_step = |step: &Ready| match step {
+            Ready::Convolution(_) => PANEL,
+            Ready::Int8(convolution) => convolution.panel(),
+            Ready::Channelwise(_) | Ready::Int8Channelwise(_) => 0,
         };
         self.steps.iter().map(of_step).max().unwrap_or(0)
     }
@@ -159,6 +191,8 @@ impl Program {
                 match step {
                     Ready::Convolution(convolution) => convolution.run(crew, memory, panel),
                     Ready::Channelwise(channelwise) => channelwise.run(crew, memory),
+                    Ready::Int8(convolution) => convolution.run(crew, memory, panel),
+                    Ready::Int8Channelwise(channelwise) => channelwise.run(crew, memory),
                 }
             }
             if let Some(times) = times.as_deref_mut().filter(|_| crew.leads()) {
@@ -217,10 +251,7 @@ impl Extent {
     /// The zeros between channels are there when memory is new, and nobody writes to them: what lies in one place must
     /// have channels of the same size at the same distances all the time.
     fn check_zeros(&self, steps: &[Step], features: Place) -> Check {
-        let written = steps.iter().map(|step| match step {
-            Step::Convolution(convolution) => convolution.to,
-            Step::Channelwise(channelwise) => channelwise.to,
-        });
+        let written = steps.iter().map(|step| step.places()[1]);
         let mut places: Vec<(usize, Planes)> = written
             .chain([features])
             .filter_map(|place| match place.slot {
@@ -243,16 +274,51 @@ impl Extent {
     }
 
     fn check(&self, step: &Step) -> Check {
-        let (from, to) = match step {
-            Step::Convolution(convolution) => (convolution.from, convolution.to),
-            Step::Channelwise(channelwise) => (channelwise.from, channelwise.to),
-        };
+        let [from, to] = step.places();
         self.holds(from)?;
         self.holds(to)?;
         require(to.slot != Slot::Image, "the image cannot be written to")?;
         match step {
             Step::Convolution(convolution) => self.check_convolution(convolution),
             Step::Channelwise(channelwise) => self.check_channelwise(channelwise),
+            Step::Int8(convolution) => check_int8(convolution),
+            Step::Int8Channelwise(channelwise) => self.check_int8_channelwise(channelwise),
+        }
+    }
+
+    fn check_int8_channelwise(&self, channelwise: &int8::Channelwise) -> Check {
+        let int8::Channelwise { operation, from, to, channels } = channelwise;
+        let (input, output, quads) = (from.planes, to.planes, channels.div_ceil(int8::QUAD));
+        require(*channels > 0 && !overlap(*from, *to), "input and output overlap")?;
+        let same = || require(size(input) == size(output), "input and output differ in size");
+        let have = |planes: [usize; 2]| {
+            require([input.channels, output.channels] == planes, "not as many channels as there are quads")
+        };
+        match operation {
+            int8::Operation::Quantize(_) => have([*channels, quads]).and_then(|()| same()),
+            int8::Operation::Dequantize(_) => have([quads, *channels]).and_then(|()| same()),
+            int8::Operation::Mean(_) => {
+                have([quads, *channels])?;
+                require(output.pixels() == 1, "the result is one pixel")
+            }
+            int8::Operation::Add { other, .. } => {
+                have([quads; 2]).and_then(|()| same())?;
+                self.holds_same(*other, *to)
+            }
+            int8::Operation::MaxPool(window) => {
+                have([quads; 2])?;
+                check_windows(window, [0; 4], input, output)
+            }
+            int8::Operation::Channels { inputs, order, .. } => {
+                let places: Vec<Place> = inputs.iter().map(|input| input.0).collect();
+                self.check_inputs(&places, *to)?;
+                let fits = (order.len(), output.channels) == (*channels, quads);
+                require(fits, "not one channel for each of the output")?;
+                let is_there = |&(input, channel): &(usize, usize)| {
+                    places.get(input).is_some_and(|input| channel / int8::QUAD < input.planes.channels)
+                };
+                require(order.iter().all(is_there), "a channel is not there")
+            }
         }
     }
 
@@ -313,16 +379,22 @@ impl Extent {
     }
 
     fn check_channels(&self, inputs: &[Place], order: &[(usize, usize)], to: Place) -> Check {
-        for &input in inputs {
-            self.holds(input)?;
-            require(size(input.planes) == size(to.planes), "input and output differ in size")?;
-            require(!overlap(input, to), "input and output overlap")?;
-        }
+        self.check_inputs(inputs, to)?;
         require(order.len() == to.planes.channels, "not one channel for each of the output")?;
         let is_there = |&(input, channel): &(usize, usize)| {
             inputs.get(input).is_some_and(|input| channel < input.planes.channels)
         };
         require(order.iter().all(is_there), "a channel is not there")
+    }
+
+    /// Inputs of the size of the output.
+    fn check_inputs(&self, inputs: &[Place], to: Place) -> Check {
+        for &input in inputs {
+            self.holds(input)?;
+            require(size(input.planes) == size(to.planes), "input and output differ in size")?;
+            require(!overlap(input, to), "input and output overlap")?;
+        }
+        Ok(())
     }
 
     /// A second input, of the planes of the output.
@@ -346,6 +418,29 @@ fn size(planes: Planes) -> [usize; 2] {
     [planes.height, planes.width]
 }
 
+fn check_int8(convolution: &int8::Convolution) -> Check {
+    let int8::Convolution { from, zero, source, product, to } = convolution;
+    // Vectors that are read reach past the last channel.
+    require(from.planes.is_padded(), "bytes are read where there is no room for vectors")?;
+    require(!meet(from.slot, 0..from.planes.len(), *to), "input and output overlap")?;
+    let quads = match source {
+        int8::Source::Pixels => check_size(None, from.planes, to.planes)?,
+        int8::Source::Windows(window) => check_size(Some(window), from.planes, to.planes)? * window.taps(),
+        int8::Source::Depthwise(depthwise) => {
+            require(depthwise.is_for(from.planes, *zero), "the depthwise convolution is for other planes")?;
+            check_size(Some(depthwise.window()), from.planes, to.planes)?
+        }
+    };
+    let Some((weights, requantise)) = product else {
+        return require(quads == to.planes.channels, "other output channels than input channels");
+    };
+    require(weights.quads() == quads, "other input channels than weights")?;
+    let outputs = weights.outputs();
+    require(outputs.div_ceil(int8::QUAD) == to.planes.channels, "other output channels than weights")?;
+    require(requantise.outputs() == outputs, "other biases than outputs")?;
+    require(requantise.fits(|output| weights.greatest(output)), "sums may leave the range of 32 bits")
+}
+
 /// Windows of a pool that counts some lines of its padding.
 fn check_windows(window: &Window, counted: [usize; 4], input: Planes, output: Planes) -> Check {
     require(window.output(size(input)) == Some(size(output)), "the windows give another size")?;
@@ -357,20 +452,26 @@ fn check_windows(window: &Window, counted: [usize; 4], input: Planes, output: Pl
 fn check_source(source: &Source, from: Planes, to: Planes) -> std::result::Result<usize, &'static str> {
     match source {
         Source::Pixels => {
-            require(from.is_padded() && size(from) == size(to), "input and output differ in size")?;
-            Ok(from.channels)
+            require(from.is_padded(), "pixels are read where there is no room for vectors")?;
+            check_size(None, from, to)
         }
-        Source::Windows(window) => {
-            require(window.output(size(from)) == Some(size(to)), "the windows give another size")?;
-            Ok(from.channels * window.taps())
-        }
+        Source::Windows(window) => Ok(check_size(Some(window), from, to)? * window.taps()),
         Source::Depthwise(depthwise) => {
             require(depthwise.is_for(from), "the depthwise convolution is for other planes")?;
-            let size_fits = depthwise.window().output(size(from)) == Some(size(to));
-            require(size_fits, "the windows give another size")?;
-            Ok(from.channels)
+            check_size(Some(depthwise.window()), from, to)
         }
     }
+}
+
+/// Channels that are read, if windows of them, or their pixels, give as many pixels as the result has.
+fn check_size(window: Option<&Window>, from: Planes, to: Planes) -> std::result::Result<usize, &'static str> {
+    match window {
+        Some(window) => {
+            require(window.output(size(from)) == Some(size(to)), "the windows give another size")?;
+        }
+        None => require(size(from) == size(to), "input and output differ in size")?,
+    }
+    Ok(from.channels)
 }
 
 fn check_weights(weights: &Weights, inner: usize) -> Check {

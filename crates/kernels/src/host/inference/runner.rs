@@ -6,7 +6,6 @@
 #![allow(unsafe_code)]
 
 use super::arena::Buffer;
-use super::convolution::PANEL;
 use super::crew::{Counter, Crew};
 use super::error::{Error, Result};
 use super::head::Vectors;
@@ -55,7 +54,7 @@ impl Runner {
         let phases = threads * program.phases() + program.layers().len();
         let memory = Own {
             arenas: vec![Buffer::zeros(program.arena())],
-            panels: (0..threads).map(|_| Buffer::zeros(PANEL)).collect(),
+            panels: (0..threads).map(|_| Buffer::zeros(program.panel())).collect(),
             shared_panels: Buffer::zeros(program.shared_panels()),
             vectors: [Buffer::zeros(0), Buffer::zeros(0)],
             starts: Vec::with_capacity(threads),

@@ -7,11 +7,12 @@ use super::super::vector;
 use super::memory::Reading;
 use super::multiply::{load, store};
 use super::planes::{Planes, Window};
-use super::tiles::{Piece, Tile, pieces};
+use super::tiles::{Piece, pieces};
 use pulp::Simd;
 use std::ops::Range;
 
-/// Writes `rows` of a panel, a row for each input channel and position of the kernel.
+/// Writes `rows` of a panel for the pixels from `start` to `start + width`, a row for each input channel and position of the kernel; `outside` is what
+/// windows read that hang over the edge.
 ///
 /// # Safety
 /// As [`super::fill::fill`].
@@ -20,17 +21,17 @@ pub(super) unsafe fn fill<S: Simd>(
     simd: S,
     window: &Window,
     from: Reading,
-    tile: Tile,
+    (start, width): (usize, usize),
     rows: Range<usize>,
     panel: *mut f32,
+    outside: f32,
 ) {
-    let width = tile.vectors * vector::lanes::<f32, S>();
     let (taps, pitch, stride) = (window.taps(), from.planes.pitch(), window.stride[1]);
     let numbers = from.planes.channels * pitch;
     // SAFETY: spans lie within a row of the channel, pieces within the tile.
     unsafe {
-        panel.write_bytes(0, rows.len() * width);
-        for piece in pieces(tile.start, from.pixels.min(tile.start + width), from.width) {
+        std::slice::from_raw_parts_mut(panel, rows.len() * width).fill(outside);
+        for piece in pieces(start, from.pixels.min(start + width), from.width) {
             for tap in 0..taps {
                 let Some(span) = span(window, &from.planes, piece, tap) else { continue };
                 // The first row of this position that is asked for, and every one of a channel after it.

@@ -1,0 +1,286 @@
+//! What mixes no channels, to, from and between quads of bytes.
+
+#![allow(unsafe_code)]
+
+use super::QUAD;
+use crate::host::inference::crew::Crew;
+use crate::host::inference::function::Quantization;
+use crate::host::inference::memory::Memory;
+use crate::host::inference::planes::{Place, Planes, Window};
+use crate::host::inference::tiles::pieces;
+use crate::host::inference::windows::span;
+use crate::host::vector;
+use pulp::{Simd, WithSimd};
+
+/// Quads that are worth a thread's turn.
+const QUADS: usize = 1024;
+/// Turns of a thread, so that who has finished can help the others.
+const TURNS: usize = 4;
+
+/// An operation that makes each channel of its result of channels of its inputs.
+#[derive(Clone, Debug)]
+pub struct Channelwise {
+    /// What it does.
+    pub operation: Operation,
+    /// What is read.
+    pub from: Place,
+    /// Where results go.
+    pub to: Place,
+    /// Channels of the result.
+    pub channels: usize,
+}
+
+/// What is done with a channel.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Numbers become the nearest bytes.
+    Quantize(Quantization),
+    /// Bytes become numbers.
+    Dequantize(Quantization),
+    /// The mean of all pixels, a number.
+    Mean(Quantization),
+    /// The sum of two numbers, each in bytes of its own: the nearest byte.
+    Add {
+        /// What the bytes of the first input stand for.
+        first: Quantization,
+        /// The second input.
+        other: Place,
+        /// What its bytes stand for.
+        second: Quantization,
+        /// What those of the result stand for.
+        to: Quantization,
+        /// Least and greatest byte.
+        bounds: [u8; 2],
+    },
+    /// The greatest byte of each window; what lies outside of the image does not count.
+    MaxPool(Window),
+    /// For each channel of the result one of these inputs, and a channel of it.
+    Channels {
+        /// What is read, and what its bytes stand for; `from` is one of them.
+        inputs: Vec<(Place, Quantization)>,
+        /// `[C]`: index of the input, and channel.
+        order: Vec<(usize, usize)>,
+        /// What the bytes of the result stand for.
+        to: Quantization,
+    },
+}
+
+impl Channelwise {
+    /// Does the thread's part.
+    ///
+    /// # Safety
+    /// `memory` must hold all places, and every thread of the crew must come here.
+    pub(in crate::host::inference) unsafe fn run(&self, crew: &Crew<'_>, memory: Memory) {
+        let quads = self.channels.div_ceil(QUAD);
+        // A large image of few quads is shared by its pixels where each is by itself.
+        let pixels = self.to.planes.pixels();
+        let apart = match self.operation {
+            Operation::Quantize(_) | Operation::Dequantize(_) | Operation::Add { .. } => {
+                pixels.div_ceil(QUADS)
+            }
+            _ => 1,
+        };
+        let parts = apart.clamp(1, (TURNS * crew.threads()).div_ceil(quads));
+        let least = (QUADS * parts).div_ceil(pixels.max(self.from.planes.pixels()));
+        let chunk = quads.div_ceil(TURNS * crew.threads()).max(least);
+        crew.share(quads.div_ceil(chunk) * parts, |item| {
+            let (first, part) = (item / parts * chunk, item % parts);
+            let pixels = pixels * part / parts..pixels * (part + 1) / parts;
+            for quad in first..quads.min(first + chunk) {
+                // SAFETY: threads write different quads or pixels; the program checks places and shapes.
+                vector::dispatch(Part { step: self, memory, quad, pixels: pixels.clone() });
+            }
+        });
+    }
+}
+
+/// Some pixels of a quad.
+struct Part<'a> {
+    step: &'a Channelwise,
+    memory: Memory,
+    quad: usize,
+    pixels: std::ops::Range<usize>,
+}
+
+impl WithSimd for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { step, memory, quad, pixels } = self;
+        let first = quad * QUAD;
+        let count = QUAD.min(step.channels - first);
+        // SAFETY: as in `Channelwise::run`.
+        unsafe {
+            match &step.operation {
+                &Operation::Quantize(by) => {
+                    let to = &mut bytes_mut(memory, step.to, quad)[pixels.clone()];
+                    let channel =
+                        |at: usize| &numbers(memory, step.from, first + at.min(count - 1))[pixels.clone()];
+                    quantize([channel(0), channel(1), channel(2), channel(3)], to, by, count);
+                }
+                &Operation::Dequantize(by) => {
+                    let from = &bytes(memory, step.from, quad)[pixels.clone()];
+                    for at in 0..count {
+                        let to = &mut numbers_mut(memory, step.to, first + at)[pixels.clone()];
+                        for (to, quad) in to.iter_mut().zip(from) {
+                            *to = by.number(quad[at]);
+                        }
+                    }
+                }
+                &Operation::Mean(by) => {
+                    let means = mean(bytes(memory, step.from, quad), by);
+                    for (at, &mean) in means[..count].iter().enumerate() {
+                        numbers_mut(memory, step.to, first + at)[0] = mean;
+                    }
+                }
+                &Operation::Add { first, other, second, to, bounds } => {
+                    let inputs = [bytes(memory, step.from, quad), bytes(memory, other, quad)];
+                    let inputs = inputs.map(|input| input[pixels.clone()].as_flattened());
+                    let sum = bytes_mut(memory, step.to, quad)[pixels.clone()].as_flattened_mut();
+                    add(inputs, [first, second], sum, to, bounds);
+                }
+                Operation::MaxPool(window) => {
+                    let from = (bytes(memory, step.from, quad), &step.from.planes);
+                    max_pool(window, from, (bytes_mut(memory, step.to, quad), &step.to.planes));
+                }
+                Operation::Channels { inputs, order, to } => {
+                    let result = bytes_mut(memory, step.to, quad);
+                    for (at, &(input, channel)) in order[first..first + count].iter().enumerate() {
+                        let (place, by) = inputs[input];
+                        let from = bytes(memory, place, channel / QUAD);
+                        rescale(from, channel % QUAD, by, result, at, *to);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Numbers of four channels to quads; bytes from `count` on are zero.
+#[inline(always)]
+fn quantize(from: [&[f32]; QUAD], to: &mut [[u8; QUAD]], by: Quantization, count: usize) {
+    let [a, b, c, d] = from;
+    let masks: [u32; QUAD] = std::array::from_fn(|at| if at < count { 0xff } else { 0 });
+    let byte = |x: f32, at: usize| u32::from(by.byte(x)) & masks[at];
+    for ((((to, &a), &b), &c), &d) in to.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        *to = (byte(a, 0) | byte(b, 1) << 8 | byte(c, 2) << 16 | byte(d, 3) << 24).to_le_bytes();
+    }
+}
+
+/// The means of four channels.
+#[inline(always)]
+fn mean(from: &[[u8; QUAD]], by: Quantization) -> [f32; QUAD] {
+    let mut sums = [0_u32; QUAD];
+    for quad in from {
+        for (sum, &byte) in sums.iter_mut().zip(quad) {
+            *sum += u32::from(byte);
+        }
+    }
+    let (count, factor) = (from.len() as i64, by.scale / from.len() as f32);
+    sums.map(|sum| (i64::from(sum) - count * i64::from(by.zero)) as f32 * factor)
+}
+
+/// `to = from[0] + from[1]`, each in its own bytes.
+#[inline(always)]
+fn add(from: [&[u8]; 2], by: [Quantization; 2], sum: &mut [u8], to: Quantization, bounds: [u8; 2]) {
+    let factors = by.map(|by| by.scale / to.scale);
+    let zeros = by.map(|by| f32::from(by.zero));
+    let (zero, [least, greatest]) = (f32::from(to.zero), bounds.map(f32::from));
+    for ((sum, &a), &b) in sum.iter_mut().zip(from[0]).zip(from[1]) {
+        let terms = [(f32::from(a) - zeros[0]) * factors[0], (f32::from(b) - zeros[1]) * factors[1]];
+        let step = (terms[0] + terms[1]).round_ties_even() + zero;
+        let step = if step > least { step } else { least };
+        *sum = (if step > greatest { greatest } else { step }) as u8;
+    }
+}
+
+/// A channel of `from` as one of `to`, in the bytes of that.
+#[inline(always)]
+fn rescale(
+    from: &[[u8; QUAD]],
+    channel: usize,
+    by: Quantization,
+    result: &mut [[u8; QUAD]],
+    at: usize,
+    to: Quantization,
+) {
+    if by == to {
+        result.iter_mut().zip(from).for_each(|(result, from)| result[at] = from[channel]);
+        return;
+    }
+    let table: [u8; 256] = std::array::from_fn(|byte| to.byte(by.number(byte as u8)));
+    result.iter_mut().zip(from).for_each(|(result, from)| result[at] = table[usize::from(from[channel])]);
+}
+
+#[inline(always)]
+fn max_pool(
+    window: &Window,
+    (from, planes): (&[[u8; QUAD]], &Planes),
+    (to, out): (&mut [[u8; QUAD]], &Planes),
+) {
+    to.fill([0; QUAD]);
+    for piece in pieces(0, out.pixels(), out.width) {
+        for tap in 0..window.taps() {
+            if let Some(span) = span(window, planes, piece, tap) {
+                let to = &mut to[piece.at + span.skip..][..span.len];
+                let from = from[span.from..].iter().step_by(window.stride[1]);
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = std::array::from_fn(|at| to[at].max(from[at]));
+                }
+            }
+        }
+    }
+}
+
+/// The quads of four channels.
+///
+/// # Safety
+/// `memory` must hold the place, and nobody may write to it.
+unsafe fn bytes<'a>(memory: Memory, place: Place, quad: usize) -> &'a [[u8; QUAD]] {
+    let planes = place.planes;
+    // SAFETY: the caller promises it.
+    unsafe {
+        let start = memory.at(place.slot).add(planes.front() + quad * planes.pitch());
+        std::slice::from_raw_parts(start.cast(), planes.pixels())
+    }
+}
+
+/// The quads of four channels, to be written.
+///
+/// # Safety
+/// `memory` must hold the place, and nobody else may use these pixels of it.
+unsafe fn bytes_mut<'a>(memory: Memory, place: Place, quad: usize) -> &'a mut [[u8; QUAD]] {
+    let planes = place.planes;
+    // SAFETY: the caller promises it.
+    unsafe {
+        let start = memory.at(place.slot).add(planes.front() + quad * planes.pitch());
+        std::slice::from_raw_parts_mut(start.cast(), planes.pixels())
+    }
+}
+
+/// The numbers of a channel.
+///
+/// # Safety
+/// As of [`bytes`].
+unsafe fn numbers<'a>(memory: Memory, place: Place, channel: usize) -> &'a [f32] {
+    let planes = place.planes;
+    // SAFETY: the caller promises it.
+    unsafe {
+        let start = memory.at(place.slot).add(planes.front() + channel * planes.pitch());
+        std::slice::from_raw_parts(start, planes.pixels())
+    }
+}
+
+/// The numbers of a channel, to be written.
+///
+/// # Safety
+/// As of [`bytes_mut`].
+unsafe fn numbers_mut<'a>(memory: Memory, place: Place, channel: usize) -> &'a mut [f32] {
+    let planes = place.planes;
+    // SAFETY: the caller promises it.
+    unsafe {
+        let start = memory.at(place.slot).add(planes.front() + channel * planes.pitch());
+        std::slice::from_raw_parts_mut(start, planes.pixels())
+    }
+}
