@@ -2,8 +2,9 @@
 
 use crate::arrange::arrange;
 use crate::error::Result;
-use crate::graph::Convolution;
+use crate::graph::{Convolution, Window};
 use crate::head::VectorWork;
+use crate::int8::{Int8, Integers};
 use crate::lower::{Depthwise, Lowered, Unit, Work, is_pointwise};
 use sparse_kernels::host::inference::{
     self as kernels, Channelwise, Finish, Layer, Linear, Operation, Place, Planes, Program, Slot, Source,
@@ -28,6 +29,9 @@ pub(crate) fn compile(lowered: &Lowered, threads: usize, sparse: &dyn Fn(usize) 
 fn layer(work: &VectorWork) -> Layer {
     match work {
         VectorWork::Linear { weight, bias, finish } => Layer::Linear(Linear::new(weight, bias, *finish)),
+        VectorWork::Int8 { weight, scales, bias, from, finish } => {
+            Layer::Int8(kernels::int8::Linear::new(weight, bias, scales, *from, *finish))
+        }
         VectorWork::Softmax => Layer::Softmax,
         VectorWork::LogSoftmax => Layer::LogSoftmax,
     }
@@ -81,7 +85,58 @@ fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
             channelwise(Operation::Channels { inputs, order: order.clone() })
         }
         Work::Reshape => channelwise(Operation::Reshape),
+        Work::Int8(work) => int8(unit, work, place, sparse),
     }
+}
+
+/// A step in integers.
+fn int8(unit: &Unit, work: &Int8, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
+    use kernels::int8::{Channelwise, Operation};
+    let (from, to) = (place(unit.inputs[0]), place(unit.value));
+    let operation = match work {
+        Int8::Convolution { depthwise, product } => {
+            return int8_convolution(from, to, depthwise.as_ref(), product.as_ref(), sparse);
+        }
+        &Int8::Quantize(to) => Operation::Quantize(to),
+        &Int8::Dequantize(from) => Operation::Dequantize(from),
+        &Int8::Add { inputs: [first, second], to, bounds } => {
+            Operation::Add { first, other: place(unit.inputs[1]), second, to, bounds }
+        }
+        &Int8::MaxPool(window) => Operation::MaxPool(window),
+        &Int8::Mean(from) => Operation::Mean(from),
+        Int8::Channels { order, inputs, to } => {
+            let inputs = unit.inputs.iter().zip(inputs).map(|(&input, &by)| (place(input), by)).collect();
+            Operation::Channels { inputs, order: order.clone(), to: *to }
+        }
+    };
+    Step::Int8Channelwise(Box::new(Channelwise { operation, from, to, channels: unit.channels }))
+}
+
+fn int8_convolution(
+    from: Place,
+    to: Place,
+    depthwise: Option<&Integers>,
+    product: Option<&Integers>,
+    sparse: bool,
+) -> Step {
+    use kernels::int8::{Convolution, Depthwise, Requantise, Source, Weights};
+    let requantise = |of: &Integers| Requantise::new(&of.bias, &of.multipliers, of.zero, of.bounds);
+    let source = match (depthwise, product) {
+        (Some(of), _) => {
+            let weight = of.weight.clone();
+            Source::Depthwise(Depthwise::new(of.window, weight, requantise(of), of.read, from.planes))
+        }
+        (None, Some(of)) if of.window != Window::square(1, 1, 0) => Source::Windows(of.window),
+        _ => Source::Pixels,
+    };
+    let read = depthwise.or(product).map_or(0, |first| first.read);
+    let weights = |of: &Integers| {
+        // Products with channels of other groups are blocks of zeros.
+        let pack = if sparse || of.groups > 1 { Weights::sparse } else { Weights::dense };
+        (pack(&of.weight, of.outputs, of.groups, of.window.taps()), requantise(of))
+    };
+    let convolution = Convolution { from, zero: read, source, product: product.map(weights), to };
+    Step::Int8(Box::new(convolution.shifted(product.map_or(0, |product| product.read))))
 }
 
 fn depthwise_source(depthwise: &Depthwise, from: Place) -> Source {

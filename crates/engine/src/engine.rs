@@ -86,7 +86,7 @@ impl Engine {
     fn of(lowered: Arc<Lowered>, options: Options) -> Result<Self> {
         let sparse = match options.products {
             Products::Dense => vec![false; lowered.units.len()],
-            Products::Sparse => lowered.units.iter().map(|unit| unit.zeros() > 0).collect(),
+            Products::Sparse => lowered.units.iter().map(|unit| unit.left_out() > 0).collect(),
             Products::Measured => measure::choose(&lowered, options.threads)?,
         };
         let program = Arc::new(compile(&lowered, options.threads, &|unit| sparse[unit])?);

@@ -45,6 +45,7 @@ mod fold;
 pub mod graph;
 mod graph_error;
 mod head;
+mod int8;
 mod load;
 mod lower;
 mod measure;

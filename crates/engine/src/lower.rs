@@ -6,8 +6,9 @@
 //! Vectors are images of one pixel, except for the layers at the end, which work on a whole batch.
 
 use crate::error::{Error, Result};
-use crate::graph::{Convolution, Graph, Node, Op, Window};
+use crate::graph::{Convolution, Function, Graph, Node, Op, Quantization, Window};
 use crate::head::{Head, VectorUnit, head};
+use crate::int8::Int8;
 use crate::place::{Alias, Placed, place};
 use crate::shape::{GraphError, Shape, shapes};
 use sparse_kernels::host::inference::{Bounds, Combination, Finish, Planes};
@@ -24,6 +25,8 @@ pub(crate) struct Unit {
     pub(crate) value: usize,
     /// How that lies in memory.
     pub(crate) planes: Planes,
+    /// Its channels; bytes lie in planes of four.
+    pub(crate) channels: usize,
     pub(crate) work: Work,
 }
 
@@ -61,6 +64,8 @@ pub(crate) enum Work {
     /// For each channel which input, and which channel of it.
     Channels(Vec<(usize, usize)>),
     Reshape,
+    /// A step that reads or makes bytes.
+    Int8(Box<Int8>),
 }
 
 #[derive(Clone, Debug)]
@@ -97,19 +102,30 @@ pub(crate) fn lower(graph: &Graph) -> Result<Lowered> {
         shapes: shapes(graph)?,
         uses: graph.uses(),
         planes: vec![None; graph.nodes.len()],
+        bytes: vec![None; graph.nodes.len()],
+        as_numbers: BTreeMap::new(),
         taken,
         units: Vec::new(),
         aliases: BTreeMap::new(),
     };
     lowering.planes[0] = Some(Planes::tight(channels, height, width));
     for (index, node) in graph.nodes.iter().enumerate().skip(1) {
-        if !lowering.taken[index] && !lowering.alias(index, node)? {
+        if lowering.taken[index] || lowering.int8(index) {
+            continue;
+        }
+        let inputs = node.inputs.iter().map(|&input| lowering.numbers(input)).collect();
+        let node = &Node { name: node.name.clone(), op: node.op.clone(), inputs };
+        if !lowering.alias(index, node)? {
             lowering.unit(index, node)?;
         }
     }
+    let features = lowering.numbers(features);
     let Lowering { planes, units, aliases, .. } = lowering;
     if planes.get(features).copied().flatten().is_none() {
-        return Err(unsupported(&graph.nodes[features], "its result is not what one step makes"));
+        let node = graph.nodes.get(features).or_else(|| graph.nodes.last());
+        return Err(node.map_or(GraphError::Empty.into(), |node| {
+            unsupported(node, "its result is not what one step makes")
+        }));
     }
     let (units, placed) = place(units, &planes, &aliases);
     Ok(Lowered { image: *shape, units, placed, features, layers })
@@ -119,16 +135,22 @@ fn unsupported(node: &Node, what: &'static str) -> Error {
     Error::Unsupported { node: node.name.clone(), what }
 }
 
-struct Lowering<'a> {
-    graph: &'a Graph,
-    shapes: Vec<Shape>,
+/// A graph on its way to units. Values are those of nodes, and behind them those of bytes that became numbers.
+pub(crate) struct Lowering<'a> {
+    pub(crate) graph: &'a Graph,
+    /// By value.
+    pub(crate) shapes: Vec<Shape>,
     /// Readers of each node.
     uses: Vec<usize>,
     /// How the values that units have made lie in memory.
-    planes: Vec<Option<Planes>>,
+    pub(crate) planes: Vec<Option<Planes>>,
+    /// What the bytes of those values that are bytes stand for.
+    pub(crate) bytes: Vec<Option<Quantization>>,
+    /// The values in which nodes of bytes are numbers.
+    pub(crate) as_numbers: BTreeMap<usize, usize>,
     /// Nodes whose work another unit or a layer does.
-    taken: Vec<bool>,
-    units: Vec<Unit>,
+    pub(crate) taken: Vec<bool>,
+    pub(crate) units: Vec<Unit>,
     /// Nodes whose values are those of others.
     aliases: BTreeMap<usize, Alias>,
 }
@@ -141,7 +163,7 @@ struct Reach {
 
 impl Lowering<'_> {
     /// The only node that reads `index`.
-    fn reader(&self, index: usize) -> Option<usize> {
+    pub(crate) fn reader(&self, index: usize) -> Option<usize> {
         if self.uses[index] != 1 || self.graph.output == index {
             return None;
         }
@@ -155,7 +177,7 @@ impl Lowering<'_> {
     }
 
     /// How the result of a node lies in memory that steps write.
-    fn planes_of(&self, index: usize) -> Planes {
+    pub(crate) fn planes_of(&self, index: usize) -> Planes {
         match self.shapes[index] {
             Shape::Image([channels, height, width]) => Planes::padded(channels, height, width),
             Shape::Flat(channels) => Planes::padded(channels, 1, 1),
@@ -196,7 +218,7 @@ impl Lowering<'_> {
         let mut reach = Reach { inputs: vec![node.inputs[0]], value: index };
         let mut name = node.name.clone();
         let work = match &node.op {
-            Op::Convolution(convolution) if is_depthwise(convolution, from) => {
+            Op::Convolution(convolution) if is_depthwise(convolution, from.channels) => {
                 self.depthwise(convolution, &mut reach, &mut name)
             }
             Op::Convolution(convolution) => self.product(index, None, convolution.clone(), &mut reach),
@@ -247,7 +269,7 @@ impl Lowering<'_> {
         let Reach { inputs, value } = reach;
         let planes = self.planes_of(value);
         self.planes[value] = Some(planes);
-        self.units.push(Unit { name, inputs, value, planes, work });
+        self.units.push(Unit { name, inputs, value, planes, channels: planes.channels, work });
         Ok(())
     }
 
@@ -268,9 +290,11 @@ impl Lowering<'_> {
 
     /// Channels in another order, read where they are if they come from a concatenation.
     fn channels(&self, node: &Node, order: &[usize], inputs: &mut Vec<usize>) -> Result<Work> {
-        let whole = &self.graph.nodes[node.inputs[0]];
-        if matches!(whole.op, Op::Concat) {
-            inputs.clone_from(&whole.inputs);
+        if let Some(whole) = self.graph.nodes.get(node.inputs[0])
+            && matches!(whole.op, Op::Concat)
+        {
+            let numbers = |&input: &usize| self.as_numbers.get(&input).copied().unwrap_or(input);
+            *inputs = whole.inputs.iter().map(numbers).collect();
         }
         let mut all = Vec::new();
         for (input, &from) in inputs.iter().enumerate() {
@@ -305,6 +329,7 @@ impl Lowering<'_> {
         if let Some(sum) = self.reader(index)
             && matches!(self.graph.nodes[sum].op, Op::Add)
             && let Some(&other) = self.graph.nodes[sum].inputs.iter().find(|&&input| input != index)
+            && self.bytes[other].is_none()
             && self.planes[other] == Some(self.planes_of(index))
         {
             reach.inputs.push(other);
@@ -332,6 +357,10 @@ impl Lowering<'_> {
     fn take_function(&mut self, value: &mut usize) -> Option<sparse_kernels::host::inference::Function> {
         let reader = self.reader(*value)?;
         let Op::Function(function) = self.graph.nodes[reader].op else { return None };
+        if let Function::Quantize(_) = function {
+            // It makes bytes.
+            return None;
+        }
         self.taken[reader] = true;
         *value = reader;
         Some(function)
@@ -355,9 +384,10 @@ fn is_range(order: &[usize]) -> bool {
     order.windows(2).all(|pair| pair[1] == pair[0] + 1)
 }
 
-fn is_depthwise(convolution: &Convolution, from: Planes) -> bool {
+/// Whether each output reads one of so many `channels`.
+pub(crate) fn is_depthwise(convolution: &Convolution, channels: usize) -> bool {
     let [outputs, inputs, ..] = convolution.shape;
-    inputs == 1 && convolution.groups == outputs && outputs == from.channels && outputs > 1
+    inputs == 1 && convolution.groups == outputs && outputs == channels && outputs > 1
 }
 
 /// Whether a convolution is a product with the pixels as they are.

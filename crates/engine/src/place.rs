@@ -6,6 +6,7 @@
 //! of concatenations, and of the same values and more, share a room. What cannot be written into its place (the image, a
 //! part of another value, what lies in another room already) is copied there as soon as it is made.
 
+use crate::int8::Int8;
 use crate::lower::{Unit, Work};
 use sparse_kernels::host::inference::Planes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,7 +156,12 @@ impl Placing<'_> {
 
     /// Whether a convolution would write right behind what it reads: vectors that are read reach past the last channel.
     fn clashes(&self, unit: &Unit) -> bool {
-        if !matches!(unit.work, Work::Product { .. } | Work::Depthwise(_)) {
+        let reads_beyond = match &unit.work {
+            Work::Product { .. } | Work::Depthwise(_) => true,
+            Work::Int8(work) => matches!(**work, Int8::Convolution { .. }),
+            _ => false,
+        };
+        if !reads_beyond {
             return false;
         }
         let (Some(to), Some(from)) =
@@ -190,7 +196,8 @@ impl Placing<'_> {
             // The name is that of the unit that made it.
             let name = at.checked_sub(1).map_or("image", |unit| &units[unit].name);
             let name = format!("{name} (copy)");
-            let unit = Unit { name, inputs: vec![from], value, planes: of, work: Work::Channels(order) };
+            let work = Work::Channels(order);
+            let unit = Unit { name, inputs: vec![from], value, planes: of, channels: of.channels, work };
             due.entry(at).or_default().push(unit);
         }
         placed.planes.extend(planes.iter().enumerate().filter_map(|(node, planes)| Some((node, (*planes)?))));

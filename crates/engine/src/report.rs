@@ -1,6 +1,7 @@
 //! What the layers of an engine do, for tables and benchmarks.
 
 use crate::head::{VectorUnit, VectorWork};
+use crate::int8::{Int8, Integers};
 use crate::lower::{Lowered, Unit, Work};
 use sparse_kernels::host::inference::Combination;
 
@@ -53,28 +54,43 @@ fn of_unit(unit: &Unit, sparse: bool) -> LayerReport {
         Work::Pad { .. } => ("pad", 0.0),
         Work::Channels(_) => ("channels", 0.0),
         Work::Reshape => ("reshape", 0.0),
+        Work::Int8(work) => match &**work {
+            Int8::Convolution { depthwise: Some(depthwise), product: Some(_) } => {
+                ("int8 depthwise + product", depthwise.weight.len() as f64 * pixels)
+            }
+            Int8::Convolution { depthwise: None, .. } => ("int8 product", 0.0),
+            Int8::Convolution { depthwise: Some(depthwise), .. } => {
+                ("int8 depthwise", depthwise.weight.len() as f64 * pixels)
+            }
+            Int8::Quantize(_) => ("quantize", 0.0),
+            Int8::Dequantize(_) => ("dequantize", 0.0),
+            Int8::Add { .. } => ("int8 add", 0.0),
+            Int8::MaxPool(_) => ("int8 max pool", 0.0),
+            Int8::Mean(_) => ("int8 mean", 0.0),
+            Int8::Channels { .. } => ("int8 channels", 0.0),
+        },
     };
-    let (weights, zeros) = (unit.weights().len(), unit.zeros());
+    let (weights, zeros) = (unit.weights(), unit.zeros());
     LayerReport {
         name: unit.name.clone(),
         kind,
-        is_product: matches!(unit.work, Work::Product { .. }),
+        is_product: unit.is_product(),
         weights,
         zeros,
         sparse,
         macs: weights as f64 * pixels + extra,
-        zero_macs: zeros as f64 * pixels,
+        zero_macs: unit.left_out() as f64 * pixels,
     }
 }
 
 fn of_vector_unit(unit: &VectorUnit) -> LayerReport {
-    let (kind, weight): (_, &[f32]) = match &unit.work {
-        VectorWork::Linear { weight, .. } => ("linear", weight),
-        VectorWork::Softmax => ("softmax", &[]),
-        VectorWork::LogSoftmax => ("log softmax", &[]),
+    let (kind, weights, zeros) = match &unit.work {
+        VectorWork::Linear { weight, .. } => ("linear", weight.len(), zeros(weight)),
+        VectorWork::Int8 { weight, .. } => ("int8 linear", weight.len(), zeros(weight)),
+        VectorWork::Softmax => ("softmax", 0, 0),
+        VectorWork::LogSoftmax => ("log softmax", 0, 0),
     };
-    let zeros = zeros(weight);
-    let (weights, macs) = (weight.len(), weight.len() as f64);
+    let macs = weights as f64;
     LayerReport {
         name: unit.name.clone(),
         kind,
@@ -87,21 +103,45 @@ fn of_vector_unit(unit: &VectorUnit) -> LayerReport {
     }
 }
 
-fn zeros(weight: &[f32]) -> usize {
-    weight.iter().filter(|&&value| value == 0.0).count()
+fn zeros<T: Default + PartialEq>(weight: &[T]) -> usize {
+    weight.iter().filter(|&value| *value == T::default()).count()
 }
 
 impl Unit {
-    /// The weights of its product.
-    pub(crate) fn weights(&self) -> &[f32] {
+    /// The product of it in integers.
+    fn integers(&self) -> Option<&Integers> {
         match &self.work {
-            Work::Product { convolution, .. } => &convolution.weight,
-            _ => &[],
+            Work::Int8(work) => match &**work {
+                Int8::Convolution { product, .. } => product.as_ref(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether it is a product whose zeros can be left out.
+    fn is_product(&self) -> bool {
+        matches!(self.work, Work::Product { .. }) || self.integers().is_some()
+    }
+
+    /// How many weights its product has.
+    pub(crate) fn weights(&self) -> usize {
+        match &self.work {
+            Work::Product { convolution, .. } => convolution.weight.len(),
+            _ => self.integers().map_or(0, |integers| integers.weight.len()),
         }
     }
 
     /// Those of them that are zero.
-    pub(crate) fn zeros(&self) -> usize {
-        zeros(self.weights())
+    fn zeros(&self) -> usize {
+        match &self.work {
+            Work::Product { convolution, .. } => zeros(&convolution.weight),
+            _ => self.integers().map_or(0, |integers| zeros(&integers.weight)),
+        }
+    }
+
+    /// Those that can be left out: in integers blocks of four over input channels.
+    pub(crate) fn left_out(&self) -> usize {
+        self.integers().map_or_else(|| self.zeros(), Integers::zeros_in_blocks)
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn typical(engines: &[&Engine]) -> Result<Vec<Vec<f64>>> {
     Ok(taken.into_iter().map(|layers| layers.into_iter().map(median_ms).collect()).collect())
 }
 
-/// The graph with a random share of the weights of every product zero.
+/// The graph with a random share of the weights of every product zero; in integers, of its blocks of four over input channels.
 pub(crate) fn with_zeros(graph: &Graph, sparsity: f64) -> Graph {
     let mut graph = graph.clone();
     for (index, node) in graph.nodes.iter_mut().enumerate() {
@@ -60,6 +60,16 @@ pub(crate) fn with_zeros(graph: &Graph, sparsity: f64) -> Graph {
         let inputs: usize = convolution.shape[1..].iter().product();
         let bound = (6.0 / (inputs as f64 * (1.0 - sparsity))).sqrt();
         let mut rng = sample_rng(SEED, ZEROS, index);
+        if let Some(scales) = &convolution.scales {
+            let (rows, positions) = (convolution.weight.chunks_mut(inputs), convolution.window.taps());
+            for (row, &scale) in rows.zip(scales) {
+                for block in row.chunks_mut(4 * positions) {
+                    let kept = rng.uniform(0.0, 1.0) >= sparsity;
+                    block.fill(if kept { scale } else { 0.0 });
+                }
+            }
+            continue;
+        }
         for weight in &mut convolution.weight {
             let kept = rng.uniform(0.0, 1.0) >= sparsity;
             *weight = if kept { rng.uniform(-bound, bound) as f32 } else { 0.0 };

@@ -1,7 +1,7 @@
 //! The flags of `sparse-train bench`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use sparse_trainer::bench::{BenchConfig, DataBenchConfig, InferConfig};
+use sparse_trainer::bench::{BenchConfig, DataBenchConfig, InferConfig, InferPrecision};
 use sparse_trainer::config::{Gpu, Precision};
 use std::path::PathBuf;
 
@@ -94,6 +94,9 @@ pub(crate) struct BenchInferArgs {
     output: Option<String>,
     #[command(flatten)]
     network: RandomNetwork,
+    /// What random weights are computed in; with int8, zeros come in blocks of 1 × 4 over input channels
+    #[arg(long, value_enum, default_value_t = InferPrecisionFlag::F32, conflicts_with = "weights")]
+    precision: InferPrecisionFlag,
     /// Images at a time, with commas between
     #[arg(
         long,
@@ -132,6 +135,10 @@ impl BenchInferArgs {
             key: self.key.clone(),
             output: self.output.clone(),
             sparsities: self.network.sparsity.clone(),
+            precision: match self.precision {
+                InferPrecisionFlag::F32 => InferPrecision::F32,
+                InferPrecisionFlag::Int8 => InferPrecision::Int8,
+            },
             batches: self.batch.clone(),
             size: self.size,
             threads: self.threads.unwrap_or(default.threads),
@@ -175,6 +182,13 @@ pub(crate) struct BenchTrainArgs {
     /// Print a JSON list with an object per sparsity instead of tables
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The value of `--precision` of `bench infer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum InferPrecisionFlag {
+    F32,
+    Int8,
 }
 
 /// The value of `--precision`.

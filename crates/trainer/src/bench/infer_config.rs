@@ -4,6 +4,16 @@ use super::{check_network, require};
 use crate::error::Result;
 use std::path::PathBuf;
 
+/// Numbers that a network of random weights is computed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InferPrecision {
+    /// 32-bit floating point; zeros anywhere.
+    #[default]
+    F32,
+    /// Integers of 8 bits, summed in 32; zeros in blocks of 1 × 4 over input channels, which can be left out.
+    Int8,
+}
+
 /// Networks, batches and runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InferConfig {
@@ -15,6 +25,8 @@ pub struct InferConfig {
     pub output: Option<String>,
     /// For random weights: fractions of each pointwise layer that are zero, each at least 0 and below 1.
     pub sparsities: Vec<f64>,
+    /// For random weights: what they are computed in. Those of a file are computed as it says.
+    pub precision: InferPrecision,
     /// Images at a time, each from 1 to 4096.
     pub batches: Vec<usize>,
     /// Height and width of the images, from 16 to 4096; `None` = as the weights say, 224 for random ones.
@@ -36,6 +48,7 @@ impl Default for InferConfig {
             key: None,
             output: None,
             sparsities: vec![0.0, 0.75, 0.9],
+            precision: InferPrecision::F32,
             batches: vec![1, 16],
             size: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),

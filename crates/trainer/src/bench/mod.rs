@@ -19,7 +19,7 @@ pub(crate) use rss::peak_rss_bytes;
 
 pub use data::{DataBenchConfig, DataBenchReport, bench_data};
 pub use infer::{InferReport, LayerInfer, bench_infer};
-pub use infer_config::InferConfig;
+pub use infer_config::{InferConfig, InferPrecision};
 pub use report::{BenchReport, LayerBench, Peak, SparsePaths, Split};
 
 use crate::config::Precision;

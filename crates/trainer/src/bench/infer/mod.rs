@@ -5,6 +5,7 @@
 //! disturbs both.
 
 mod break_even;
+mod int8;
 mod network;
 mod report;
 mod timing;

@@ -1,6 +1,7 @@
 //! The networks that are measured.
 
-use super::super::{CHANNELS, IMAGES, InferConfig, SEED, masks};
+use super::super::{CHANNELS, IMAGES, InferConfig, InferPrecision, SEED, masks};
+use super::int8::quantized;
 use crate::error::{Error, Result};
 use crate::plan::{ModelSize, Part};
 use crate::pretrained::{Pretrained, WeightsAt};
@@ -34,7 +35,11 @@ impl Network {
         let (network, side) = (config.network(), config.size.unwrap_or(SIDE));
         check_memory(config, &network, side)?;
         let model = MobileNet::new(network, SEED, DType::F32, &Device::Cpu)?;
-        for (name, mask) in masks::random_masks(&network, sparsity)? {
+        let masks = match config.precision {
+            InferPrecision::F32 => masks::random_masks(&network, sparsity)?,
+            InferPrecision::Int8 => masks::random_block_masks(&network, sparsity)?,
+        };
+        for (name, mask) in masks {
             let variable = &model.variables()[&name];
             // What is kept grows, so that activations keep their size from layer to layer.
             let scale = (1.0 / (1.0 - sparsity)).sqrt() as f32;
@@ -44,7 +49,11 @@ impl Network {
             variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu)?)?;
         }
         let graph = model_graph(&model, [side; 2])?;
-        Ok(Self { name: format!("sparsity {sparsity}"), graph, model: Some(model), sparsity: Some(sparsity) })
+        let (graph, model) = match config.precision {
+            InferPrecision::F32 => (graph, Some(model)),
+            InferPrecision::Int8 => (quantized(graph), None),
+        };
+        Ok(Self { name: format!("sparsity {sparsity}"), graph, model, sparsity: Some(sparsity) })
     }
 
     /// Weights of any known program, or an ONNX file.

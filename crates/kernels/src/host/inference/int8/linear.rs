@@ -34,14 +34,14 @@ pub struct Linear {
 
 impl Linear {
     /// Packs `weight: [outputs, inputs]`, of which each output is multiplied by its scale, `bias` being in steps of that times the scale of the
-    /// input; `quantization` is that of what is read. Nothing if sums could leave the range of 32 bits.
+    /// input; `quantization` is that of what is read. The sums must fit, see [`Linear::fits`].
     pub fn new(
         weight: &[i8],
         bias: &[i32],
         scales: &[f32],
         quantization: Quantization,
         finish: Finish,
-    ) -> Option<Self> {
+    ) -> Self {
         let outputs = bias.len();
         let inputs = weight.len().checked_div(outputs).unwrap_or(0);
         let (lanes, _) = registers();
@@ -51,12 +51,8 @@ impl Linear {
         let (mut sums, mut multipliers) = (vec![0; width], vec![0.0; width]);
         for output in 0..outputs {
             let row = &weight[output * inputs..][..inputs];
-            let size: i64 = row.iter().map(|&w| i64::from(w).abs()).sum();
-            let shift: i64 = row.iter().map(|&w| i64::from(w)).sum::<i64>() * i64::from(quantization.zero);
-            if 255 * size + i64::from(bias[output]).abs() + shift.abs() >= 1 << 31 {
-                return None;
-            }
-            sums[output] = bias[output] - shift as i32;
+            let sum: i32 = row.iter().map(|&w| i32::from(w)).sum();
+            sums[output] = bias[output].wrapping_sub(sum.wrapping_mul(quantization.zero.into()));
             multipliers[output] = quantization.scale * scales[output];
         }
         for tile in &tiles {
@@ -68,7 +64,16 @@ impl Linear {
                 }
             }
         }
-        Some(Self { inputs, outputs, quantization, panels, bias: sums, multipliers, finish, tiles })
+        Self { inputs, outputs, quantization, panels, bias: sums, multipliers, finish, tiles }
+    }
+
+    /// Whether no sum can leave the range of 32 bits; `weight: [outputs, inputs]`, `zero` the byte of 0 in what is read.
+    pub fn fits(weight: &[i8], bias: &[i32], zero: u8) -> bool {
+        let inputs = weight.len().checked_div(bias.len()).unwrap_or(0).max(1);
+        weight.chunks(inputs).zip(bias).all(|(row, &bias)| {
+            let size: i64 = row.iter().map(|&w| i64::from(w).abs()).sum();
+            (255 + i64::from(zero)) * size + i64::from(bias).abs() < 1 << 31
+        })
     }
 
     /// Length of a vector that goes in.

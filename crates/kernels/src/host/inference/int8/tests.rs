@@ -403,7 +403,7 @@ fn a_linear_layer_reads_bytes_and_gives_numbers() {
             for &level in Level::INTEGERS {
                 for threads in [1, 2] {
                     let outputs = level.run(1, || {
-                        let linear = Linear::new(&weight, &bias, &scales, by, Finish::NONE).unwrap();
+                        let linear = Linear::new(&weight, &bias, &scales, by, Finish::NONE);
                         let image = Planes::tight(inputs, 1, 1);
                         let features = Place { slot: Slot::Image, planes: image };
                         let layers = vec![Layer::Int8(linear)];
@@ -437,6 +437,7 @@ fn sums_that_may_leave_the_range_are_refused() {
     assert!(message(program(i32::MAX - 255 * 127 * 4 + 1, 0.5)).contains("range of 32 bits"));
     assert!(message(program(0, 1e9)).contains("range of 32 bits"));
     assert!(message(program(0, f32::NAN)).contains("range of 32 bits"));
-    let (weight, by) = (vec![-128; 70_000], Quantization { scale: 1.0, zero: 255 });
-    assert!(Linear::new(&weight, &[0], &[1.0], by, Finish::NONE).is_none());
+    assert!(Linear::fits(&[-128; 30_000], &[0], 255));
+    assert!(!Linear::fits(&[-128; 40_000], &[0], 255));
+    assert!(Linear::fits(&[-128; 40_000], &[0], 0));
 }
