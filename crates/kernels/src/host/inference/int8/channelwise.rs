@@ -3,13 +3,14 @@
 #![allow(unsafe_code)]
 
 use super::QUAD;
+use super::set::{Factored, Set, Work, dispatch};
 use crate::host::inference::crew::Crew;
 use crate::host::inference::function::Quantization;
 use crate::host::inference::memory::Memory;
 use crate::host::inference::planes::{Place, Planes, Window};
 use crate::host::inference::tiles::pieces;
 use crate::host::inference::windows::span;
-use crate::host::vector;
+use crate::host::vector::{self, MOST_LANES};
 use pulp::{Simd, WithSimd};
 
 /// Quads that are worth a thread's turn.
@@ -88,7 +89,11 @@ impl Channelwise {
             let pixels = pixels * part / parts..pixels * (part + 1) / parts;
             for quad in first..quads.min(first + chunk) {
                 // SAFETY: threads write different quads or pixels; the program checks places and shapes.
-                vector::dispatch(Part { step: self, memory, quad, pixels: pixels.clone() });
+                let part = Part { step: self, memory, quad, pixels: pixels.clone() };
+                match self.operation {
+                    Operation::Quantize(by) => dispatch(Quantize { part, by }),
+                    _ => vector::dispatch(part),
+                }
             }
         });
     }
@@ -102,6 +107,44 @@ struct Part<'a> {
     pixels: std::ops::Range<usize>,
 }
 
+/// The same, of numbers that become bytes.
+struct Quantize<'a> {
+    part: Part<'a>,
+    by: Quantization,
+}
+
+impl Work for Quantize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Set>(self, set: I) {
+        let Self { part: Part { step, memory, quad, pixels }, by: Quantization { scale, zero } } = self;
+        let by = Factored { multipliers: [0.0; QUAD], zero, bounds: [0, 255] };
+        let last = step.channels - 1;
+        // SAFETY: as in `Channelwise::run`. Channels that are not there are read as the last one, and meet weights of zero.
+        unsafe {
+            let mut from = [std::ptr::null(); QUAD];
+            for (at, from) in from.iter_mut().enumerate() {
+                *from = numbers(memory, step.from, (quad * QUAD + at).min(last))[pixels.clone()].as_ptr();
+            }
+            let to = bytes_mut(memory, step.to, quad)[pixels.clone()].as_mut_ptr().cast::<u32>();
+            let len = pixels.len();
+            let mut at = 0;
+            while at + I::LANES <= len {
+                let part = [from[0].add(at), from[1].add(at), from[2].add(at), from[3].add(at)];
+                set.store(to.add(at), set.quantize(part, scale, &by), I::LANES);
+                at += I::LANES;
+            }
+            let mut rest = [[0.0; MOST_LANES]; QUAD];
+            for (rest, from) in rest.iter_mut().zip(from) {
+                rest[..len - at].copy_from_slice(std::slice::from_raw_parts(from.add(at), len - at));
+            }
+            let part = [rest[0].as_ptr(), rest[1].as_ptr(), rest[2].as_ptr(), rest[3].as_ptr()];
+            set.store(to.add(at), set.quantize(part, scale, &by), len - at);
+        }
+    }
+}
+
 impl WithSimd for Part<'_> {
     type Output = ();
 
@@ -113,12 +156,7 @@ impl WithSimd for Part<'_> {
         // SAFETY: as in `Channelwise::run`.
         unsafe {
             match &step.operation {
-                &Operation::Quantize(by) => {
-                    let to = &mut bytes_mut(memory, step.to, quad)[pixels.clone()];
-                    let channel =
-                        |at: usize| &numbers(memory, step.from, first + at.min(count - 1))[pixels.clone()];
-                    quantize([channel(0), channel(1), channel(2), channel(3)], to, by, count);
-                }
+                Operation::Quantize(_) => {}
                 &Operation::Dequantize(by) => {
                     let from = &bytes(memory, step.from, quad)[pixels.clone()];
                     for at in 0..count {
@@ -154,17 +192,6 @@ impl WithSimd for Part<'_> {
                 }
             }
         }
-    }
-}
-
-/// Numbers of four channels to quads; bytes from `count` on are zero.
-#[inline(always)]
-fn quantize(from: [&[f32]; QUAD], to: &mut [[u8; QUAD]], by: Quantization, count: usize) {
-    let [a, b, c, d] = from;
-    let masks: [u32; QUAD] = std::array::from_fn(|at| if at < count { 0xff } else { 0 });
-    let byte = |x: f32, at: usize| u32::from(by.byte(x)) & masks[at];
-    for ((((to, &a), &b), &c), &d) in to.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-        *to = (byte(a, 0) | byte(b, 1) << 8 | byte(c, 2) << 16 | byte(d, 3) << 24).to_le_bytes();
     }
 }
 

@@ -180,12 +180,14 @@ pub(super) unsafe fn fill<I: Set>(
 #[inline(always)]
 fn quad<I: Set>(set: I, depthwise: &Depthwise, row: usize) -> ([[I::Factors; 2]; 3], I::Sums, Factored) {
     let squares = &depthwise.squares[row];
-    let factors =
-        |line: usize| [set.turned_factors(&squares[line][0]), set.turned_factors(&squares[line][1])];
+    let mut factors = [[set.turned_factors(&squares[0][0]); 2]; 3];
+    for (factors, squares) in factors.iter_mut().zip(squares) {
+        *factors = [set.turned_factors(&squares[0]), set.turned_factors(&squares[1])];
+    }
     let mut bias = [0; QUAD];
     bias.copy_from_slice(&depthwise.requantise.bias()[row * QUAD..(row + 1) * QUAD]);
     let by = depthwise.requantise.of(row * QUAD);
-    ([factors(0), factors(1), factors(2)], set.turned_splat(&bias), by)
+    (factors, set.turned_splat(&bias), by)
 }
 
 /// A quad of channels where each pixel reads the 3×3 pixels around it: rows are not looked at one by one, since the pixel above is always a
@@ -217,16 +219,18 @@ unsafe fn neighbourhoods<I: Set>(
             let order = depthwise.orders.get_unchecked(column);
             for (line, factors) in factors.iter().enumerate() {
                 let middle = channel.wrapping_add(v * I::LANES + line * width).wrapping_sub(width);
-                let [left, right] = [set.load(middle.wrapping_sub(1)), set.load(middle.wrapping_add(1))];
-                let turned = match order {
-                    None => {
-                        let [left, right] = [left, right].map(|quads| set.turn(quads, TURN.as_ptr()));
-                        [left, left, right, right]
-                    }
-                    Some(order) => {
-                        let turn = |quads, at: usize| set.turn(quads, order[at].as_ptr());
-                        [turn(left, 0), turn(left, 1), turn(right, 2), turn(right, 3)]
-                    }
+                let left = set.load(middle.wrapping_sub(1));
+                let right = set.load(middle.wrapping_add(1));
+                let turned = if let Some(order) = order {
+                    [
+                        set.turn(left, order[0].as_ptr()),
+                        set.turn(left, order[1].as_ptr()),
+                        set.turn(right, order[2].as_ptr()),
+                        set.turn(right, order[3].as_ptr()),
+                    ]
+                } else {
+                    let (left, right) = (set.turn(left, TURN.as_ptr()), set.turn(right, TURN.as_ptr()));
+                    [left, left, right, right]
                 };
                 for (at, turned) in turned.into_iter().enumerate() {
                     sums[at] = set.dot(sums[at], turned, factors[at % 2]);

@@ -95,6 +95,19 @@ impl Linear {
     }
 }
 
+/// As [`Quantization::byte`], in a form that becomes vectors.
+#[inline(always)]
+fn round(from: &[f32], to: &mut [u8], Quantization { scale, zero }: Quantization) {
+    let zero = f32::from(zero);
+    for (to, &x) in to.iter_mut().zip(from) {
+        let step = (x / scale).round_ties_even() + zero;
+        let step = if step > 0.0 { step } else { 0.0 };
+        let step = if step < 255.0 { step } else { 255.0 };
+        // SAFETY: it lies between 0 and 255.
+        *to = unsafe { step.to_int_unchecked::<i32>() } as u8;
+    }
+}
+
 /// A tile of outputs for all images.
 struct Part<'a> {
     linear: &'a Linear,
@@ -161,9 +174,7 @@ impl Part<'_> {
                     let from = self.vectors.from.add((image + row) * inputs + first * QUAD);
                     let from = std::slice::from_raw_parts(from, (count * QUAD).min(inputs - first * QUAD));
                     let to = rounded.as_flattened_mut();
-                    for (to, &x) in to.iter_mut().zip(from) {
-                        *to = self.linear.quantization.byte(x);
-                    }
+                    round(from, to, self.linear.quantization);
                 }
                 for quad in 0..count {
                     let mut factors = [set.factors([0; QUAD]); V];

@@ -67,6 +67,12 @@ impl Set for Portable {
     }
 
     #[inline(always)]
+    fn add(self, mut a: Self::Sums, b: Self::Sums) -> Self::Sums {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a = a.wrapping_add(b));
+        a
+    }
+
+    #[inline(always)]
     fn factors(self, weights: [i8; QUAD]) -> Self::Factors {
         [weights; N]
     }
@@ -101,6 +107,20 @@ impl Set for Portable {
             turned[at / QUAD][at % QUAD] = if from < 128 { quads[from / QUAD][from % QUAD] } else { 0 };
         }
         turned
+    }
+
+    #[inline(always)]
+    unsafe fn quantize(self, from: [*const f32; QUAD], scale: f32, by: &Factored) -> Self::Quads {
+        let mut quads = [[0; QUAD]; N];
+        for (lane, quad) in quads.iter_mut().enumerate() {
+            for (channel, byte) in quad.iter_mut().enumerate() {
+                // SAFETY: the caller promises the numbers.
+                let x = unsafe { *from[channel].add(lane) };
+                let step = (x / scale).round_ties_even() + f32::from(by.zero);
+                *byte = (step as u8).clamp(by.bounds[0], by.bounds[1]);
+            }
+        }
+        quads
     }
 
     #[inline(always)]

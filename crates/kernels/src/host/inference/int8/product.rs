@@ -97,22 +97,47 @@ unsafe fn dense<I: Set, const V: usize>(
     }
 }
 
-/// One output, the blocks that are kept.
+/// One output, the blocks that are kept, in two chains of sums: one alone would wait for each product before the next.
 ///
 /// # Safety
 /// `panel` must have a row of `V` vectors for each quad that is named.
 #[inline(always)]
 unsafe fn sparse<I: Set, const V: usize>(set: I, kept: &[Kept], panel: *const u32, sums: &mut [I::Sums; V]) {
-    let mut own = *sums;
-    for &Kept { quad, weights } in kept {
-        // SAFETY: as the caller promises.
-        unsafe {
-            let columns = panel.add(quad as usize * (V * I::LANES));
-            let factors = set.factors(weights);
-            for (v, sum) in own.iter_mut().enumerate() {
-                *sum = set.dot(*sum, set.load(columns.add(v * I::LANES)), factors);
-            }
+    let (mut even, mut odd) = (*sums, [set.splat(0); V]);
+    let pairs = kept.chunks_exact(2);
+    let last = pairs.remainder();
+    // SAFETY: as the caller promises.
+    unsafe {
+        for pair in pairs {
+            one::<I, V>(set, pair[0], panel, &mut even);
+            one::<I, V>(set, pair[1], panel, &mut odd);
+        }
+        if let [last] = *last {
+            one::<I, V>(set, last, panel, &mut even);
         }
     }
-    *sums = own;
+    for v in 0..V {
+        sums[v] = set.add(even[v], odd[v]);
+    }
+}
+
+/// One block.
+///
+/// # Safety
+/// As its caller promises to its own.
+#[inline(always)]
+unsafe fn one<I: Set, const V: usize>(
+    set: I,
+    Kept { quad, weights }: Kept,
+    panel: *const u32,
+    sums: &mut [I::Sums; V],
+) {
+    // SAFETY: as in `sparse`.
+    unsafe {
+        let columns = panel.add(quad as usize * (V * I::LANES));
+        let factors = set.factors(weights);
+        for (v, sum) in sums.iter_mut().enumerate() {
+            *sum = set.dot(*sum, set.load(columns.add(v * I::LANES)), factors);
+        }
+    }
 }

@@ -66,6 +66,9 @@ pub(super) trait Set: Copy {
     /// The same sum in all lanes.
     fn splat(self, sum: i32) -> Self::Sums;
 
+    /// `a + b`.
+    fn add(self, a: Self::Sums, b: Self::Sums) -> Self::Sums;
+
     /// The same weights in all lanes.
     fn factors(self, weights: [i8; QUAD]) -> Self::Factors;
 
@@ -83,6 +86,12 @@ pub(super) trait Set: Copy {
     /// # Safety
     /// `order` must point to a byte for each of all lanes.
     unsafe fn turn(self, quads: Self::Quads, order: *const u8) -> Self::Quads;
+
+    /// Numbers of four channels become the nearest bytes; a NaN becomes the least.
+    ///
+    /// # Safety
+    /// There must be as many numbers to read of each channel.
+    unsafe fn quantize(self, from: [*const f32; QUAD], scale: f32, by: &Factored) -> Self::Quads;
 
     /// Sums of the channels of a quad become its bytes: `from[channel]`.
     fn requantise(self, from: [Self::Sums; QUAD], by: &Factored) -> Self::Quads;

@@ -138,6 +138,12 @@ macro_rules! registers_512 {
         }
 
         #[inline(always)]
+        fn add(self, a: __m512i, b: __m512i) -> __m512i {
+            // SAFETY: as in `load`.
+            unsafe { _mm512_add_epi32(a, b) }
+        }
+
+        #[inline(always)]
         fn turned_splat(self, sums: &[i32; QUAD]) -> __m512i {
             // SAFETY: there are sixteen bytes.
             unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(sums.as_ptr().cast())) }
@@ -150,14 +156,34 @@ macro_rules! registers_512 {
         }
 
         #[inline(always)]
+        unsafe fn quantize(self, from: [*const f32; QUAD], scale: f32, by: &Factored) -> __m512i {
+            // SAFETY: the caller promises the numbers.
+            unsafe {
+                let scale = _mm512_set1_ps(scale);
+                // Far beyond any byte, and whole in 32 bits. The second argument is what comes of a NaN.
+                let (least, greatest) = (_mm512_set1_ps(-65536.0), _mm512_set1_ps(65536.0));
+                let mut rounded = [_mm512_setzero_si512(); QUAD];
+                for (rounded, from) in rounded.iter_mut().zip(from) {
+                    let steps = _mm512_div_ps(_mm512_loadu_ps(from), scale);
+                    let steps = _mm512_min_ps(_mm512_max_ps(steps, least), greatest);
+                    *rounded = _mm512_cvtps_epi32(steps);
+                }
+                _mm512_shuffle_epi8(
+                    pack_512(rounded, by),
+                    _mm512_broadcast_i32x4(_mm_loadu_si128(super::set::TURN.as_ptr().cast())),
+                )
+            }
+        }
+
+        #[inline(always)]
         fn requantise(self, from: [__m512i; QUAD], by: &Factored) -> __m512i {
             // SAFETY: as in `load`.
             unsafe {
-                let scaled = |at: usize| {
-                    let factor = _mm512_set1_ps(by.multipliers[at]);
-                    _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(from[at]), factor))
-                };
-                let bytes = pack_512([scaled(0), scaled(1), scaled(2), scaled(3)], by);
+                let mut scaled = from;
+                for (sum, &multiplier) in scaled.iter_mut().zip(&by.multipliers) {
+                    *sum = scale_512(*sum, _mm512_set1_ps(multiplier));
+                }
+                let bytes = pack_512(scaled, by);
                 // Every four lanes hold four pixels of each channel.
                 let turn = _mm512_broadcast_i32x4(_mm_loadu_si128(super::set::TURN.as_ptr().cast()));
                 _mm512_shuffle_epi8(bytes, turn)
@@ -169,9 +195,11 @@ macro_rules! registers_512 {
             // SAFETY: as in `turned_splat`.
             unsafe {
                 let factors = _mm512_broadcast_f32x4(_mm_loadu_ps(by.multipliers.as_ptr()));
-                let scaled =
-                    |at: usize| _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(from[at]), factors));
-                pack_512([scaled(0), scaled(1), scaled(2), scaled(3)], by)
+                let mut scaled = from;
+                for sum in &mut scaled {
+                    *sum = scale_512(*sum, factors);
+                }
+                pack_512(scaled, by)
             }
         }
 
@@ -181,6 +209,16 @@ macro_rules! registers_512 {
             unsafe { _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), quads) }
         }
     };
+}
+
+/// Sums times a factor, to the nearest whole number, halves to even.
+///
+/// # Safety
+/// The processor must have the instructions.
+#[inline(always)]
+unsafe fn scale_512(sums: __m512i, factor: __m512) -> __m512i {
+    // SAFETY: the caller promises the instructions.
+    unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), factor)) }
 }
 
 /// Sums to bytes, saturating, then zero added and bounded.
@@ -195,7 +233,8 @@ unsafe fn pack_512(scaled: [__m512i; QUAD], by: &Factored) -> __m512i {
         let low = _mm512_adds_epi16(_mm512_packs_epi32(scaled[0], scaled[1]), zero);
         let high = _mm512_adds_epi16(_mm512_packs_epi32(scaled[2], scaled[3]), zero);
         let bytes = _mm512_packus_epi16(low, high);
-        let [least, greatest] = by.bounds.map(|bound| _mm512_set1_epi8(bound.cast_signed()));
+        let least = _mm512_set1_epi8(by.bounds[0].cast_signed());
+        let greatest = _mm512_set1_epi8(by.bounds[1].cast_signed());
         _mm512_min_epu8(_mm512_max_epu8(bytes, least), greatest)
     }
 }
@@ -257,6 +296,12 @@ macro_rules! registers_256 {
         }
 
         #[inline(always)]
+        fn add(self, a: __m256i, b: __m256i) -> __m256i {
+            // SAFETY: as in `load`.
+            unsafe { _mm256_add_epi32(a, b) }
+        }
+
+        #[inline(always)]
         fn turned_splat(self, sums: &[i32; QUAD]) -> __m256i {
             // SAFETY: there are sixteen bytes.
             unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(sums.as_ptr().cast())) }
@@ -269,14 +314,34 @@ macro_rules! registers_256 {
         }
 
         #[inline(always)]
+        unsafe fn quantize(self, from: [*const f32; QUAD], scale: f32, by: &Factored) -> __m256i {
+            // SAFETY: the caller promises the numbers.
+            unsafe {
+                let scale = _mm256_set1_ps(scale);
+                // Far beyond any byte, and whole in 32 bits. The second argument is what comes of a NaN.
+                let (least, greatest) = (_mm256_set1_ps(-65536.0), _mm256_set1_ps(65536.0));
+                let mut rounded = [_mm256_setzero_si256(); QUAD];
+                for (rounded, from) in rounded.iter_mut().zip(from) {
+                    let steps = _mm256_div_ps(_mm256_loadu_ps(from), scale);
+                    let steps = _mm256_min_ps(_mm256_max_ps(steps, least), greatest);
+                    *rounded = _mm256_cvtps_epi32(steps);
+                }
+                _mm256_shuffle_epi8(
+                    pack_256(rounded, by),
+                    _mm256_broadcastsi128_si256(_mm_loadu_si128(super::set::TURN.as_ptr().cast())),
+                )
+            }
+        }
+
+        #[inline(always)]
         fn requantise(self, from: [__m256i; QUAD], by: &Factored) -> __m256i {
             // SAFETY: as in `load`.
             unsafe {
-                let scaled = |at: usize| {
-                    let factor = _mm256_set1_ps(by.multipliers[at]);
-                    _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(from[at]), factor))
-                };
-                let bytes = pack_256([scaled(0), scaled(1), scaled(2), scaled(3)], by);
+                let mut scaled = from;
+                for (sum, &multiplier) in scaled.iter_mut().zip(&by.multipliers) {
+                    *sum = scale_256(*sum, _mm256_set1_ps(multiplier));
+                }
+                let bytes = pack_256(scaled, by);
                 let turn = _mm_loadu_si128(super::set::TURN.as_ptr().cast());
                 // Every four lanes hold four pixels of each channel.
                 _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(turn))
@@ -288,9 +353,11 @@ macro_rules! registers_256 {
             // SAFETY: as in `turned_splat`.
             unsafe {
                 let factors = _mm256_broadcast_ps(&_mm_loadu_ps(by.multipliers.as_ptr()));
-                let scaled =
-                    |at: usize| _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(from[at]), factors));
-                pack_256([scaled(0), scaled(1), scaled(2), scaled(3)], by)
+                let mut scaled = from;
+                for sum in &mut scaled {
+                    *sum = scale_256(*sum, factors);
+                }
+                pack_256(scaled, by)
             }
         }
 
@@ -300,6 +367,16 @@ macro_rules! registers_256 {
             unsafe { _mm256_permute4x64_epi64::<0b11_01_10_00>(quads) }
         }
     };
+}
+
+/// Sums times a factor, to the nearest whole number, halves to even.
+///
+/// # Safety
+/// The processor must have the instructions.
+#[inline(always)]
+unsafe fn scale_256(sums: __m256i, factor: __m256) -> __m256i {
+    // SAFETY: the caller promises the instructions.
+    unsafe { _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), factor)) }
 }
 
 /// As [`pack_512`].
@@ -314,7 +391,8 @@ unsafe fn pack_256(scaled: [__m256i; QUAD], by: &Factored) -> __m256i {
         let low = _mm256_adds_epi16(_mm256_packs_epi32(scaled[0], scaled[1]), zero);
         let high = _mm256_adds_epi16(_mm256_packs_epi32(scaled[2], scaled[3]), zero);
         let bytes = _mm256_packus_epi16(low, high);
-        let [least, greatest] = by.bounds.map(|bound| _mm256_set1_epi8(bound.cast_signed()));
+        let least = _mm256_set1_epi8(by.bounds[0].cast_signed());
+        let greatest = _mm256_set1_epi8(by.bounds[1].cast_signed());
         _mm256_min_epu8(_mm256_max_epu8(bytes, least), greatest)
     }
 }
@@ -323,7 +401,7 @@ impl Set for Avx512Vnni {
     registers_512!();
     type Factors = __m512i;
     const DENSE_VECTORS: usize = 6;
-    const SPARSE_VECTORS: usize = 6;
+    const SPARSE_VECTORS: usize = 5;
 
     #[inline(always)]
     unsafe fn load_factors(self, from: *const [i8; QUAD]) -> __m512i {
@@ -402,7 +480,11 @@ impl Set for Avx512 {
 
     #[inline(always)]
     fn turned_factors(self, weights: &Square) -> [__m512i; 2] {
-        [0, 1].map(|half| self.turned_splat(&weights.map(|weights| in_pairs(weights)[half])))
+        let mut pairs = [[0; QUAD]; 2];
+        for (at, &weights) in weights.iter().enumerate() {
+            [pairs[0][at], pairs[1][at]] = in_pairs(weights);
+        }
+        [self.turned_splat(&pairs[0]), self.turned_splat(&pairs[1])]
     }
 
     #[inline(always)]
@@ -442,7 +524,11 @@ impl Set for Avx2 {
 
     #[inline(always)]
     fn turned_factors(self, weights: &Square) -> [__m256i; 2] {
-        [0, 1].map(|half| self.turned_splat(&weights.map(|weights| in_pairs(weights)[half])))
+        let mut pairs = [[0; QUAD]; 2];
+        for (at, &weights) in weights.iter().enumerate() {
+            [pairs[0][at], pairs[1][at]] = in_pairs(weights);
+        }
+        [self.turned_splat(&pairs[0]), self.turned_splat(&pairs[1])]
     }
 
     #[inline(always)]
@@ -460,6 +546,8 @@ impl Set for Avx2 {
 /// Weights 0 and 2 in 16 bits each, and weights 1 and 3.
 #[inline(always)]
 fn in_pairs(weights: [i8; QUAD]) -> [i32; 2] {
-    let pair = |low: i8, high: i8| bytemuck::cast([i16::from(low), i16::from(high)]);
-    [pair(weights[0], weights[2]), pair(weights[1], weights[3])]
+    let [a, b, c, d] = weights;
+    let even = [i16::from(a), i16::from(c)];
+    let odd = [i16::from(b), i16::from(d)];
+    [bytemuck::cast(even), bytemuck::cast(odd)]
 }
