@@ -26,30 +26,40 @@ impl Set for Portable {
         pulp::Scalar::new()
     }
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn load(self, from: *const u32) -> Self::Quads {
         // SAFETY: the caller promises four quads.
         unsafe { from.cast::<Self::Quads>().read_unaligned() }
     }
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn store(self, to: *mut u32, quads: Self::Quads, len: usize) {
         // SAFETY: the caller promises the room.
         unsafe { to.copy_from_nonoverlapping(quads.as_ptr().cast(), len.min(N)) }
     }
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn load_sums(self, from: *const i32) -> Self::Sums {
         // SAFETY: the caller promises four sums.
         unsafe { from.cast::<Self::Sums>().read_unaligned() }
     }
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn store_sums(self, to: *mut i32, sums: Self::Sums) {
         // SAFETY: the caller promises the room.
         unsafe { to.cast::<Self::Sums>().write_unaligned(sums) }
     }
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn load_factors(self, from: *const [i8; QUAD]) -> Self::Factors {
         // SAFETY: the caller promises the weights of four lanes.
@@ -98,6 +108,8 @@ impl Set for Portable {
         sums
     }
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn turn(self, quads: Self::Quads, order: *const u8) -> Self::Quads {
         let mut turned = [[0; QUAD]; N];
@@ -109,6 +121,8 @@ impl Set for Portable {
         turned
     }
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn quantize(self, from: [*const f32; QUAD], scale: f32, by: &Factored) -> Self::Quads {
         let mut quads = [[0; QUAD]; N];

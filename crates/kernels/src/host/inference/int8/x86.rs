@@ -96,12 +96,16 @@ macro_rules! registers_512 {
             self.0
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn load(self, from: *const u32) -> __m512i {
             // SAFETY: the caller promises sixteen quads; the set is made where the processor has its instructions, as below.
             unsafe { _mm512_loadu_si512(from.cast()) }
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn store(self, to: *mut u32, quads: __m512i, len: usize) {
             // SAFETY: the caller promises the room.
@@ -114,12 +118,16 @@ macro_rules! registers_512 {
             }
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn load_sums(self, from: *const i32) -> __m512i {
             // SAFETY: the caller promises as many sums.
             unsafe { _mm512_loadu_si512(from.cast()) }
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn store_sums(self, to: *mut i32, sums: __m512i) {
             // SAFETY: the caller promises the room.
@@ -149,12 +157,16 @@ macro_rules! registers_512 {
             unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(sums.as_ptr().cast())) }
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn turn(self, quads: __m512i, order: *const u8) -> __m512i {
             // SAFETY: the caller promises a byte for each of all lanes.
             unsafe { _mm512_shuffle_epi8(quads, _mm512_loadu_si512(order.cast())) }
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn quantize(self, from: [*const f32; QUAD], scale: f32, by: &Factored) -> __m512i {
             // SAFETY: the caller promises the numbers.
@@ -252,12 +264,16 @@ macro_rules! registers_256 {
             self.0
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn load(self, from: *const u32) -> __m256i {
             // SAFETY: the caller promises eight quads; the set is made where the processor has its instructions, as below.
             unsafe { _mm256_loadu_si256(from.cast()) }
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn store(self, to: *mut u32, quads: __m256i, len: usize) {
             // SAFETY: the caller promises the room.
@@ -272,12 +288,16 @@ macro_rules! registers_256 {
             }
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn load_sums(self, from: *const i32) -> __m256i {
             // SAFETY: the caller promises as many sums.
             unsafe { _mm256_loadu_si256(from.cast()) }
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn store_sums(self, to: *mut i32, sums: __m256i) {
             // SAFETY: the caller promises the room.
@@ -307,12 +327,16 @@ macro_rules! registers_256 {
             unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(sums.as_ptr().cast())) }
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn turn(self, quads: __m256i, order: *const u8) -> __m256i {
             // SAFETY: the caller promises a byte for each of all lanes.
             unsafe { _mm256_shuffle_epi8(quads, _mm256_loadu_si256(order.cast())) }
         }
 
+        /// # Safety
+        /// As the trait says.
         #[inline(always)]
         unsafe fn quantize(self, from: [*const f32; QUAD], scale: f32, by: &Factored) -> __m256i {
             // SAFETY: the caller promises the numbers.
@@ -403,6 +427,8 @@ impl Set for Avx512Vnni {
     const DENSE_VECTORS: usize = 6;
     const SPARSE_VECTORS: usize = 5;
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn load_factors(self, from: *const [i8; QUAD]) -> __m512i {
         // SAFETY: the caller promises the weights of as many lanes.
@@ -432,6 +458,8 @@ impl Set for AvxVnni {
     const DENSE_VECTORS: usize = 2;
     const SPARSE_VECTORS: usize = 3;
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn load_factors(self, from: *const [i8; QUAD]) -> __m256i {
         // SAFETY: the caller promises the weights of as many lanes.
@@ -462,6 +490,8 @@ impl Set for Avx512 {
     const DENSE_VECTORS: usize = 3;
     const SPARSE_VECTORS: usize = 5;
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn load_factors(self, from: *const [i8; QUAD]) -> [__m512i; 2] {
         // SAFETY: the caller promises the weights of as many lanes.
@@ -506,6 +536,8 @@ impl Set for Avx2 {
     const DENSE_VECTORS: usize = 1;
     const SPARSE_VECTORS: usize = 2;
 
+    /// # Safety
+    /// As the trait says.
     #[inline(always)]
     unsafe fn load_factors(self, from: *const [i8; QUAD]) -> [__m256i; 2] {
         // SAFETY: the caller promises the weights of as many lanes.
