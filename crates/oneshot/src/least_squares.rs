@@ -17,6 +17,11 @@ pub(crate) fn solve(problem: &Problem, g: &[f64], mask: &Mask) -> Result<Vec<f64
         if size == 0 {
             return Ok(());
         }
+        let range = row * inputs..(row + 1) * inputs;
+        if size == inputs && g[range.clone()] == problem.g[range.clone()] {
+            to.copy_from_slice(&problem.best[range]);
+            return Ok(());
+        }
         let mut part = Vec::with_capacity(size * size);
         for &i in &kept {
             part.extend(kept.iter().map(|&j| problem.h[i * inputs + j]));

@@ -8,7 +8,8 @@
 //! "ALPS", arXiv:2406.07831) or by eliminating them one by one ([`Method::Obs`], Frantar & Alistarh 2022, "Optimal Brain
 //! Compression", arXiv:2208.11580); what they are is then solved exactly. The bias takes the difference of the means, which replaces
 //! the re-estimation of batch norm. Where an activation with bounds comes next, such as ReLU, [`Problem::refine`] then lets go of what is beyond
-//! them, at [`Places`] that were picked.
+//! them, at [`Places`] that were picked. [`Problem::quantize`] rounds the weights, pruned or not, to whole multiples of a scale for each output (Frantar et al. 2022, "GPTQ",
+//! arXiv:2210.17323).
 //!
 //! Sums and decompositions are f64, and every number is the same for any number of threads.
 //!
@@ -34,11 +35,13 @@ mod golden;
 mod least_squares;
 mod places;
 mod problem;
+mod quantize;
 mod statistics;
 mod support;
 
 pub use error::{Error, Result};
 pub use places::Places;
 pub use problem::{Method, Problem, Pruned};
+pub use quantize::{LARGEST, Quantized};
 pub use statistics::Statistics;
 pub use support::Support;

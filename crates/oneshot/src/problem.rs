@@ -50,13 +50,13 @@ pub struct Problem {
     pub(crate) g: Vec<f64>,
     /// W₀: the best weights without zeros, row-major `[outputs, inputs]`.
     pub(crate) best: Vec<f64>,
-    weight: Vec<f64>,
+    pub(crate) weight: Vec<f64>,
     /// What an error of an output counts, `[outputs]`.
     pub(crate) counts: Vec<f64>,
     /// Means of what the layer reads, in the pruned and in the dense network.
-    means: [Vec<f64>; 2],
+    pub(crate) means: [Vec<f64>; 2],
     /// Which inputs never change.
-    dead: Vec<bool>,
+    pub(crate) dead: Vec<bool>,
     /// What was added to the variances.
     damp: f64,
     /// Which weights may be kept; all without.
@@ -237,13 +237,7 @@ impl Problem {
                 *value = self.weight[at] as f32;
             }
         }
-        let [own, dense] = &self.means;
-        let rows = self.weight.chunks_exact(inputs).zip(weight.chunks_exact(inputs));
-        let shift = |(before, after): (&[f64], &[f32])| {
-            let before = before.iter().zip(dense).map(|(weight, mean)| weight * mean).sum::<f64>();
-            before - after.iter().zip(own).map(|(&weight, mean)| f64::from(weight) * mean).sum::<f64>()
-        };
-        let bias = rows.map(shift).collect();
+        let bias = self.shifts(&weight);
         Ok(Pruned { weight, bias, mask, relative_error })
     }
 
