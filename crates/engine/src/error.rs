@@ -47,6 +47,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A file of 8 bits holds no network.
+    #[error("`{}` holds no MobileNetV1 of 8 bits: {reason}; make it anew with `sparse-train quantize`", path.display())]
+    Quantized {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// An output is named, but the file is no ONNX file.
     #[error("`{}` holds weights, which have one output: none can be named", path.display())]
     NoOutputs {

@@ -53,6 +53,7 @@ mod mobilenet;
 mod multiples;
 pub mod onnx;
 mod place;
+pub mod quantized;
 mod report;
 mod shape;
 
@@ -67,5 +68,6 @@ pub use fold::fold;
 pub use load::{Loaded, input_side, is_onnx, load, load_with};
 pub use mobilenet::mobilenet;
 pub use multiples::multiples;
+pub use quantized::is_quantized;
 pub use report::LayerReport;
 pub use shape::{GraphError, Shape, shapes};

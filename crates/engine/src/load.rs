@@ -1,9 +1,10 @@
-//! A network from a file: weights of `sparse-train`, packed or not, also in the folder of a run, or ONNX.
+//! A network from a file: weights of `sparse-train`, packed or not, of 8 bits or not, also in the folder of a run, or ONNX.
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::mobilenet::mobilenet;
 use crate::onnx::{self, ReadOptions};
+use crate::quantized;
 use serde_json::Value;
 use sparse_formats::{MappedFile, foreign_weights, open_regular};
 use sparse_network::{Architecture, HEAD_WEIGHT, MobileNetConfig};
@@ -94,14 +95,17 @@ fn weights(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
     let file = MappedFile::open(path)?;
     let metadata: Value =
         file.metadata().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let network = network(&file, &metadata)?;
+    if file.is_int8() {
+        return quantized::read(&file, metadata, size);
+    }
+    let network = network(&file, &metadata, 1)?;
     let side = input_side(&metadata, network.channels);
     let graph = mobilenet(&network, size.unwrap_or([side; 2]), &mut |name| Ok(tensor(&file, name)?.1))?;
     Ok(Loaded { graph, metadata })
 }
 
-/// The network by the shapes of its first and last tensor and by the metadata.
-fn network(file: &MappedFile, metadata: &Value) -> Result<MobileNetConfig> {
+/// The network by the shapes of its first and last tensor and by the metadata; `classes`: the axis of the last one that counts classes.
+pub(crate) fn network(file: &MappedFile, metadata: &Value, classes: usize) -> Result<MobileNetConfig> {
     let reason = |reason: String| Error::Metadata { path: file.path().to_owned(), reason };
     let said = metadata.get("architecture").cloned().unwrap_or(Value::Null);
     let architecture: Option<Architecture> =
@@ -112,12 +116,12 @@ fn network(file: &MappedFile, metadata: &Value) -> Result<MobileNetConfig> {
         let dimension = shape.get(axis).copied();
         dimension.ok_or_else(|| reason(format!("`{name}` has the shape {shape:?}")))
     };
-    let (channels, classes) = (side("conv1_weights", 1)?, side(HEAD_WEIGHT, 1)?);
+    let (channels, classes) = (side("conv1_weights", 1)?, side(HEAD_WEIGHT, classes)?);
     let scale = architecture.scale().unwrap_or(1.0);
     Ok(architecture.refine(&MobileNetConfig::new(scale, channels, classes)))
 }
 
-fn tensor(file: &MappedFile, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+pub(crate) fn tensor(file: &MappedFile, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
     file.values(name).map_err(|error| match error {
         sparse_formats::Error::NoTensor { .. } => {
             Error::TensorMissing { path: file.path().to_owned(), name: name.to_owned() }

@@ -30,8 +30,8 @@ pub fn mobilenet(
     let mut features = network.channels;
     let mut size = size;
     for layer in layers(network)? {
-        let window = window(&layer, network.padding, size);
-        size = size.map(|side| side.div_ceil(layer.stride));
+        let (window, after) = frame(&layer, network.padding, size);
+        size = after;
         let shape = layer.weight_shape();
         let convolution = Convolution {
             weight: tensor(&format!("{}_weights", layer.name), shape.iter().product())?,
@@ -45,11 +45,7 @@ pub fn mobilenet(
         let mut norm = |what: &str| tensor(&format!("{}_bn_{what}", layer.name), layer.outputs);
         let statistics = [norm("scale")?, norm("offset")?, norm("mean")?, norm("variance")?];
         graph.append(&format!("{}_bn", layer.name), batch_norm(statistics, network.bn_epsilon));
-        let high = match network.activation {
-            Activation::Relu => f32::INFINITY,
-            Activation::Relu6 => 6.0,
-        };
-        graph.append(&format!("{}_relu", layer.name), Op::Clip { low: 0.0, high });
+        graph.append(&format!("{}_relu", layer.name), clip(network.activation));
         features = layer.outputs;
     }
     graph.append("pool", Op::GlobalAveragePool);
@@ -57,6 +53,20 @@ pub fn mobilenet(
     let weight = transposed(&tensor(HEAD_WEIGHT, features * network.classes)?, network.classes);
     graph.append("fc7", Op::Linear { weight, bias: tensor(HEAD_BIAS, network.classes)?, scales: None });
     Ok(graph)
+}
+
+/// What follows a batch norm.
+pub(crate) fn clip(activation: Activation) -> Op {
+    let high = match activation {
+        Activation::Relu => f32::INFINITY,
+        Activation::Relu6 => 6.0,
+    };
+    Op::Clip { low: 0.0, high }
+}
+
+/// Where the kernel of a layer goes in an image of a size, and the size of what it makes.
+pub(crate) fn frame(layer: &ConvLayer, padding: Padding, size: [usize; 2]) -> (Window, [usize; 2]) {
+    (window(layer, padding, size), size.map(|side| side.div_ceil(layer.stride)))
 }
 
 fn window(layer: &ConvLayer, padding: Padding, size: [usize; 2]) -> Window {
@@ -97,13 +107,13 @@ fn transposed(weight: &[f32], outputs: usize) -> Vec<f32> {
 
 impl Graph {
     /// A graph of nothing but its input.
-    fn new(shape: [usize; 3]) -> Self {
+    pub(crate) fn new(shape: [usize; 3]) -> Self {
         let node = Node { name: "image".to_owned(), op: Op::Input { shape }, inputs: Vec::new() };
         Self { nodes: vec![node], output: 0 }
     }
 
     /// Adds a node that reads the output, which it becomes.
-    fn append(&mut self, name: &str, op: Op) {
+    pub(crate) fn append(&mut self, name: &str, op: Op) {
         let inputs = vec![self.output];
         self.output = self.nodes.len();
         self.nodes.push(Node { name: name.to_owned(), op, inputs });

@@ -230,9 +230,10 @@ pub enum Error {
     },
     /// A file is marked as packed in a way that is not known here.
     #[error(
-        "`{}` is packed as version {got}, this program reads version {}; take a newer one",
+        "`{}` is packed as version {got}, this program reads versions {} and {}; take a newer one",
         path.display(),
-        packed::VERSION
+        packed::VERSION,
+        packed::VERSION_INT8
     )]
     PackedVersion {
         /// The file.

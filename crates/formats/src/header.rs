@@ -8,7 +8,7 @@ use safetensors::tensor::{SafeTensors, TensorInfo};
 
 use crate::explain::{LARGEST_HEADER, LENGTH_BYTES, explain};
 use crate::file::RESERVED_NAME;
-use crate::packed::{self, Stored};
+use crate::packed::{self, Layout, Stored};
 use crate::{Dtype, Error, Result, TensorView};
 
 /// A header whose every offset was checked against the bytes that are there.
@@ -55,6 +55,11 @@ impl Header {
         self.keys.contains_key(packed::KEY)
     }
 
+    /// Whether the file is marked as one of 8 bits.
+    pub(crate) fn is_int8(&self) -> bool {
+        self.key(packed::KEY) == Some(packed::VERSION_INT8)
+    }
+
     /// The names of the tensors as they are stored, in order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
@@ -73,7 +78,8 @@ impl Header {
     pub(crate) fn stored(&self, path: &Path) -> Result<BTreeMap<&str, Stored>> {
         match self.key(packed::KEY) {
             None => Ok(self.names().map(|name| (name, Stored::Plain)).collect()),
-            Some(packed::VERSION) => packed::stored(path, self.names()),
+            Some(packed::VERSION) => packed::stored(path, Layout::Floats, self.names()),
+            Some(packed::VERSION_INT8) => packed::stored(path, Layout::Int8, self.names()),
             Some(other) => {
                 Err(Error::PackedVersion { path: path.to_owned(), got: other.chars().take(40).collect() })
             }

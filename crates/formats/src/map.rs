@@ -7,7 +7,7 @@ use memmap2::Mmap;
 
 use crate::file::METADATA_KEY;
 use crate::header::Header;
-use crate::packed::{Parts, Stored};
+use crate::packed::{Int8Parts, Parts, Stored};
 use crate::{Error, Result, TensorView, open_regular};
 
 /// An open safetensors file, packed ([`crate::packed`]) or not, whose header has been checked.
@@ -33,8 +33,12 @@ impl MappedFile {
         let map = map(&open_regular(path)?).map_err(io("map"))?;
         let header = Header::parse(path, &map)?;
         let stored = header.stored(path)?;
-        for (name, _) in stored.iter().filter(|(_, stored)| **stored == Stored::Packed) {
-            Parts::of(path, name, |part| header.view(&map, part))?;
+        for (name, stored) in &stored {
+            match stored {
+                Stored::Plain => (),
+                Stored::Packed => drop(Parts::of(path, name, |part| header.view(&map, part))?),
+                Stored::Int8 => drop(Int8Parts::of(path, name, |part| header.view(&map, part))?),
+            }
         }
         let names = stored.into_iter().map(|(name, stored)| (name.to_owned(), stored)).collect();
         Ok(Self { path: path.to_owned(), map, header, names })
@@ -48,6 +52,11 @@ impl MappedFile {
     /// Whether the file is marked as packed.
     pub fn is_packed(&self) -> bool {
         self.header.is_packed()
+    }
+
+    /// Whether the file is marked as one of 8 bits ([`crate::packed::write_int8`]).
+    pub fn is_int8(&self) -> bool {
+        self.header.is_int8()
     }
 
     /// The metadata text under [`METADATA_KEY`].
@@ -66,17 +75,41 @@ impl MappedFile {
     /// [`Error::NoTensor`], [`Error::WrongDtype`] if it holds no floating-point numbers, and [`Error::BadPacked`] if
     /// other bits are set than there are values.
     pub fn values(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
-        match self.names.binary_search_by(|(here, _)| here.as_str().cmp(name)) {
-            Ok(index) if self.names.get(index).is_some_and(|(_, stored)| *stored == Stored::Packed) => {
+        match self.stored(name) {
+            Some(Stored::Packed) => {
                 let parts = Parts::of(&self.path, name, |part| self.header.view(&self.map, part))?;
                 Ok((parts.shape().to_vec(), parts.values()?))
             }
-            Ok(_) => {
+            Some(Stored::Int8) => {
+                let parts = self.int8(name)?;
+                Ok((parts.shape().to_vec(), parts.values()?))
+            }
+            Some(Stored::Plain) => {
                 let view = self.tensor(name)?;
                 Ok((view.shape.to_vec(), view.as_f32()?))
             }
-            Err(_) => Err(self.no_tensor(name, self.names())),
+            None => Err(self.no_tensor(name, self.names())),
         }
+    }
+
+    /// The scale of each row of one of [`Self::names`], if it is of 8 bits.
+    ///
+    /// # Errors
+    /// [`Error::BadPacked`] if its parts do not fit each other any more.
+    pub fn scales(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        match self.stored(name) {
+            Some(Stored::Int8) => Ok(Some(self.int8(name)?.scales().to_vec())),
+            _ => Ok(None),
+        }
+    }
+
+    fn int8(&self, name: &str) -> Result<Int8Parts<'_>> {
+        Int8Parts::of(&self.path, name, |part| self.header.view(&self.map, part))
+    }
+
+    fn stored(&self, name: &str) -> Option<Stored> {
+        let place = self.names.binary_search_by(|(here, _)| here.as_str().cmp(name)).ok()?;
+        self.names.get(place).map(|(_, stored)| *stored)
     }
 
     /// The names of the tensors as they are stored, parts of packed ones among them, in order.

@@ -31,7 +31,8 @@ pub(crate) fn variable(bytes: &[u8]) {
 /// A safetensors file: the `safetensors` crate finds the same tensors in it.
 pub(crate) fn safetensors(bytes: &[u8]) {
     let Ok((ours, _)) = decode("file", bytes) else { return };
-    if import_bytes("file", bytes).is_ok_and(|found| found.format == sparse_formats::Format::Packed) {
+    let is_packed = |format| matches!(format, sparse_formats::Format::Packed | sparse_formats::Format::Int8);
+    if import_bytes("file", bytes).is_ok_and(|found| is_packed(found.format)) {
         return;
     }
     let theirs = SafeTensors::deserialize(bytes).expect("the other reader takes it too");

@@ -43,6 +43,8 @@ pub enum Format {
     Safetensors,
     /// Safetensors with packed tensors ([`crate::packed`]).
     Packed,
+    /// Safetensors with tensors of 8 bits ([`crate::packed::write_int8`]).
+    Int8,
     /// A folder of PaddlePaddle, one binary file per variable (`MobileNetV1_pretrained`).
     PaddleVariables,
     /// `.pdparams` of a static graph: a pickled dictionary of arrays.
@@ -60,6 +62,7 @@ impl fmt::Display for Format {
         formatter.write_str(match self {
             Self::Safetensors => "safetensors",
             Self::Packed => "safetensors, packed",
+            Self::Int8 => "safetensors, 8 bits",
             Self::PaddleVariables => "Paddle, one file per variable",
             Self::PaddleStatic => "Paddle .pdparams, static graph",
             Self::PaddleDygraph => "Paddle .pdparams, dygraph",
@@ -143,7 +146,11 @@ pub fn import_bytes_with<E: From<Error>>(
         Content::Safetensors => {
             let header = Header::parse(path, bytes)?;
             let (tensors, metadata) = decode_after(path, &header, bytes)?;
-            let format = if header.is_packed() { Format::Packed } else { Format::Safetensors };
+            let format = match header.is_packed() {
+                true if header.is_int8() => Format::Int8,
+                true => Format::Packed,
+                false => Format::Safetensors,
+            };
             return of_tensors(path, format, tensors, metadata, choose);
         }
         Content::Zip => (Format::TorchZip, torch_zip::read(path, bytes, choose)?),

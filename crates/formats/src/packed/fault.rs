@@ -41,6 +41,20 @@ pub enum Fault {
         /// Values that are there.
         values: usize,
     },
+    /// Other numbers are there than the shape asks for.
+    #[error("{values} values are there for {elements}")]
+    Elements {
+        /// Numbers asked for.
+        elements: usize,
+        /// Numbers that are there.
+        values: usize,
+    },
+    /// A scale is no positive number.
+    #[error("the scale of row {row} is no positive number")]
+    Scale {
+        /// The row, from 0.
+        row: usize,
+    },
     /// A bit is set behind the end of a row.
     #[error("a bit behind the last of {columns} columns is set in row {row}")]
     Padding {

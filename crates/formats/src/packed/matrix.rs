@@ -24,6 +24,11 @@ impl Matrix {
         self.columns.div_ceil(8)
     }
 
+    /// Bytes with the bits of the blocks of one row.
+    pub(super) fn block_bytes(self) -> usize {
+        self.columns.div_ceil(super::int8::BLOCK).div_ceil(8)
+    }
+
     /// Weights.
     pub(super) fn elements(self) -> usize {
         self.rows.saturating_mul(self.columns)

@@ -7,13 +7,17 @@
 //! [`write()`] makes such a file. To read one needs nothing from here: [`crate::read`], [`crate::decode`] and
 //! [`crate::import()`] give the tensors unpacked, and [`crate::MappedFile`] unpacks one at a time.
 //!
+//! [`write_int8`] makes a file of 8 bits: of such a tensor `w` it holds `w.multiples`, whole multiples of a scale for each row, `w.scales` and
+//! `w.shape`, and where zeros are left out `w.bitmask`, or `w.blockmask` with a bit for four neighbours. Read, these are the products, in f32.
+//!
 //! Zero is the number with all bits zero. So -0.0 and NaN are kept, and with [`Values::F32`] every tensor comes back bit
 //! for bit.
 //!
 //! Invariant: before a tensor is unpacked, its shape is compared with the bits, and the bits with the numbers, that are
-//! really there; an unpacked tensor takes at most 32 times the bytes of its bitmask.
+//! really there; an unpacked tensor takes at most 32 times the bytes of its bitmask, or 128 times those of its block mask.
 
 mod fault;
+mod int8;
 mod matrix;
 mod names;
 mod pack;
@@ -21,7 +25,9 @@ mod parts;
 mod report;
 
 pub use fault::Fault;
-pub(crate) use names::{PARTS, Stored, stored};
+pub(crate) use int8::Int8Parts;
+pub use int8::{Multiples, encode_int8, write_int8};
+pub(crate) use names::{Layout, PARTS, Stored, stored};
 pub use pack::pack;
 pub(crate) use parts::Parts;
 pub use report::Report;
@@ -34,10 +40,12 @@ use crate::file::LARGEST_FILE;
 use crate::file::encode_with_keys;
 use crate::{Dtype, Error, Result, Tensor, TensorView, Tensors, atomic};
 
-/// The metadata key that marks a packed file; its value is [`VERSION`].
+/// The metadata key that marks a packed file; its value is [`VERSION`] or [`VERSION_INT8`].
 pub const KEY: &str = "sparse_train_packed";
-/// The layout that is written and read.
+/// The layout of floating-point numbers.
 pub const VERSION: &str = "1";
+/// The layout that also has tensors of 8 bits.
+pub const VERSION_INT8: &str = "2";
 
 /// How the numbers of packed tensors are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,7 +125,7 @@ pub fn encode(
 /// than [`LARGEST_FILE`] together.
 pub fn unpack(path: impl AsRef<Path>, packed: &Tensors) -> Result<Tensors> {
     let path = path.as_ref();
-    let stored = stored(path, packed.keys().map(String::as_str))?;
+    let stored = stored(path, Layout::Floats, packed.keys().map(String::as_str))?;
     read(path, &stored, |name| packed.get(name).map(Tensor::view))
 }
 
@@ -132,14 +140,23 @@ pub(crate) fn read<'a>(
 ) -> Result<Tensors> {
     let mut tensors = Tensors::new();
     let mut room = LARGEST_FILE as usize;
+    let mut take = |bytes: usize| {
+        let what = "unpacked tensors in total";
+        let too_large = || Error::TooLarge { path: path.to_owned(), what, limit: LARGEST_FILE };
+        room = room.checked_sub(bytes).ok_or_else(too_large)?;
+        Ok(())
+    };
     for (&name, kind) in stored {
         let tensor = match kind {
             Stored::Plain => view(name).map(|plain| plain.to_tensor()),
             Stored::Packed => {
                 let parts = Parts::of(path, name, &view)?;
-                let what = "unpacked tensors in total";
-                let too_large = || Error::TooLarge { path: path.to_owned(), what, limit: LARGEST_FILE };
-                room = room.checked_sub(parts.unpacked_bytes()).ok_or_else(too_large)?;
+                take(parts.unpacked_bytes())?;
+                Some(Tensor::from_f32(parts.shape(), &parts.values()?))
+            }
+            Stored::Int8 => {
+                let parts = Int8Parts::of(path, name, &view)?;
+                take(parts.unpacked_bytes())?;
                 Some(Tensor::from_f32(parts.shape(), &parts.values()?))
             }
         };

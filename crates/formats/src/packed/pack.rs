@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::matrix::Matrix;
-use super::names::{BITMASK, COMPRESSED, SHAPE, split};
+use super::names::{BITMASK, COMPRESSED, PARTS_OF_FLOATS, SHAPE, split};
 use super::{Report, Values};
 use crate::file::check;
 use crate::{Dtype, Error, Result, Tensor, Tensors};
@@ -25,7 +25,7 @@ pub fn pack(path: impl AsRef<Path>, tensors: &Tensors, values: Values) -> Result
     let mut packed = Tensors::new();
     for (name, tensor) in tensors {
         check(path, name, tensor)?;
-        if split(name).is_some() {
+        if split(name).is_some_and(|(_, part)| PARTS_OF_FLOATS.contains(&part)) {
             return Err(Error::PartName { path: path.to_owned(), tensor: name.clone() });
         }
         match matrix_to_pack(name, tensor, values) {

@@ -60,11 +60,12 @@ impl<'a> Parts<'a> {
     /// # Errors
     /// [`Error::BadPacked`] if other bits are set than there are values.
     pub(crate) fn values(&self) -> Result<Vec<f32>> {
-        self.count_bits().map_err(|fault| Error::BadPacked {
-            path: self.path.clone(),
-            tensor: self.name.clone(),
-            fault: fault.into(),
-        })?;
+        count_bits(self.bitmask.data, self.matrix.columns, self.compressed.shape.iter().product(), 1)
+            .map_err(|fault| Error::BadPacked {
+                path: self.path.clone(),
+                tensor: self.name.clone(),
+                fault: fault.into(),
+            })?;
         let data = self.compressed.data;
         Ok(match self.compressed.dtype {
             Dtype::F16 => self.spread(data, |bytes| half::f16::from_le_bytes(bytes).to_f32()),
@@ -76,20 +77,6 @@ impl<'a> Parts<'a> {
     /// The bits of each row; none if rows are empty.
     fn rows(&self) -> impl Iterator<Item = &[u8]> {
         self.bitmask.data.chunks_exact(self.matrix.row_bytes().max(1))
-    }
-
-    /// Checks that as many bits are set as there are values, and none behind the end of a row.
-    fn count_bits(&self) -> Result<(), Fault> {
-        let (columns, values) = (self.matrix.columns, self.compressed.shape.iter().product());
-        let beyond = if columns.is_multiple_of(8) { 0 } else { u8::MAX << (columns % 8) };
-        let mut bits = 0;
-        for (row, bytes) in self.rows().enumerate() {
-            if bytes.last().is_some_and(|last| last & beyond != 0) {
-                return Err(Fault::Padding { row, columns });
-            }
-            bits += bytes.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
-        }
-        if bits == values { Ok(()) } else { Err(Fault::Count { bits, values }) }
     }
 
     /// Puts each value where its bit is, among zeros.
@@ -111,7 +98,20 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn check(
+/// Checks that as many bits are set as there are groups of `size` values, and none behind the end of a row of so many bits.
+pub(super) fn count_bits(bytes: &[u8], columns: usize, values: usize, size: usize) -> Result<(), Fault> {
+    let beyond = if columns.is_multiple_of(8) { 0 } else { u8::MAX << (columns % 8) };
+    let mut bits = 0;
+    for (row, bytes) in bytes.chunks_exact(columns.div_ceil(8).max(1)).enumerate() {
+        if bytes.last().is_some_and(|last| last & beyond != 0) {
+            return Err(Fault::Padding { row, columns });
+        }
+        bits += bytes.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
+    }
+    if bits.checked_mul(size) == Some(values) { Ok(()) } else { Err(Fault::Count { bits, values }) }
+}
+
+pub(super) fn check(
     part: &'static str,
     view: TensorView<'_>,
     fits: bool,
@@ -124,7 +124,7 @@ fn check(
 }
 
 /// The shape that a `.shape` part holds, and its matrix.
-fn shape_of(part: TensorView<'_>) -> Result<(Vec<usize>, Matrix), Fault> {
+pub(super) fn shape_of(part: TensorView<'_>) -> Result<(Vec<usize>, Matrix), Fault> {
     let fits = part.dtype == Dtype::I64 && part.shape.len() == 1;
     check(SHAPE, part, fits, || "I64 with one axis".to_owned())?;
     let lengths: Vec<i64> = part.data.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect();
