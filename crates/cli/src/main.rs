@@ -15,6 +15,7 @@ mod inspect;
 mod predict;
 mod progress;
 mod prune;
+mod quantize;
 mod ranks;
 mod run;
 mod sensitivity;
@@ -52,6 +53,7 @@ fn work() -> ExitCode {
         Action::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Compare(arguments) => compare::print(&arguments).map(|()| ExitCode::SUCCESS),
         Action::Prune(arguments) => prune::prune(*arguments, talk),
+        Action::Quantize(arguments) => quantize::quantize(*arguments, talk),
         Action::Sensitivity(arguments) => sensitivity::sensitivity(*arguments, talk),
         Action::Sweep(arguments) => sweep::sweep(*arguments, talk),
         Action::Convert(arguments) => convert::convert(&arguments).map(|()| ExitCode::SUCCESS),

@@ -3,10 +3,12 @@
 use crate::args::{PruneArgs, Pruning};
 use crate::signals::{self, Work};
 use crate::talk::Talk;
-use crate::{run, tables};
+use crate::{quantize, run, tables};
 use indicatif::ProgressBar;
 use sparse_trainer::config::{DataKind, Phase, TrainConfig};
-use sparse_trainer::oneshot::{OneshotObserver, OneshotReport, PrunedLayer, chart, prune as prune_network};
+use sparse_trainer::oneshot::{
+    OneshotObserver, OneshotReport, PrunedLayer, QuantizedLayer, chart, prune as prune_network,
+};
 use sparse_trainer::plan::{data_folder_check, data_path_check};
 use sparse_trainer::{Error, WeightsAt, plot};
 use std::process::ExitCode;
@@ -25,7 +27,7 @@ pub(crate) fn prune(arguments: PruneArgs, talk: Talk) -> anyhow::Result<ExitCode
     let signals = signals::listen()?;
     signals.begin(Work::Pruning);
     let from = WeightsAt::from(&weights).under(key.as_deref());
-    let mut progress = Progress::new(talk);
+    let mut progress = Progress::new(talk, "pruned");
     match prune_network(&config, &oneshot, from, &output, signals.stop(), &mut progress) {
         Ok(report) => {
             drop(progress);
@@ -56,12 +58,14 @@ pub(crate) fn check_images(config: &TrainConfig) -> anyhow::Result<()> {
 /// A bar on a terminal, a line for each layer elsewhere.
 pub(crate) struct Progress {
     talk: Talk,
+    /// What is done to a layer.
+    done: &'static str,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    pub(crate) fn new(talk: Talk) -> Self {
-        Self { talk, bar: None }
+    pub(crate) fn new(talk: Talk, done: &'static str) -> Self {
+        Self { talk, done, bar: None }
     }
 
     fn show(&mut self, what: &str, done: usize, total: usize) {
@@ -100,7 +104,18 @@ impl OneshotObserver for Progress {
     }
 
     fn layer(&mut self, name: &str, index: usize, total: usize) {
-        self.show(&format!("layers pruned, {name}"), index, total);
+        self.show(&format!("layers {}, {name}", self.done), index, total);
+    }
+
+    fn quantized(&mut self, layer: &QuantizedLayer) {
+        let error = layer.relative_error;
+        if !self.talk.is_terminal() {
+            tracing::info!("{}: {} bits, relative error {error:.5}", layer.name, layer.bits);
+        }
+    }
+
+    fn keeping(&mut self, names: &[String]) {
+        tracing::info!("the scores are too far off: {} stays f32, and all is done anew", names.join(", "));
     }
 
     fn pruned(&mut self, layer: &PrunedLayer) {
@@ -116,6 +131,10 @@ impl OneshotObserver for Progress {
 }
 
 fn table(report: &OneshotReport) -> String {
+    if let Some(quantized) = &report.quantized {
+        let zeros = tables::percent(report.sparsity);
+        return format!("{}\n{zeros} zeros in what was pruned", quantize::table(quantized));
+    }
     let ms = |ms: f64| format!("{ms:.3}");
     let rows = report.layers.iter().map(|layer| {
         let [outputs, inputs] = layer.shape;

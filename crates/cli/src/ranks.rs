@@ -58,6 +58,7 @@ pub(crate) fn refuse_several(action: &Action) -> Result<(), UsageError> {
         Action::Export(_) => "`export`",
         Action::Predict(_) => "`predict`",
         Action::Prune(_) => "`prune`",
+        Action::Quantize(_) => "`quantize`",
         Action::Sensitivity(_) => "`sensitivity`",
     };
     launch().map_or(Ok(()), |Launch { ranks, variable, .. }| {

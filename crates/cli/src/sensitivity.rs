@@ -22,7 +22,7 @@ pub(crate) fn sensitivity(arguments: SensitivityArgs, talk: Talk) -> anyhow::Res
     let signals = signals::listen()?;
     signals.begin(Work::Testing);
     let from = WeightsAt::from(&weights).under(key.as_deref());
-    let mut progress = Progress::new(talk);
+    let mut progress = Progress::new(talk, "pruned");
     let result = look(&config, &wanted, from, signals.stop(), &mut progress);
     drop(progress);
     match result {

@@ -543,6 +543,15 @@ pub enum Error {
     #[error(transparent)]
     Oneshot(#[from] crate::oneshot::OneshotError),
 
+    /// Weights of 8 bits, where f32 is asked for.
+    #[error(
+        "{} is of 8 bits already: it can be run (predict, bench infer, export --to onnx) and looked at (inspect), and what trains, tests, prunes, rounds or converts          weights takes the f32 weights that it was made from", .path.display()
+    )]
+    QuantizedWeights {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// The inference engine.
     #[error(transparent)]
     Engine(#[from] sparse_engine::Error),

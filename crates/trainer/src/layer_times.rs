@@ -26,21 +26,22 @@ pub(crate) fn typical(engines: &[&Engine]) -> Result<Vec<Vec<f64>>> {
     let [channels, height, width] = first.input_shape();
     let image = vec![0.5; channels * height * width];
     let mut outputs = vec![0.0; first.outputs()];
-    let layers = first.layers().len();
-    let mut taken = vec![vec![Vec::new(); layers]; engines.len()];
+    let layers: Vec<usize> = engines.iter().map(|engine| engine.layers().len()).collect();
+    let mut taken: Vec<_> = layers.iter().map(|&layers| vec![Vec::new(); layers]).collect();
     let mut sessions = Vec::new();
     for engine in engines {
         sessions.push(engine.session()?);
     }
-    let mut times = vec![Duration::ZERO; layers];
+    let mut times = vec![Duration::ZERO; layers.iter().copied().max().unwrap_or_default()];
     for _ in 0..TURNS {
         for (session, taken) in sessions.iter_mut().zip(&mut taken) {
             sleep(Session::SETTLING);
             session.run(&image, &mut outputs)?;
             for _ in 0..TURN {
+                let times = &mut times[..taken.len()];
                 times.fill(Duration::ZERO);
-                session.run_timed(&image, &mut outputs, &mut times)?;
-                taken.iter_mut().zip(&times).for_each(|(taken, &time)| taken.push(time));
+                session.run_timed(&image, &mut outputs, times)?;
+                taken.iter_mut().zip(&*times).for_each(|(taken, &time)| taken.push(time));
             }
         }
     }

@@ -11,6 +11,7 @@ use super::export::ExportArgs;
 use super::keys::KeyFlags;
 use super::predict::PredictArgs;
 use super::prune::PruneArgs;
+use super::quantize::QuantizeArgs;
 use super::sensitivity::SensitivityArgs;
 use super::sweep::SweepArgs;
 use sparse_trainer::config::Layers;
@@ -39,6 +40,8 @@ enum Command {
     Compare(CompareArgs),
     /// Make weights zero by looking at images, without labels and without training
     Prune(Box<PruneArgs>),
+    /// Round weights and activations to 8 bits by looking at images, without labels and without training
+    Quantize(Box<QuantizeArgs>),
     /// Show what the network loses if one layer alone is pruned, layer by layer
     Sensitivity(Box<SensitivityArgs>),
     /// Find the highest sparsity whose accuracy stays within a given loss
@@ -64,6 +67,8 @@ pub(crate) enum Action {
     Compare(CompareArgs),
     /// Prune by images.
     Prune(Box<PruneArgs>),
+    /// Round to 8 bits by images.
+    Quantize(Box<QuantizeArgs>),
     /// Prune layers one at a time, and look.
     Sensitivity(Box<SensitivityArgs>),
     /// Look for the highest sparsity.
@@ -85,6 +90,7 @@ impl CommandLine {
             Some(Command::Inspect(inspect)) => Action::Inspect(inspect),
             Some(Command::Compare(compare)) => Action::Compare(compare),
             Some(Command::Prune(prune)) => Action::Prune(prune),
+            Some(Command::Quantize(quantize)) => Action::Quantize(quantize),
             Some(Command::Sensitivity(sensitivity)) => Action::Sensitivity(sensitivity),
             Some(Command::Sweep(sweep)) => Action::Sweep(sweep),
             Some(Command::Bench(bench)) => Action::Bench(bench),

@@ -3,6 +3,7 @@
 use super::UsageError;
 use super::export::ValuesFlag;
 use super::flags::ConfigFlags;
+use super::quantize::RoundingFlags;
 use clap::{Args, ValueEnum};
 use sparse_trainer::WeightsAt;
 use sparse_trainer::config::{Layers, PruningMode, TrainConfig};
@@ -58,6 +59,11 @@ pub(crate) struct PruneFlags {
     /// How packed weights are stored; f16 and bf16 round them [default: f32]
     #[arg(long, requires = "to")]
     values: Option<ValuesFlag>,
+    /// Round each layer to 8 bits after it is pruned, as quantize does
+    #[arg(long)]
+    quantize: bool,
+    #[command(flatten)]
+    rounding: RoundingFlags,
     /// Draw what each layer keeps, and its error, into this file as well
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -143,6 +149,7 @@ impl PruneArgs {
             exclude: prune.exclude.clone(),
             block: prune.sparse_block,
             pattern: prune.pattern_wanted(),
+            quantize: flags.quantize.then(|| flags.rounding.into_config()),
             packed: flags.to.map(|_| flags.values.unwrap_or_default().into()),
             memory: flags.memory,
             threads: config.train.thread_count(),
@@ -173,6 +180,23 @@ impl PruneFlags {
                     "each file needs a path of its own",
                 );
             }
+        }
+        if let (false, Some(flag)) = (self.quantize, self.rounding.given()) {
+            return conflict(
+                flag,
+                "no --quantize",
+                "it says how layers are rounded to 8 bits; give --quantize too",
+            );
+        }
+        if self.quantize && self.to.is_some() {
+            return conflict("--to", "--quantize", "weights of 8 bits are always packed");
+        }
+        if self.quantize && self.method == MethodFlag::Magnitude {
+            return conflict(
+                "--method magnitude",
+                "--quantize",
+                "layers are rounded by what they read, and pruned by it too: --method obs",
+            );
         }
         let by_time = self.allocate == AllocateFlag::Time;
         let given = |key: &str| layers.is_on_command_line(key);

@@ -89,6 +89,7 @@ impl SensitivityArgs {
             block: prune.sparse_block,
             pattern: None,
             packed: None,
+            quantize: None,
             memory: self.memory,
             threads: config.train.thread_count(),
         };

@@ -50,7 +50,7 @@ impl Activations {
         self.images
     }
 
-    /// Calls `each` with the number of an image and what a layer reads of it, in the dense network and, if it is not the same, in the pruned one; before that
+    /// Calls `each` with the number of an image and the results of the node that a layer `reads`, in the dense network and, if it is not the same, in the pruned one; before that
     /// moves on towards the layer.
     ///
     /// # Errors
@@ -58,13 +58,13 @@ impl Activations {
     pub(super) fn look(
         &mut self,
         networks: Networks<'_>,
-        layer: &Layer,
+        reads: usize,
         stop: &StopFlag,
         each: Each<'_>,
     ) -> Result<()> {
-        self.advance(networks, layer.reads, stop)?;
-        let mut dense = Part::new(networks.dense, self.node, layer.reads, self.threads)?;
-        let mut pruned = Part::of_pruned(networks, self.node, layer.reads, self.threads)?;
+        self.advance(networks, reads, stop)?;
+        let mut dense = Part::new(networks.dense, self.node, reads, self.threads)?;
+        let mut pruned = Part::of_pruned(networks, self.node, reads, self.threads)?;
         let numbers = dense.outputs;
         for (number, batch) in self.batches.iter().enumerate() {
             let x = dense.run(&batch.dense)?;
@@ -73,6 +73,26 @@ impl Activations {
             for (image, x) in x.chunks_exact(numbers).enumerate() {
                 each(number * BATCH + image, x, y.map(|y| &y[image * numbers..][..numbers]))?;
             }
+            stop.check()?;
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with what a node of the pruned network makes of some images; before that moves on towards it.
+    ///
+    /// # Errors
+    /// What the engine reports, and if a signal asked to stop.
+    pub(super) fn values(
+        &mut self,
+        networks: Networks<'_>,
+        node: usize,
+        stop: &StopFlag,
+        each: &mut dyn FnMut(&[f32]),
+    ) -> Result<()> {
+        self.advance(networks, node, stop)?;
+        let mut part = Part::new(networks.pruned.unwrap_or(networks.dense), self.node, node, self.threads)?;
+        for batch in &self.batches {
+            each(part.run(batch.pruned.as_ref().unwrap_or(&batch.dense))?);
             stop.check()?;
         }
         Ok(())

@@ -160,6 +160,42 @@ pub enum OneshotError {
         /// The file.
         path: PathBuf,
     },
+    /// A name of `--keep` is no regular expression.
+    #[error("--keep: {reason}")]
+    KeepPattern {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name of `--keep` is that of no layer.
+    #[error("--keep {pattern} names no layer; the layers are {found}")]
+    NothingKept {
+        /// The expression.
+        pattern: String,
+        /// The layers there are.
+        found: String,
+    },
+    /// No layer is left to be rounded.
+    #[error("no layer is left to be rounded to 8 bits: name fewer with --keep; the layers are {found}")]
+    NothingToQuantize {
+        /// The layers there are.
+        found: String,
+    },
+    /// What a layer makes is no number.
+    #[error("what {node} makes of an image is NaN or infinite, and has no range")]
+    NotFiniteActivation {
+        /// The node.
+        node: String,
+    },
+    /// Scores are farther off than they may be as long as a layer is rounded.
+    #[error(
+        "--loss {wanted} leaves no layer to be rounded; with the last of them the scores are off by {found:.4} of their variance: give a greater --loss, or          more --images"
+    )]
+    LossOutOfReach {
+        /// What was asked for.
+        wanted: f64,
+        /// The last that was found.
+        found: f64,
+    },
     /// The memory does not suffice.
     #[error(
         "{what} need {needed} MB, and --memory leaves {left} MB: give --memory {}MB, or less to do (--images, prune.exclude)",
@@ -188,6 +224,10 @@ impl OneshotError {
                 | Self::Ratio { .. }
                 | Self::Speedup { .. }
                 | Self::PackedOnnx { .. }
+                | Self::KeepPattern { .. }
+                | Self::NothingKept { .. }
+                | Self::NothingToQuantize { .. }
+                | Self::LossOutOfReach { .. }
                 | Self::Memory { .. }
         )
     }

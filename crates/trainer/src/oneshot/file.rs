@@ -2,6 +2,7 @@
 
 use super::OneshotError;
 use super::layers::{Layer, Spread};
+use super::quantize::is_quantized;
 use crate::error::{Error, Result};
 use crate::pretrained::{InputFacts, Ours, Pretrained, WeightsAt, refuse_input};
 use sparse_engine::graph::{Graph, Op};
@@ -10,7 +11,7 @@ use sparse_engine::{Loaded, fold, is_onnx, load, shapes};
 use sparse_formats::atomic::write_file;
 use sparse_formats::packed::{self, Values};
 use sparse_formats::{Tensor, Tensors};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a file says about the images of its network; its outputs; channels of an image.
 pub(super) fn facts(from: WeightsAt<'_>) -> Result<(InputFacts, usize, usize)> {
@@ -43,6 +44,7 @@ pub(super) struct File {
     /// Nothing for an ONNX file.
     ours: Option<Ours>,
     metadata: Vec<(String, String)>,
+    path: PathBuf,
 }
 
 impl File {
@@ -57,15 +59,25 @@ impl File {
             }
             to.map_or(Ok(()), |to| refuse_input(from.path, to))?;
             let Loaded { graph, metadata } = load(from.path, None)?;
+            if is_quantized(&graph) {
+                return Err(Error::QuantizedWeights { path: from.path.to_owned() });
+            }
             let entries = metadata.as_object().into_iter().flatten();
             let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
             let metadata = entries.map(|(key, value)| (key.clone(), text(value))).collect();
-            return Ok(Self { graph: fold(graph.clone()), raw: graph, ours: None, metadata });
+            let path = from.path.to_owned();
+            return Ok(Self { graph: fold(graph.clone()), raw: graph, ours: None, metadata, path });
         }
         let ours = Ours::read(from, to)?;
         let side = ours.pretrained.input_side();
         let raw = ours.pretrained.graph([side; 2])?;
-        Ok(Self { graph: fold(raw.clone()), raw, ours: Some(ours), metadata: Vec::new() })
+        let path = from.path.to_owned();
+        Ok(Self { graph: fold(raw.clone()), raw, ours: Some(ours), metadata: Vec::new(), path })
+    }
+
+    /// Where it was read from.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// `[C, H, W]`.
@@ -76,6 +88,24 @@ impl File {
     /// Whether linear weights lie as `[inputs, outputs]` in it.
     pub(super) fn is_ours(&self) -> bool {
         self.ours.is_some()
+    }
+
+    /// Writes a graph that is rounded: as ONNX if it came as that or `to` ends so, else as a packed file.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub(super) fn write_quantized(&self, graph: &Graph, to: &Path) -> Result<()> {
+        let to_onnx = to.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+        let metadata = match &self.ours {
+            Some(ours) if !to_onnx => {
+                return Ok(sparse_engine::quantized::write(graph, to, &ours.metadata)?);
+            }
+            Some(ours) => ours.pretrained.onnx_properties(graph)?,
+            None => self.metadata.clone(),
+        };
+        let options = WriteOptions { metadata, ..WriteOptions::default() };
+        let bytes = onnx::write(graph, &options).map_err(sparse_engine::Error::from)?;
+        Ok(write_file(to, &bytes)?)
     }
 
     /// Writes a graph in which layers were pruned, and come out with these spreads.

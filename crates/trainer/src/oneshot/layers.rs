@@ -68,7 +68,7 @@ pub(super) fn of(graph: &Graph, raw: &Graph, config: &OneshotConfig) -> Result<V
 }
 
 /// Weights and biases that are no numbers spoil all that comes after them, or are hidden by a bound: no layer may have any.
-fn refuse_not_finite(graph: &Graph, layers: &[Layer]) -> Result<()> {
+pub(super) fn refuse_not_finite(graph: &Graph, layers: &[Layer]) -> Result<()> {
     for layer in layers {
         for (what, values) in ["weight", "bias"].into_iter().zip(parameters(&graph.nodes[layer.node].op)) {
             if let Some(index) = values.iter().position(|value| !value.is_finite()) {
@@ -284,6 +284,12 @@ impl Layer {
         to.nodes[self.node].op.clone_from(&from.nodes[self.node].op);
     }
 
+    /// The same layer in another graph, at `node`; `bounded`: whether what comes after it matters.
+    pub(super) fn moved(&self, graph: &Graph, node: usize, bounded: bool) -> Self {
+        let reads = graph.nodes[node].inputs.first().copied().unwrap_or(self.reads);
+        Self { node, reads, bounds: self.bounds.filter(|_| bounded), ..self.clone() }
+    }
+
     /// What to minimise for a group.
     ///
     /// # Errors
@@ -351,19 +357,35 @@ impl Layer {
         let (Some(window), Shape::Image([channels, height, width])) = (self.window, shape) else {
             return Cow::Borrowed(values);
         };
-        let own = channels / self.groups;
-        let values = &values[group * own * height * width..][..own * height * width];
         if window == Window::square(1, 1, 0) {
-            return Cow::Borrowed(values);
+            let own = channels / self.groups;
+            return Cow::Borrowed(&values[group * own * height * width..][..own * height * width]);
         }
         let Some([rows, columns]) = window.output([height, width]) else { return Cow::Borrowed(&[]) };
-        let mut unfolded = Vec::with_capacity(self.inputs * rows * columns);
+        Cow::Owned(self.unfold_at(values, shape, group, 0..rows * columns))
+    }
+
+    /// The same at some places of its output.
+    pub(super) fn unfold_at(
+        &self,
+        values: &[f32],
+        shape: Shape,
+        group: usize,
+        places: impl Iterator<Item = usize> + Clone,
+    ) -> Vec<f32> {
+        let (Some(window), Shape::Image([channels, height, width])) = (self.window, shape) else {
+            return values.to_vec();
+        };
+        let own = channels / self.groups;
+        let values = &values[group * own * height * width..][..own * height * width];
+        let Some([_, columns]) = window.output([height, width]) else { return Vec::new() };
+        let mut unfolded = Vec::with_capacity(self.inputs * places.size_hint().0);
         for input in 0..self.inputs {
             let [down, right] = window.kernel;
             let (channel, position) = (input / (down * right), input % (down * right));
             let offset = [position / right * window.dilation[0], position % right * window.dilation[1]];
             let plane = &values[channel * height * width..][..height * width];
-            for place in 0..rows * columns {
+            for place in places.clone() {
                 let at = |axis: usize, step: usize| {
                     (step * window.stride[axis] + offset[axis]).checked_sub(window.padding[axis])
                 };
@@ -375,7 +397,7 @@ impl Layer {
                 unfolded.push(value);
             }
         }
-        Cow::Owned(unfolded)
+        unfolded
     }
 }
 

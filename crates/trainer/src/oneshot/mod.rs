@@ -15,6 +15,7 @@ mod layers;
 mod magnitude;
 mod memory;
 mod partial;
+mod quantize;
 mod report;
 mod scores;
 mod seen;
@@ -27,6 +28,7 @@ pub use chart::chart;
 pub use error::OneshotError;
 pub(crate) use in_training::{ACTIVATIONS, ByData};
 pub use memory::bytes;
+pub use quantize::{QuantizeConfig, QuantizeReport, QuantizedLayer, quantize};
 pub use report::{OneshotObserver, OneshotReport, PrunedLayer};
 pub use sensitivity::{
     LayerSensitivity, SensitivityConfig, SensitivityPoint, SensitivityReport, sensitivity,
@@ -36,7 +38,7 @@ pub use sparse_oneshot::Method;
 
 use crate::bench::peak_rss_bytes;
 use crate::config::{ParamsType, TrainConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pretrained::WeightsAt;
 use crate::stop::StopFlag;
 use activations::{Activations, Networks};
@@ -50,7 +52,7 @@ use sparse_data::Split;
 use sparse_engine::graph::Graph;
 use sparse_formats::atomic;
 use sparse_formats::packed::Values;
-use sparse_oneshot::{Statistics, Support};
+use sparse_oneshot::{Places, Problem, Pruned, Statistics, Support};
 use sparse_prune::Scope;
 use sparse_sparsity::Mask;
 use std::path::{Path, PathBuf};
@@ -91,6 +93,8 @@ pub struct OneshotConfig {
     pub pattern: Option<[usize; 2]>,
     /// Type of the numbers in a packed file; none: it is not packed.
     pub packed: Option<Values>,
+    /// How layers are rounded to integers, if they are: after they are pruned, if they are that too.
+    pub quantize: Option<QuantizeConfig>,
     /// Most memory that the process may take, in bytes.
     pub memory: usize,
     /// Threads that compute.
@@ -122,8 +126,27 @@ pub fn prune(
         atomic::check_target(path)?;
     }
     let supports = job.supports(&partial, observer)?;
-    partial.set_kept(supports.kept);
+    partial.set_kept(supports.kept.clone());
     let mut graph = file.graph.clone();
+    if oneshot.quantize.is_some() {
+        let found = quantize::both(&job, &supports, &mut partial, observer)?;
+        let (quantized, pruned) = found.finish(&job, to, start)?;
+        partial.remove();
+        let layers = pruned.iter();
+        let (kept, weights) =
+            layers.fold((0, 0), |(kept, all), layer| (kept + layer.kept, all + layer.weights));
+        return Ok(OneshotReport {
+            from: from.path.display().to_string(),
+            to: to.display().to_string(),
+            images: quantized.images,
+            sparsity: 1.0 - kept as f64 / weights.max(1) as f64,
+            layers: pruned,
+            network_ms: quantized.network_ms,
+            seconds: start.elapsed().as_secs_f64(),
+            peak_bytes: peak_rss_bytes(),
+            quantized: Some(quantized),
+        });
+    }
     let (done, images) = job.prune(&mut graph, &supports.supports, &mut partial, observer)?;
     let (mut done, spreads): (Vec<PrunedLayer>, Vec<Spread>) = done.into_iter().unzip();
     let (ms, network_ms) = timings::before_and_after([&file.graph, &graph], &layers, oneshot.threads)?;
@@ -141,6 +164,7 @@ pub fn prune(
         network_ms,
         seconds: start.elapsed().as_secs_f64(),
         peak_bytes: peak_rss_bytes(),
+        quantized: None,
     })
 }
 
@@ -282,12 +306,7 @@ impl Job<'_> {
             let pruned = match mask {
                 Some(mask) => layer.masked(&problem, places, graph, group, mask),
                 None => {
-                    let pruned = problem.prune(support, method(layer));
-                    let refine = |pruned| match places {
-                        Some(places) => problem.refine(pruned, places),
-                        None => Ok(pruned),
-                    };
-                    let pruned = pruned.and_then(refine).map_err(|source| layer.error(source))?;
+                    let pruned = chosen(layer, &problem, places, support)?;
                     found.spread.extend(spread(&problem, &pruned.weight));
                     pruned
                 }
@@ -297,13 +316,7 @@ impl Job<'_> {
             layer.set(graph, group, &pruned);
         }
         if constant == layer.groups && mask.is_none() {
-            let name = layer.name.clone();
-            let dense = statistics.iter().all(Statistics::is_constant_dense);
-            return Err(match dense {
-                true => OneshotError::AllAlike { layer: name },
-                false => OneshotError::NothingLeft { layer: name },
-            }
-            .into());
+            return Err(nothing_to_choose_by(layer, statistics));
         }
         if statistics.first().is_some_and(|statistics| statistics.count() < layer.inputs as u64) {
             tracing::warn!(
@@ -328,6 +341,25 @@ impl Job<'_> {
         let images = format!("{:?}", self.pool.fingerprint());
         Ok(partial::asked_for(&[version, &format!("{oneshot:?}"), &data, &seed, &images], &self.file.graph))
     }
+}
+
+/// The weights of a group that are kept, and what they are.
+fn chosen(layer: &Layer, problem: &Problem, places: Option<&Places>, support: &Support) -> Result<Pruned> {
+    let refine = |pruned| match places {
+        Some(places) => problem.refine(pruned, places),
+        None => Ok(pruned),
+    };
+    problem.prune(support, method(layer)).and_then(refine).map_err(|source| layer.error(source))
+}
+
+/// Why no weight of a layer can be chosen that reads the same of all images.
+fn nothing_to_choose_by(layer: &Layer, statistics: &[Statistics]) -> Error {
+    let name = layer.name.clone();
+    match statistics.iter().all(Statistics::is_constant_dense) {
+        true => OneshotError::AllAlike { layer: name },
+        false => OneshotError::NothingLeft { layer: name },
+    }
+    .into()
 }
 
 /// Where ExactOBS is quick the better of both is taken.

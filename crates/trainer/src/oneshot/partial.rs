@@ -19,11 +19,21 @@ pub(super) struct Partial {
     _lock: FileLock,
 }
 
+/// What was saved of a step.
+pub(super) struct Step {
+    pub(super) kept: usize,
+    pub(super) relative_error: f64,
+    pub(super) values: Vec<Vec<f32>>,
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct State {
     asked: u64,
     /// Weights that each layer keeps.
     kept: Vec<usize>,
+    /// Layers that stay f32, once more do than were asked for.
+    #[serde(default)]
+    f32: Option<Vec<usize>>,
     /// By layer that is done: its weights that are kept, and its error.
     done: Vec<(usize, f64)>,
     /// Of all tensors and of the numbers above.
@@ -82,17 +92,36 @@ impl Partial {
         self.state.kept = kept;
     }
 
+    /// Layers that stay f32, if that was decided.
+    pub(super) fn f32(&self) -> Option<&[usize]> {
+        self.state.f32.as_deref()
+    }
+
+    /// Forgets what is done, as other layers stay f32.
+    pub(super) fn restart(&mut self, f32: Vec<usize>) {
+        self.tensors.clear();
+        let kept = std::mem::take(&mut self.state.kept);
+        self.state = State { asked: self.asked, kept, f32: Some(f32), ..State::default() };
+    }
+
     /// Puts what is done of a layer into the graph; gives what became of it.
     pub(super) fn take(&self, index: usize, layer: &Layer, graph: &mut Graph) -> Option<Found> {
-        let &(kept, relative_error) = self.state.done.get(index)?;
+        let Step { kept, relative_error, values } =
+            self.step(index, &layer.name, &["weight", "bias", "spread"])?;
         let [weight, bias] = layer.parameters(graph)?;
-        let values = |name: String| self.tensors.get(&name)?.to_f32().ok();
-        let found = (values(format!("{}.weight", layer.name))?, values(format!("{}.bias", layer.name))?);
-        let spread = values(format!("{}.spread", layer.name))?.as_chunks().0.to_vec();
-        (found.0.len() == weight.len() && found.1.len() == bias.len()).then(|| {
-            (*weight, *bias) = found;
-            Found { kept, relative_error, spread }
+        let Ok([found_weight, found_bias, spread]) = <[Vec<f32>; 3]>::try_from(values) else { return None };
+        (found_weight.len() == weight.len() && found_bias.len() == bias.len()).then(|| {
+            (*weight, *bias) = (found_weight, found_bias);
+            Found { kept, relative_error, spread: spread.as_chunks().0.to_vec() }
         })
+    }
+
+    /// What was saved of a step under these names.
+    pub(super) fn step(&self, index: usize, name: &str, parts: &[&str]) -> Option<Step> {
+        let &(kept, relative_error) = self.state.done.get(index)?;
+        let value = |part: &&str| self.tensors.get(&format!("{name}.{part}"))?.to_f32().ok();
+        let values = parts.iter().map(value).collect::<Option<Vec<_>>>()?;
+        Some(Step { kept, relative_error, values })
     }
 
     /// Saves one more layer. A file that cannot be written is a warning: the result may still have room.
@@ -101,15 +130,25 @@ impl Partial {
     /// If what is to be saved is no JSON: never.
     pub(super) fn add(&mut self, layer: &Layer, graph: &mut Graph, found: &Found) -> Result<()> {
         let Some([weight, bias]) = layer.parameters(graph) else { return Ok(()) };
-        let mut tensor = |end: &str, values: &[f32]| {
-            self.tensors
-                .insert(format!("{}.{end}", layer.name), Tensor::from_f32(vec![values.len()], values));
-        };
-        tensor("weight", weight);
-        tensor("bias", bias);
-        tensor("spread", found.spread.as_flattened());
+        let parts = [("weight", &weight[..]), ("bias", &bias[..]), ("spread", found.spread.as_flattened())];
+        self.note(&layer.name, (found.kept, found.relative_error), &parts);
+        self.save()
+    }
+
+    /// Takes one more step, which is saved with the next.
+    pub(super) fn note(&mut self, name: &str, done: (usize, f64), parts: &[(&str, &[f32])]) {
+        for (part, values) in parts {
+            self.tensors.insert(format!("{name}.{part}"), Tensor::from_f32(vec![values.len()], values));
+        }
+        self.state.done.push(done);
+    }
+
+    /// Saves all that was taken. A file that cannot be written is a warning: the result may still have room.
+    ///
+    /// # Errors
+    /// If what is to be saved is no JSON: never.
+    pub(super) fn save(&mut self) -> Result<()> {
         self.state.asked = self.asked;
-        self.state.done.push((found.kept, found.relative_error));
         self.state.checksum = checksum(&self.tensors, &self.state);
         let state = serde_json::to_string(&self.state).map_err(|source| Error::Json { source })?;
         if let Err(error) = sparse_formats::write(&self.path, &self.tensors, Some(&state)) {
@@ -137,7 +176,7 @@ fn whole(path: &Path) -> Option<(Tensors, State)> {
 
 fn checksum(tensors: &Tensors, state: &State) -> u32 {
     let mut hash = crc32fast::Hasher::new();
-    hash.update(format!("{} {:?} {:?}", state.asked, state.kept, state.done).as_bytes());
+    hash.update(format!("{} {:?} {:?} {:?}", state.asked, state.kept, state.f32, state.done).as_bytes());
     for (name, tensor) in tensors {
         hash.update(name.as_bytes());
         hash.update(&tensor.data);

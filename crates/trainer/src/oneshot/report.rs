@@ -1,5 +1,6 @@
 //! What was pruned.
 
+use super::quantize::{QuantizeReport, QuantizedLayer};
 use serde::Serialize;
 
 /// What became of a layer.
@@ -46,6 +47,9 @@ pub struct OneshotReport {
     pub seconds: f64,
     /// The most memory that the process has had at a time; `None` where the system does not tell.
     pub peak_bytes: Option<u64>,
+    /// What rounding to integers did, if layers were rounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantized: Option<QuantizeReport>,
 }
 
 /// Listens to the pruning.
@@ -58,4 +62,8 @@ pub trait OneshotObserver {
     fn layer(&mut self, _name: &str, _index: usize, _total: usize) {}
     /// A layer is done.
     fn pruned(&mut self, _layer: &PrunedLayer) {}
+    /// A layer is rounded.
+    fn quantized(&mut self, _layer: &QuantizedLayer) {}
+    /// Layers stay f32, as more is lost otherwise than may be; all is done anew.
+    fn keeping(&mut self, _names: &[String]) {}
 }

@@ -62,7 +62,7 @@ fn look(
     let shape = shapes(networks.dense).map_err(sparse_engine::Error::from)?[layer.reads];
     let mut statistics = [(); 2].map(|()| vec![Statistics::new(layer.inputs); layer.groups]);
     let (images, most) = (activations.images(), most_places(layer));
-    activations.look(networks, layer, stop, &mut |image, dense, pruned| {
+    activations.look(networks, layer.reads, stop, &mut |image, dense, pruned| {
         let statistics = &mut statistics[usize::from(image >= apart)];
         for (group, statistics) in statistics.iter_mut().enumerate() {
             let dense = layer.unfold(dense, shape, group);
@@ -86,7 +86,7 @@ pub(super) fn most_places(layer: &Layer) -> usize {
 }
 
 /// The pixels of an image that are picked, so that some `most` of all images are: spread as if by chance, the same each time.
-fn picked(image: usize, pixels: usize, images: usize, most: usize) -> Vec<usize> {
+pub(super) fn picked(image: usize, pixels: usize, images: usize, most: usize) -> Vec<usize> {
     let share = most as f64 / (images * pixels).max(1) as f64;
     let taken = |pixel: &usize| {
         // Multiples of the golden ratio are spread evenly between 0 and 1.

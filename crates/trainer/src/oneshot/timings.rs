@@ -170,10 +170,13 @@ pub(super) fn before_and_after(
     let dense = Engine::new(dense.clone(), options)?;
     let pruned = Engine::new(pruned.clone(), Options { products: Products::Measured, ..options })?;
     let times = typical(&[&dense, &pruned])?;
-    let reports = dense.layers();
+    let reports = [dense.layers(), pruned.layers()];
     let of = |layer: &Layer| {
-        let place = reports.iter().position(|report| report.name == layer.node_name)?;
-        Some([times[0][place], times[1][place]])
+        let ms = |engine: usize| {
+            let place = reports[engine].iter().position(|report| report.name == layer.node_name)?;
+            times[engine].get(place).copied()
+        };
+        Some([ms(0)?, ms(1)?])
     };
     Ok((layers.iter().map(of).collect(), [times[0].iter().sum(), times[1].iter().sum()]))
 }

@@ -7,7 +7,7 @@ use crate::pretrained::{InputFacts, Pretrained, WeightsAt};
 use sparse_data::Transform;
 use sparse_engine::graph::{Graph, Op};
 use sparse_engine::onnx::ReadOptions;
-use sparse_engine::{Engine, Loaded, Options, Products, is_onnx, load_with};
+use sparse_engine::{Engine, Loaded, Options, Products, is_onnx, is_quantized, load, load_with};
 use std::path::Path;
 
 /// A network as its file has it, with what the options change.
@@ -66,6 +66,9 @@ impl Network {
 }
 
 fn from_weights(weights: WeightsAt<'_>, options: &PredictOptions) -> Result<(Graph, usize, InputFacts)> {
+    if weights.key.is_none() && is_quantized(weights.path) {
+        return from_quantized(weights.path, options.size);
+    }
     let pretrained = Pretrained::read(weights)?;
     pretrained.warn();
     let mut facts = pretrained.input_facts();
@@ -79,6 +82,19 @@ fn from_weights(weights: WeightsAt<'_>, options: &PredictOptions) -> Result<(Gra
         _ => format!("an image of {side}x{side}: lower --size"),
     })?;
     Ok((pretrained.graph([side; 2])?, channels, facts))
+}
+
+/// A network of 8 bits, for images of any size.
+fn from_quantized(path: &Path, size: Option<usize>) -> Result<(Graph, usize, InputFacts)> {
+    let Loaded { graph, metadata } = load(path, size.map(|side| [side; 2]))?;
+    let shape = match graph.nodes.first().map(|node| &node.op) {
+        Some(&Op::Input { shape }) => shape,
+        _ => [0; 3],
+    };
+    let side = square(path, shape)?;
+    let mut facts = InputFacts::of_weights(&metadata, shape[0]);
+    facts.input = facts.input.resized(side);
+    Ok((graph, shape[0], facts))
 }
 
 fn from_onnx(path: &Path, size: Option<usize>, output: Option<String>) -> Result<(Graph, usize, InputFacts)> {

@@ -1,6 +1,6 @@
 //! What a file of weights says about the images and the classes of its network.
 
-use super::{INPUT, LABELS, Pretrained};
+use super::{INPUT, InputHint, LABELS, Pretrained};
 use crate::config::{DataKind, DataSection, InterpolationKind, TrainConfig};
 use crate::image_input::ImageInput;
 use serde::de::DeserializeOwned;
@@ -48,23 +48,40 @@ fn property<T: DeserializeOwned>(metadata: &Value, key: &str) -> Option<T> {
     serde_json::from_str(metadata.get(key)?.as_str()?).ok()
 }
 
-impl Pretrained {
-    /// By the recipe of the run, else by what is known of the program that wrote the file, else as is usual.
-    pub(crate) fn input_facts(&self) -> InputFacts {
-        let channels = self.network.channels;
-        let recipe = self.metadata.recipe().and_then(|recipe| data_section(recipe, channels));
-        if let Some(data) = recipe {
+impl InputFacts {
+    /// By the metadata of weights: the recipe of the run, else what is known of the program that wrote the file, else as is usual.
+    pub(crate) fn of_weights(metadata: &Value, channels: usize) -> Self {
+        let recipe = metadata.get("recipe").and_then(Value::as_object);
+        let hint = metadata.get("input").cloned().and_then(|input| serde_json::from_value(input).ok());
+        Self::of(recipe, hint.as_ref(), channels, input_side(metadata, channels))
+    }
+
+    fn of(
+        recipe: Option<&Map<String, Value>>,
+        hint: Option<&InputHint>,
+        channels: usize,
+        side: usize,
+    ) -> Self {
+        if let Some(data) = recipe.and_then(|recipe| data_section(recipe, channels)) {
             let input = ImageInput::of(&data);
-            return InputFacts { input, known: true, labels: data.classes, data: data.data };
+            return Self { input, known: true, labels: data.classes, data: data.data };
         }
-        let usual = InputFacts::usual(channels, self.input_side());
-        let Some(hint) = &self.input else { return usual };
+        let usual = Self::usual(channels, side);
+        let Some(hint) = hint else { return usual };
         let (Some(mean), Some(std)) = (fitting(&hint.mean, channels), fitting(&hint.std, channels)) else {
             return usual;
         };
         let named = hint.interpolation.clone().map(Value::String).map(serde_json::from_value);
         let interpolation = named.and_then(Result::ok).unwrap_or(InterpolationKind::default());
-        InputFacts { input: ImageInput { mean, std, interpolation, ..usual.input }, known: true, ..usual }
+        Self { input: ImageInput { mean, std, interpolation, ..usual.input }, known: true, ..usual }
+    }
+}
+
+impl Pretrained {
+    /// By the recipe of the run, else by what is known of the program that wrote the file, else as is usual.
+    pub(crate) fn input_facts(&self) -> InputFacts {
+        let recipe = self.metadata.recipe();
+        InputFacts::of(recipe, self.input.as_ref(), self.network.channels, self.input_side())
     }
 
     /// Height and width of its images, in pixels: those of the recipe, else what images of its channels usually have.

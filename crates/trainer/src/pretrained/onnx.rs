@@ -1,13 +1,14 @@
 //! `sparse-train export --to onnx`: a network for other engines.
 
-use super::ours::Ours;
-use super::{Pretrained, WeightsAt};
+use super::ours::{Ours, refuse_input};
+use super::{InputFacts, Pretrained, WeightsAt};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sparse_engine::fold;
 use sparse_engine::graph::{Graph, Op};
 use sparse_engine::onnx::{WriteOptions, write};
+use sparse_engine::{Loaded, fold, is_quantized, load, shapes};
+use sparse_formats::Format;
 use sparse_formats::atomic::write_file;
 use sparse_network::Architecture;
 use std::path::Path;
@@ -64,7 +65,11 @@ pub fn export_onnx<'a>(
     to: &Path,
     options: OnnxOptions,
 ) -> Result<ExportedOnnx> {
-    let pretrained = Ours::read(from.into(), to)?.pretrained;
+    let from = from.into();
+    if from.key.is_none() && is_quantized(from.path) {
+        return export_quantized(from.path, to, options);
+    }
+    let pretrained = Ours::read(from, to)?.pretrained;
     let side = options.size.unwrap_or_else(|| pretrained.input_side());
     let graph = fold(pretrained.graph([side; 2])?);
     let count = Count::of(&graph);
@@ -86,19 +91,69 @@ pub fn export_onnx<'a>(
     })
 }
 
+impl Pretrained {
+    /// What an ONNX file with this graph of it says of itself.
+    ///
+    /// # Errors
+    /// If something is no JSON: never.
+    pub(crate) fn onnx_properties(&self, graph: &Graph) -> Result<Vec<(String, String)>> {
+        properties(self, self.input_side(), Count::of(graph).sparsity())
+    }
+}
+
+/// Writes a network of 8 bits, roundings and all.
+fn export_quantized(from: &Path, to: &Path, options: OnnxOptions) -> Result<ExportedOnnx> {
+    refuse_input(from, to)?;
+    let Loaded { graph, metadata } = load(from, options.size.map(|side| [side; 2]))?;
+    let image = match graph.nodes.first().map(|node| &node.op) {
+        Some(&Op::Input { shape }) => shape,
+        _ => [0; 3],
+    };
+    let [channels, side, _] = image;
+    let count = Count::of(&graph);
+    let facts = InputFacts::of_weights(&metadata, channels);
+    let architecture = metadata.get("architecture").cloned().unwrap_or_default();
+    let metadata = told(&facts, architecture, side, count.sparsity())?;
+    let classes = shapes(&graph).map_err(sparse_engine::Error::from)?[graph.output].count();
+    let bytes = write(&graph, &WriteOptions { sparse_initializer: options.sparse_initializer, metadata })
+        .map_err(sparse_engine::Error::from)?;
+    write_file(to, &bytes)?;
+    Ok(ExportedOnnx {
+        from: from.display().to_string(),
+        key: String::new(),
+        format: Format::Int8.to_string(),
+        to: to.display().to_string(),
+        bytes: bytes.len(),
+        nodes: graph.nodes.len() - 1,
+        parameters: count.weights + count.biases,
+        sparsity: count.sparsity(),
+        input_shape: image,
+        classes,
+    })
+}
+
 /// What the file says of itself.
 fn properties(pretrained: &Pretrained, side: usize, sparsity: f64) -> Result<Vec<(String, String)>> {
+    let architecture = serde_json::to_value(Architecture::of(&pretrained.network));
+    let architecture = architecture.map_err(|source| Error::Json { source })?;
+    told(&pretrained.input_facts(), architecture, side, sparsity)
+}
+
+fn told(
+    facts: &InputFacts,
+    architecture: Value,
+    side: usize,
+    sparsity: f64,
+) -> Result<Vec<(String, String)>> {
     let text = |value: Value| serde_json::to_string(&value).map_err(|source| Error::Json { source });
     let object = |value: serde_json::Result<Value>| value.map_err(|source| Error::Json { source });
-    let facts = pretrained.input_facts();
     let input = match facts.known {
-        true => object(serde_json::to_value(facts.input.resized(side)))?,
+        true => object(serde_json::to_value(facts.input.clone().resized(side)))?,
         false => Value::Object(Map::from_iter([("size".to_owned(), json!(side))])),
     };
-    let architecture = object(serde_json::to_value(Architecture::of(&pretrained.network)))?;
     let mut properties = vec![("architecture".to_owned(), text(architecture)?)];
     properties.push((INPUT.to_owned(), text(input)?));
-    if let Some(labels) = facts.labels {
+    if let Some(labels) = &facts.labels {
         properties.push((LABELS.to_owned(), text(json!(labels))?));
     }
     properties.push(("sparsity".to_owned(), format!("{sparsity:.6}")));

@@ -6,7 +6,7 @@ use crate::advice::some;
 use crate::error::{Error, Result};
 use crate::weights::weights_path;
 use sparse_formats::import::{Choice, Contents, as_f32, import_with};
-use sparse_formats::{Dtype, Imported, Tensor, Tensors};
+use sparse_formats::{Dtype, Format, Imported, Tensor, Tensors};
 use sparse_mobilenet::names::{Facts, Found, Recognised, Source, Table, arranged, search};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -102,6 +102,9 @@ impl Pretrained {
 
 /// The network in a file, and the tensors that it is made of.
 fn chosen(contents: &Contents<'_>, key: Option<&str>) -> Result<(Found, Choice)> {
+    if contents.format == Format::Int8 {
+        return Err(Error::QuantizedWeights { path: contents.path.to_owned() });
+    }
     let tables: Vec<Table<'_>> = contents
         .dictionaries
         .iter()

@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use sparse_data::sample_rng;
 use sparse_engine::graph::Graph;
 use sparse_engine::onnx::ReadOptions;
-use sparse_engine::{Engine, is_onnx, load_with};
+use sparse_engine::{Engine, is_onnx, is_quantized, load, load_with};
 use sparse_mobilenet::{MobileNet, MobileNetConfig, Mode};
 
 /// Height and width of the images of random networks.
@@ -69,6 +69,10 @@ impl Network {
         }
         if config.output.is_some() {
             return Err(sparse_engine::Error::NoOutputs { path: path.to_owned() }.into());
+        }
+        if config.key.is_none() && is_quantized(path) {
+            let graph = load(path, config.size.map(|side| [side; 2]))?.graph;
+            return Ok(Self { name, graph, model: None, sparsity: None });
         }
         let pretrained = Pretrained::read(weights)?;
         pretrained.warn();
