@@ -132,7 +132,7 @@ pub(super) fn weight(op: &Op) -> Option<&[f32]> {
 }
 
 /// The weight and the bias of an operation that has them.
-fn parameters(op: &Op) -> Vec<&[f32]> {
+pub(super) fn parameters(op: &Op) -> Vec<&[f32]> {
     match op {
         Op::Convolution(convolution) => vec![&convolution.weight, &convolution.bias],
         Op::Linear { weight, bias, .. } => vec![weight, bias],

@@ -1,7 +1,7 @@
 //! One pass over a network: ranges of activations and weights of layers, in their order.
 
 use super::super::activations::{Activations, Networks};
-use super::super::layers::Layer;
+use super::super::layers::{Layer, parameters};
 use super::super::partial::Partial;
 use super::super::seen::{Seen, picked};
 use super::super::{OneshotError, OneshotObserver, PrunedLayer, chosen, nothing_to_choose_by};
@@ -159,8 +159,9 @@ impl Walk<'_> {
             }
             _ => self.change(layer, support, whole)?,
         };
-        let Some([weight, bias]) = layer.parameters(&mut self.graph) else { return Ok(done) };
-        let parts = [("weight", &weight[..]), ("bias", &bias[..]), ("scales", &done.scales[..])];
+        let now = parameters(&self.graph.nodes[layer.node].op);
+        let &[weight, bias] = now.as_slice() else { return Ok(done) };
+        let parts = [("weight", weight), ("bias", bias), ("scales", &done.scales[..])];
         partial.note(&layer.name, (done.kept, done.relative_error), &parts);
         partial.save()?;
         Ok(done)
