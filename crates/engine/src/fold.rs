@@ -5,11 +5,13 @@
 
 use crate::graph::{Convolution, Function, Graph, Node, Op, Window};
 use crate::multiples::scale_outputs;
+use crate::roundings::join_roundings;
 use crate::shape::{node_shape, shapes};
 
 /// The graph without the [`Op::Affine`] nodes that follow a convolution or linear layer whose result nobody else reads,
 /// without [`Op::Pad`] nodes that are padding of the convolutions and pools after them, and without nodes that the output
-/// does not depend on. `x · sigmoid(x)` becomes [`Function::Silu`], and its hard kind [`Function::HardSwish`].
+/// does not depend on. `x · sigmoid(x)` becomes [`Function::Silu`], and its hard kind [`Function::HardSwish`]. Roundings to bytes
+/// that come twice are one.
 pub fn fold(mut graph: Graph) -> Graph {
     let shapes = shapes(&graph).unwrap_or_default();
     for index in 0..graph.nodes.len() {
@@ -26,6 +28,7 @@ pub fn fold(mut graph: Graph) -> Graph {
             (node.op, node.inputs) = (Op::Function(function), vec![x]);
         }
     }
+    join_roundings(&mut graph);
     fold_affine(graph)
 }
 

@@ -55,6 +55,7 @@ pub mod onnx;
 mod place;
 pub mod quantized;
 mod report;
+mod roundings;
 mod shape;
 
 /// The program in the manual.

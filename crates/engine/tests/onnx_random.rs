@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use proptest::prelude::*;
-use sparse_engine::graph::{Convolution, Graph, Node, Op, Window};
+use sparse_engine::graph::{Convolution, Function, Graph, Node, Op, Quantization, Window};
 use sparse_engine::onnx::{OnnxError, WriteOptions, read, write};
 use sparse_engine::{Shape, shapes};
 
@@ -43,7 +43,7 @@ fn convolution(x: Shape, seed: u64) -> Op {
 fn op(choice: u8, x: Shape, seed: u64) -> Op {
     let channels = x.channels();
     let no_dilation = Window { dilation: [1; 2], ..window(seed) };
-    match choice % 13 {
+    match choice % 17 {
         0..=2 => convolution(x, seed),
         3 => Op::Affine { scale: numbers(seed, channels), offset: numbers(seed + 1, channels) },
         4 => Op::Clip { low: 0.0, high: f32::INFINITY },
@@ -57,7 +57,45 @@ fn op(choice: u8, x: Shape, seed: u64) -> Op {
         9 => Op::GlobalAveragePool,
         10 => Op::Flatten,
         11 => Op::Linear { weight: numbers(seed, 3 * x.count()), bias: numbers(seed + 1, 3), scales: None },
-        _ => Op::Softmax,
+        12 => Op::Softmax,
+        13 | 14 => {
+            let scale = [0.5, 0.017, 3.0e-5][seed as usize % 3];
+            Op::Function(Function::Quantize(Quantization { scale, zero: (seed >> 8) as u8 }))
+        }
+        _ => of_bytes(op(choice % 2 * 11, x, seed), seed),
+    }
+}
+
+/// The layer with weights that are whole multiples of a scale for each output.
+fn of_bytes(mut layer: Op, seed: u64) -> Op {
+    let (Op::Convolution(Convolution { weight, bias, scales, .. }) | Op::Linear { weight, bias, scales }) =
+        &mut layer
+    else {
+        return layer;
+    };
+    let row = weight.len() / bias.len();
+    let steps: Vec<f32> = (0..bias.len()).map(|at| [0.25, 0.013, 1.7e-4][(seed as usize + at) % 3]).collect();
+    for (at, weight) in weight.iter_mut().enumerate() {
+        *weight = (*weight * 32.0).round().clamp(-128.0, 127.0) * steps[at / row];
+    }
+    *scales = Some(steps);
+    layer
+}
+
+/// Makes biases of weights with scales whole multiples of the steps of what they are added to, or ones and a half.
+fn whole_bias(op: &mut Op, graph: &Graph, mut node: usize, seed: u64) {
+    let (Op::Convolution(Convolution { bias, scales: Some(scales), .. })
+    | Op::Linear { bias, scales: Some(scales), .. }) = op
+    else {
+        return;
+    };
+    while !matches!(graph.nodes[node].op, Op::Function(_)) && !graph.nodes[node].inputs.is_empty() {
+        node = graph.nodes[node].inputs[0];
+    }
+    let Op::Function(Function::Quantize(quantization)) = graph.nodes[node].op else { return };
+    for (at, (bias, scale)) in bias.iter_mut().zip(scales).enumerate() {
+        let count = (seed >> 20) as i32 % 100_000 * [1, -1][at % 2];
+        *bias = (count as f32 + [0.0, 0.5][seed as usize % 2]) * (quantization.scale * *scale);
     }
 }
 
@@ -69,10 +107,11 @@ fn graph(steps: Vec<(u8, bool, u64)>) -> Graph {
         let known = shapes(&graph).unwrap();
         let last = known.len() - 1;
         let twin = (0..last).rev().find(|&node| adds && known[node] == known[last]);
-        let (op, inputs) = match twin {
+        let (mut op, inputs) = match twin {
             Some(twin) => (Op::Add, vec![twin, last]),
             None => (op(choice, known[last], seed), vec![last]),
         };
+        whole_bias(&mut op, &graph, last, seed);
         // Some names are the same as others, or as those that a file gives to its input and output.
         let name = ["logits", "input", "conv.weight", ""][seed as usize % 4];
         let name = if seed.is_multiple_of(5) { name.to_owned() } else { format!("node {number}") };

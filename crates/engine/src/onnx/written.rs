@@ -3,8 +3,8 @@
 use prost::Message;
 
 use super::proto::{ModelProto, NodeProto, TensorProto};
-use super::{WriteOptions, write};
-use crate::graph::{Function, Graph, Node, Op, Window};
+use super::{OnnxError, WriteOptions, write};
+use crate::graph::{Convolution, Function, Graph, Node, Op, Quantization, Window};
 
 fn model(ops: &[(Op, Vec<usize>)]) -> ModelProto {
     let input = Node { name: "input".to_owned(), op: Op::Input { shape: [6, 5, 4] }, inputs: vec![] };
@@ -157,4 +157,80 @@ fn what_joins_several_results_names_them_in_order() {
         "LogSoftmax(n9)",
     ];
     assert_eq!(lines, expected);
+}
+
+/// A convolution of 6 to 2 channels, with weights that are multiples.
+fn of_bytes(bias: [f32; 2]) -> Op {
+    let weight = [vec![-64.0; 6], vec![31.75; 6]].concat();
+    let (shape, window, scales) = ([2, 6, 1, 1], Window::square(1, 1, 0), Some(vec![0.5, 0.25]));
+    Op::Convolution(Convolution { weight, shape, bias: bias.to_vec(), groups: 1, window, scales })
+}
+
+/// Each node with what it reads, and each constant of a type other than `f32` with its bytes.
+fn quantised(ops: &[(Op, Vec<usize>)]) -> (Vec<String>, Vec<(String, i32, Vec<u8>)>) {
+    let graph = model(ops).graph.unwrap();
+    let line = |node: &NodeProto| format!("{}({})", node.op_type.as_deref().unwrap(), node.input.join(", "));
+    let lines = graph.node.iter().map(line).collect();
+    let constant =
+        |tensor: TensorProto| (tensor.name.unwrap(), tensor.data_type.unwrap(), tensor.raw_data.unwrap());
+    (lines, graph.initializer.into_iter().map(constant).filter(|(_, kind, _)| *kind != 1).collect())
+}
+
+#[test]
+fn what_is_quantised_is_bytes_between_quantize_and_dequantize() {
+    let rounding = Op::Function(Function::Quantize(Quantization { scale: 0.125, zero: 3 }));
+    let pool = Op::MaxPool(Window::square(2, 1, 0));
+    let (lines, constants) = quantised(&[
+        (rounding, vec![0]),
+        (pool, vec![1]),
+        (of_bytes([0.0625 * 70_000.0, -0.03125]), vec![2]),
+    ]);
+    let expected = [
+        "QuantizeLinear(input, n1.scale, n1.zero)",
+        "DequantizeLinear(n1, n1.scale, n1.zero)",
+        "MaxPool(n1/dequantize)",
+        "DequantizeLinear(n3.weight, n3.weight.scale, n3.weight.zero)",
+        "DequantizeLinear(n3.bias, n3.bias.scale)",
+        "Conv(n2, n3.weight/dequantize, n3.bias/dequantize)",
+    ];
+    assert_eq!(lines, expected);
+    let weight = [vec![128; 6], vec![127; 6]].concat();
+    let bias = [70_000_i32, -1].map(i32::to_le_bytes).concat();
+    let expected = [
+        ("n1.zero", 2, vec![3]),
+        ("n3.weight", 3, weight),
+        ("n3.weight.zero", 3, vec![0; 2]),
+        ("n3.bias", 6, bias),
+    ];
+    assert_eq!(constants, expected.map(|(name, kind, bytes)| (name.to_owned(), kind, bytes)));
+}
+
+#[test]
+fn a_bias_that_no_integers_are_is_written_as_numbers() {
+    let rounding = || Op::Function(Function::Quantize(Quantization { scale: 0.125, zero: 3 }));
+    let integers =
+        |ops: &[(Op, Vec<usize>)]| quantised(ops).1.iter().any(|(name, ..)| name.ends_with(".bias"));
+    let read = |bias| integers(&[(rounding(), vec![0]), (of_bytes(bias), vec![1])]);
+    assert!(read([0.0625, 0.03125]) && read([0.0; 2]));
+    assert!(!read([0.0625, 0.04]) && !read([0.0625, 1e9]) && !read([f32::NAN, 0.0]));
+    // Nothing says of which steps it is where what is read was not rounded.
+    let clip = Op::Clip { low: 0.0, high: 1.0 };
+    assert!(!integers(&[(rounding(), vec![0]), (clip, vec![1]), (of_bytes([0.0625, 0.03125]), vec![2])]));
+}
+
+#[test]
+fn weights_that_are_no_multiples_of_their_scales_are_refused() {
+    let Op::Convolution(convolution) = of_bytes([0.0; 2]) else { panic!("a convolution") };
+    let input = Node { name: "input".to_owned(), op: Op::Input { shape: [6, 5, 4] }, inputs: vec![] };
+    let scales = Some(vec![0.5, 0.3]);
+    let stale = Node {
+        name: "stale".to_owned(),
+        op: Op::Convolution(Convolution { scales, ..convolution }),
+        inputs: vec![0],
+    };
+    let error = write(&Graph { nodes: vec![input, stale], output: 1 }, &WriteOptions::default()).unwrap_err();
+    assert!(
+        matches!(&error, OnnxError::Node { node, reason, .. } if node == "stale" && reason.contains("no whole multiples")),
+        "{error}"
+    );
 }
