@@ -149,7 +149,7 @@ pub(crate) fn evaluation(record: &EvaluationRecord) -> String {
 pub(crate) fn inspection(inspection: &Inspection) -> String {
     let layers = inspection.layers.iter().map(|layer| {
         vec![
-            layer.name.clone(),
+            if layer.int8 { format!("{} (int8)", layer.name) } else { layer.name.clone() },
             layer.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×"),
             layer.zeros.to_string(),
             percent(layer.sparsity),

@@ -66,7 +66,9 @@ fn every_command_asks_which_network_and_takes_the_one_that_is_named() {
         2,
         &["a.onnx", "leave --key out"],
     );
-    fail(bench.bare("inspect a.onnx"), 1, &["a.onnx", "an ONNX network"]);
+    fail(bench.bare("inspect a.onnx --key first"), 2, &["a.onnx", "leave --key out"]);
+    let onnx = succeed(bench.bare("inspect a.onnx")).stdout;
+    assert!(onnx.contains("fc7.weight") && onnx.contains("fc7.bias") && !onnx.contains("int8"), "{onnx}");
 }
 
 #[test]

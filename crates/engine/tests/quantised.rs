@@ -155,3 +155,19 @@ fn onnx_runtime_computes_what_is_written() {
         assert!(apart < 1.01, "{name}: {apart} steps");
     }
 }
+
+#[test]
+fn damaged_files_give_errors_and_never_a_panic() {
+    for name in ["fake_quantised", "residual_twins"] {
+        let bytes = std::fs::read(folder().join(format!("{name}.onnx"))).unwrap();
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1 << (place * 5 % 8);
+            let Ok(graph) = read(&damaged) else { continue };
+            if let Ok(written) = write(&graph, &WriteOptions::default()) {
+                let shapes = |graph: &Graph| sparse_engine::shapes(graph).unwrap()[graph.output];
+                assert_eq!(shapes(&read(&written).unwrap()), shapes(&graph), "{name}, byte {place}");
+            }
+        }
+    }
+}

@@ -70,7 +70,7 @@ const ZEROS: &str = "nothing but zeros where it begins: it was not written to it
 const LOOKED_AT: usize = 512;
 
 /// What is said of a network in ONNX where weights are read.
-const ONNX: &str = "an ONNX network; predict and bench take it as it is, but its weights have no names of layers: give the weights that it \
+const ONNX: &str = "an ONNX network; predict, inspect and bench take it as it is, but its weights have no names of layers: give the weights that it \
      was exported from";
 /// What is said of a file of which nothing is known.
 const UNKNOWN: &str =

@@ -4,8 +4,11 @@ use crate::error::{Error, Result};
 use crate::pretrained::{Pretrained, WeightsAt};
 use crate::weights::weights_path;
 use serde::Serialize;
+use sparse_engine::graph::{Convolution, Graph, Op};
+use sparse_engine::{is_onnx, load};
 use sparse_formats::{Dtype, Tensor, Tensors};
 use sparse_sparsity::report::{Count, Magnitudes, ThresholdRow, magnitudes};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Shares of the prunable weights for which a threshold is given.
@@ -22,6 +25,9 @@ pub struct LayerReport {
     pub shape: Vec<usize>,
     /// Whether a pruner takes it by default: two dimensions or more.
     pub prunable: bool,
+    /// Whether its numbers are bytes with a scale for each output, as quantised networks have them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub int8: bool,
     /// Zeros in it.
     pub zeros: u64,
     /// Fraction of zeros.
@@ -52,12 +58,12 @@ pub struct Inspection {
 }
 
 /// Measures a weights file or the weights of a run folder: the tensors of a safetensors file as they are, those of other
-/// formats, or under a key, by our names.
+/// formats, or under a key, by our names; those of an ONNX network by the names of its nodes.
 ///
 /// # Errors
 /// If the file cannot be read, if it holds nothing but whole numbers, or a tensor has a NaN in it.
 pub fn inspect<'a>(weights: impl Into<WeightsAt<'a>>) -> Result<Inspection> {
-    let (file, tensors) = tensors_at(weights.into())?;
+    let Found { file, tensors, int8 } = tensors_at(weights.into())?;
     let (mut layers, mut prunable, mut counts) = (Vec::new(), Vec::new(), [Count::default(); 3]);
     for (name, tensor) in &tensors {
         let values = values_of(tensor)?;
@@ -69,7 +75,8 @@ pub fn inspect<'a>(weights: impl Into<WeightsAt<'a>>) -> Result<Inspection> {
                 *count = *count + measured.count;
             }
         }
-        layers.push(layer_report(name, tensor, is_prunable, &measured));
+        let int8 = int8.contains(name);
+        layers.push(LayerReport { int8, ..layer_report(name, tensor, is_prunable, &measured) });
         if is_prunable {
             prunable.push(values);
         }
@@ -87,17 +94,68 @@ pub fn inspect<'a>(weights: impl Into<WeightsAt<'a>>) -> Result<Inspection> {
     })
 }
 
-/// The tensors to be measured, and the file they are in.
-fn tensors_at(weights: WeightsAt<'_>) -> Result<(PathBuf, Tensors)> {
+/// What is to be measured.
+struct Found {
+    /// Where it is.
+    file: PathBuf,
+    tensors: Tensors,
+    /// Names of tensors that are bytes there.
+    int8: BTreeSet<String>,
+}
+
+fn tensors_at(weights: WeightsAt<'_>) -> Result<Found> {
     let path = weights_path(weights.path)?;
+    if is_onnx(&path) {
+        if weights.key.is_some() {
+            return Err(Error::KeyOfOnnx { path });
+        }
+        let (tensors, int8) = tensors_of(&load(&path, None)?.graph);
+        return Ok(Found { file: path, tensors, int8 });
+    }
+    let int8 = BTreeSet::new();
     let own = if path.is_dir() || weights.key.is_some() { None } else { own_tensors(&path)? };
     if let Some(tensors) = own {
-        return Ok((path, tensors));
+        return Ok(Found { file: path, tensors, int8 });
     }
     let pretrained = Pretrained::read(weights)?;
     pretrained.warn();
     let tensors = pretrained.to_tensors();
-    Ok((pretrained.path, tensors))
+    Ok(Found { file: pretrained.path, tensors, int8 })
+}
+
+/// What the nodes of a network are given by, under their names, and which of that is bytes with scales.
+fn tensors_of(graph: &Graph) -> (Tensors, BTreeSet<String>) {
+    let (mut tensors, mut int8) = (Tensors::new(), BTreeSet::new());
+    for node in &graph.nodes {
+        let mut add = |what: &str, shape: &[usize], values: &[f32]| {
+            let plain = format!("{}.{what}", node.name);
+            let numbered = (1..).map(|number| format!("{plain}_{number}"));
+            let free =
+                std::iter::once(plain.clone()).chain(numbered).find(|name| !tensors.contains_key(name));
+            let name = free.unwrap_or(plain);
+            tensors.insert(name.clone(), Tensor::from_f32(shape.to_vec(), values));
+            name
+        };
+        match &node.op {
+            Op::Convolution(Convolution { weight, shape, bias, scales, .. }) => {
+                let name = add("weight", shape, weight);
+                int8.extend(scales.as_ref().map(|_| name));
+                add("bias", &shape[..1], bias);
+            }
+            Op::Linear { weight, bias, scales } => {
+                let name = add("weight", &[bias.len(), weight.len() / bias.len().max(1)], weight);
+                int8.extend(scales.as_ref().map(|_| name));
+                add("bias", &[bias.len()], bias);
+            }
+            Op::Affine { scale, offset } => {
+                add("scale", &[scale.len()], scale);
+                add("offset", &[offset.len()], offset);
+            }
+            Op::PRelu { slope } => _ = add("slope", &[slope.len()], slope),
+            _ => {}
+        }
+    }
+    (tensors, int8)
 }
 
 /// The floating-point tensors of a safetensors file; `None` for another format.
@@ -150,6 +208,7 @@ fn layer_report(name: &str, tensor: &Tensor, prunable: bool, measured: &Magnitud
         name: name.to_owned(),
         shape: tensor.shape.clone(),
         prunable,
+        int8: false,
         zeros: measured.count.zeros,
         sparsity: measured.count.sparsity(),
         min: measured.minimum,
@@ -190,6 +249,23 @@ mod tests {
         assert!((half.threshold - 0.05).abs() < 1e-6 && (half.pruned - 0.5).abs() < 1e-12);
         let at = inspection.sparsity_for_threshold.iter().find(|row| row.threshold == 3e-2).unwrap();
         assert!((at.pruned - 0.3).abs() < 1e-12, "{at:?}");
+    }
+
+    #[test]
+    fn a_quantised_onnx_network_is_measured_by_the_names_of_its_nodes() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../tests/onnx/quantised/mobilenet_channel_u8.onnx");
+        let inspection = inspect(path.as_path()).unwrap();
+        let bytes: Vec<&LayerReport> = inspection.layers.iter().filter(|layer| layer.int8).collect();
+        assert_eq!((inspection.layers.len(), bytes.len()), (16, 8));
+        assert!(bytes.iter().all(|layer| layer.prunable && layer.name.ends_with(".weight")));
+        assert_eq!((bytes[0].name.as_str(), &bytes[0].shape[..]), ("/0/0.0/Conv.weight", &[8, 3, 3, 3][..]));
+        let plain = path.with_file_name("../resnet_17.onnx");
+        let inspection = inspect(plain.as_path()).unwrap();
+        assert!(inspection.layers.iter().all(|layer| !layer.int8));
+        assert!(inspection.layers.iter().any(|layer| layer.name.ends_with(".scale")));
+        let keyed = inspect(WeightsAt::from(plain.as_path()).under(Some("first")));
+        assert!(matches!(keyed, Err(Error::KeyOfOnnx { .. })));
     }
 
     #[test]

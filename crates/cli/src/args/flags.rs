@@ -105,7 +105,7 @@ impl CommandLine {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub(crate) struct InspectArgs {
-    /// Weights of any known program as for convert, or a run folder
+    /// Weights of any known program as for convert, a run folder, or an ONNX file
     pub(crate) weights: PathBuf,
     /// The network of a checkpoint with several, such as model_ema.module; . is the top
     #[arg(long, value_name = "NAME")]

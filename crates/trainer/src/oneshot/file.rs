@@ -64,6 +64,7 @@ impl File {
             }
             let entries = metadata.as_object().into_iter().flatten();
             let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            warn_of_bytes(from.path, &graph);
             let metadata = entries.map(|(key, value)| (key.clone(), text(value))).collect();
             let path = from.path.to_owned();
             return Ok(Self { graph: fold(graph.clone()), raw: graph, ours: None, metadata, path });
@@ -137,6 +138,21 @@ impl File {
             None => sparse_formats::write(to, &ours.tensors, Some(&ours.metadata))?,
         }
         Ok(())
+    }
+}
+
+/// Says what becomes of a network whose weights are bytes.
+fn warn_of_bytes(path: &Path, graph: &Graph) {
+    let has_scales = |op: &Op| match op {
+        Op::Convolution(convolution) => convolution.scales.is_some(),
+        Op::Linear { scales, .. } => scales.is_some(),
+        _ => false,
+    };
+    if graph.nodes.iter().any(|node| has_scales(&node.op)) {
+        let path = path.display();
+        tracing::warn!(
+            "{path} is quantised; layers that are pruned get weights of f32: prune first, then quantise"
+        );
     }
 }
 
