@@ -69,8 +69,8 @@ fn free(memories: &mut [Memory], planes: Planes, unit: usize) -> Option<&mut Mem
     memories.iter_mut().filter(fits).min_by_key(|memory| memory.planes.channels)
 }
 
-/// Places begin at cache lines.
-const ALIGNMENT: usize = 16;
+/// Places begin at pairs of cache lines.
+const ALIGNMENT: usize = 32;
 
 /// The last unit that uses each room; the features are read after all.
 fn last_uses(lowered: &Lowered) -> Vec<usize> {

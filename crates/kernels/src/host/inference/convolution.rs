@@ -62,10 +62,19 @@ impl Tiled {
         inner * self.shares.shared_vectors() * Registers::here().lanes
     }
 
+    /// Numbers of the panel of a thread, and behind it of the sums that wait for further blocks.
+    pub(super) fn panel(&self) -> usize {
+        let rows = match &self.convolution.weights {
+            Some(weights) if weights.blocks.len() > weights.groups() => weights.outputs(),
+            _ => 0,
+        };
+        PANEL + rows * self.shares.widest() * Registers::here().lanes
+    }
+
     /// Does the thread's part.
     ///
     /// # Safety
-    /// `memory` must hold all places, `panel` [`PANEL`] numbers of this thread alone, and every thread of the crew must
+    /// `memory` must hold all places, `panel` [`Tiled::panel`] numbers of this thread alone, and every thread of the crew must
     /// come here.
     pub(super) unsafe fn run(&self, crew: &Crew<'_>, memory: Memory, panel: *mut f32) {
         let convolution = &self.convolution;
@@ -77,7 +86,7 @@ impl Tiled {
 }
 
 /// Numbers of a panel that a thread has for itself: a block by the widest tile.
-pub(super) const PANEL: usize = DENSE_BLOCK * MOST_VECTORS * super::arena::LINE;
+const PANEL: usize = DENSE_BLOCK * MOST_VECTORS * super::arena::LINE;
 
 /// A piece of work.
 struct Part<'a> {
@@ -193,6 +202,7 @@ impl Part<'_> {
                 out: self.memory.at(convolution.to.slot).add(offset),
                 residual,
                 pitch: planes.pitch(),
+                partial: self.panel.add(PANEL),
                 bias: convolution.bias.as_ptr(),
                 bounds: convolution.finish.bounds,
                 pixels: planes.pixels() - self.tile.start,
@@ -243,6 +253,8 @@ unsafe fn product<S: Simd>(
             2 => block::<S, 2>(simd, weights, of, rows, panel, target),
             3 => block::<S, 3>(simd, weights, of, rows, panel, target),
             4 => block::<S, 4>(simd, weights, of, rows, panel, target),
+            5 => block::<S, 5>(simd, weights, of, rows, panel, target),
+            6 => block::<S, 6>(simd, weights, of, rows, panel, target),
             _ => block::<S, MOST_VECTORS>(simd, weights, of, rows, panel, target),
         }
     }

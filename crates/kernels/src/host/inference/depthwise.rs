@@ -150,6 +150,8 @@ pub(super) unsafe fn fill<S: Simd>(
             (Path::Neighbourhood, 2) => neighbourhoods::<S, 2>(simd, depthwise, from, start, rows, panel),
             (Path::Neighbourhood, 3) => neighbourhoods::<S, 3>(simd, depthwise, from, start, rows, panel),
             (Path::Neighbourhood, 4) => neighbourhoods::<S, 4>(simd, depthwise, from, start, rows, panel),
+            (Path::Neighbourhood, 5) => neighbourhoods::<S, 5>(simd, depthwise, from, start, rows, panel),
+            (Path::Neighbourhood, 6) => neighbourhoods::<S, 6>(simd, depthwise, from, start, rows, panel),
             (Path::Neighbourhood, _) => {
                 neighbourhoods::<S, MOST_VECTORS>(simd, depthwise, from, start, rows, panel);
             }

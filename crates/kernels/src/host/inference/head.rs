@@ -11,7 +11,7 @@ use super::channelwise::Finish;
 use super::crew::Crew;
 use super::int8;
 use super::multiply::{store, vectors};
-use super::tiles::{MOST_VECTORS, Registers, Tile, tiles};
+use super::tiles::{MOST_DENSE_VECTORS, Registers, Tile, tiles};
 use pulp::{Simd, WithSimd};
 
 /// Images that share a pass over the weights.
@@ -162,7 +162,7 @@ impl WithSimd for Part<'_> {
                 2 => self.outputs::<S, 2>(simd),
                 3 => self.outputs::<S, 3>(simd),
                 4 => self.outputs::<S, 4>(simd),
-                _ => self.outputs::<S, MOST_VECTORS>(simd),
+                _ => self.outputs::<S, MOST_DENSE_VECTORS>(simd),
             }
         }
     }
@@ -211,7 +211,7 @@ impl Part<'_> {
                 }
                 panel = panel.add(V * lanes);
             }
-            let mut finished = [0.0; MOST_VECTORS * super::arena::LINE];
+            let mut finished = [0.0; MOST_DENSE_VECTORS * super::arena::LINE];
             let len = (outputs - self.tile.start).min(V * lanes);
             for (row, sums) in sums.into_iter().enumerate() {
                 for (v, sum) in sums.into_iter().enumerate() {

@@ -48,6 +48,9 @@ pub(super) struct Target {
     pub(super) residual: *const f32,
     /// From one channel to the next, of both.
     pub(super) pitch: usize,
+    /// Where sums wait that are not complete: memory of this thread alone, vectors for each row. (In `out` they would be written several
+    /// times, and processors take lines from each other that lie beside those they write.)
+    pub(super) partial: *mut f32,
     /// One for each output channel.
     pub(super) bias: *const f32,
     pub(super) bounds: Bounds,
@@ -168,7 +171,7 @@ unsafe fn begin<S: Simd, const V: usize>(simd: S, first: bool, row: usize, targe
     // SAFETY: the caller promises memory for this row; bias has a number for each.
     unsafe {
         if !first {
-            return vectors::<S, V>(simd, target.out.add(row * target.pitch));
+            return vectors::<S, V>(simd, target.partial.add(row * (V * vector::lanes::<f32, S>())));
         }
         let bias = simd.splat_f32s(*target.bias.add(row));
         if target.residual.is_null() {
@@ -182,7 +185,7 @@ unsafe fn begin<S: Simd, const V: usize>(simd: S, first: bool, row: usize, targe
     }
 }
 
-/// Stores the sums of a row, between the bounds if they are complete.
+/// Stores the sums of a row: between the bounds where they go, if they are complete.
 ///
 /// # Safety
 /// As its caller promises to its own.
@@ -197,9 +200,16 @@ unsafe fn finish<S: Simd, const V: usize>(
     let lanes = vector::lanes::<f32, S>();
     // SAFETY: the caller promises memory for this row.
     unsafe {
+        if !last {
+            let partial = target.partial.add(row * (V * lanes));
+            for (v, sum) in sums.into_iter().enumerate() {
+                store::<S>(partial.add(v * lanes), sum);
+            }
+            return;
+        }
         let out = target.out.add(row * target.pitch);
         for (v, sum) in sums.into_iter().enumerate() {
-            let value = if last { target.bounds.apply(simd, sum) } else { sum };
+            let value = target.bounds.apply(simd, sum);
             store_part(simd, out.add(v * lanes), value, target.pixels.saturating_sub(v * lanes));
         }
     }

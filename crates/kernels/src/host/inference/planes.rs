@@ -1,6 +1,6 @@
 //! Where the channels of one image lie, and windows over them.
 
-use super::arena::{SLACK, round_up};
+use super::arena::{PAIR, SLACK, round_up};
 
 /// The channels of one image, `[C, H, W]`: each channel a run of rows, and zeros between channels.
 ///
@@ -46,7 +46,12 @@ impl Planes {
 
     /// Numbers from one channel to the next.
     pub const fn pitch(&self) -> usize {
-        if self.padded { round_up(self.pixels()) + self.front() } else { self.pixels() }
+        if !self.padded {
+            return self.pixels();
+        }
+        let pitch = round_up(self.pixels()) + self.front();
+        // Channels at multiples of a kilobyte would meet in few places of a cache.
+        if pitch.is_multiple_of(2 * 128) { pitch + PAIR } else { pitch }
     }
 
     /// Numbers of the whole image, with those behind the last channel that vectors may reach.

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::channelwise::{Channelwise, Finish, Operation};
-use super::convolution::{Convolution, PANEL, Tiled};
+use super::convolution::{Convolution, Tiled};
 use super::crew::Crew;
 use super::error::{Error, Result};
 use super::fill::Source;
@@ -165,7 +165,7 @@ impl Program {
     /// Numbers of the panel that each thread has for itself.
     pub(super) fn panel(&self) -> usize {
         let of_step = |step: &Ready| match step {
-            Ready::Convolution(_) => PANEL,
+            Ready::Convolution(convolution) => convolution.panel(),
             Ready::Int8(convolution) => convolution.panel(),
             Ready::Channelwise(_) | Ready::Int8Channelwise(_) => 0,
         };

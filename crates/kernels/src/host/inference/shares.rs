@@ -8,8 +8,9 @@ use super::tiles::{Tile, tiles};
 use super::weights::ROWS;
 use std::ops::Range;
 
-/// Vectors of pixels for each thread from which on threads share the pixels.
-const VECTORS_PER_THREAD: usize = 2;
+/// Vectors of pixels for each thread from which on threads share the pixels, where zeros are multiplied and where they are left out: there each weight
+/// is read for every tile.
+const VECTORS_PER_THREAD: [usize; 2] = [2, 3];
 /// Vectors of pixels for each thread from which on it does not matter that one thread has one more.
 const EVEN_FROM: usize = 16;
 /// Rows of a product that a thread takes at least.
@@ -86,7 +87,8 @@ impl Shares {
         let Cut { pixels, lanes, most, threads, product } = cut;
         let vectors = pixels.div_ceil(lanes);
         let is_whole = product.is_some_and(|product| product.is_whole);
-        let few = vectors < VECTORS_PER_THREAD * threads;
+        let is_sparse = product.is_some_and(|product| !product.is_dense);
+        let few = vectors < VECTORS_PER_THREAD[usize::from(is_sparse)] * threads;
         let whole = |threads| tiles(pixels, lanes, most, threads).into_iter().map(Share::whole).collect();
         let dense = product.filter(|product| product.is_dense && product.is_whole);
         let uneven = vectors < EVEN_FROM * threads && !vectors.is_multiple_of(threads);
@@ -127,14 +129,19 @@ impl Shares {
             crew.share(shares.len() * chunks, |item| {
                 let first = item % chunks * CHANNELS;
                 let channels = first..channels.min(first + CHANNELS);
-                work(shares[item / chunks].tile, What::Source { channels });
+                let tile = shares[item / chunks].tile;
+                if tile.vectors > 0 {
+                    work(tile, What::Source { channels });
+                }
             });
             return;
         }
         if !self.shares_rows || crew.threads() == 1 {
             crew.share(shares.len(), |share| {
                 let Share { tile, rows } = &shares[share];
-                work(*tile, What::Tile { rows: rows.clone() });
+                if tile.vectors > 0 {
+                    work(*tile, What::Tile { rows: rows.clone() });
+                }
             });
             return;
         }

@@ -1,10 +1,13 @@
 //! How an image is cut: tiles of whole vectors, and the pieces of rows in them.
 
 use super::super::vector;
+use super::arena::PAIR;
 use pulp::{Simd, WithSimd};
 
-/// Most vectors of a tile.
-pub(super) const MOST_VECTORS: usize = 5;
+/// Most vectors of a tile: 14 × 14 pixels are two tiles of AVX-512.
+pub(super) const MOST_VECTORS: usize = 7;
+/// Most vectors of a tile for four rows of sums.
+pub(super) const MOST_DENSE_VECTORS: usize = 5;
 
 /// Neighbouring pixels of all channels, over the ends of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,19 +39,34 @@ impl Registers {
         }
         let lanes = vector::dispatch(Lanes);
         // AVX-512 and NEON have 32 registers, AVX2 has 16: four rows of three sums, three columns and a factor.
-        let dense_vectors = if lanes == 8 { 3 } else { MOST_VECTORS };
+        let dense_vectors = if lanes == 8 { 3 } else { MOST_DENSE_VECTORS };
         Self { lanes, dense_vectors }
     }
 }
 
-/// Cuts `pixels` into tiles of nearly the same number of vectors, `most` at most; a multiple of `threads` tiles.
+/// Cuts `pixels` into tiles of nearly the same number of vectors, `most` at most; as many for each of the `threads`, whose parts begin at pairs of
+/// cache lines if that does not make one much larger. Tiles may be empty where there are several threads.
 pub(super) fn tiles(pixels: usize, lanes: usize, most: usize, threads: usize) -> Vec<Tile> {
     let vectors = pixels.div_ceil(lanes);
-    let count = vectors.div_ceil(most).next_multiple_of(threads);
-    let edge = |index: usize| vectors * index / count;
-    (0..count)
-        .map(|index| Tile { start: edge(index) * lanes, vectors: edge(index + 1) - edge(index) })
-        .collect()
+    let pair = (PAIR / lanes).max(1);
+    let even = |thread: usize| vectors * thread / threads;
+    let rounded = |thread: usize| match thread {
+        _ if thread == threads => vectors,
+        _ => (even(thread) + pair / 2) / pair * pair,
+    };
+    let sizes = (0..threads).map(|thread| rounded(thread + 1).saturating_sub(rounded(thread)));
+    let most_of_one = vectors.div_ceil(threads) * 9 / 8 + 1;
+    let is_fair = sizes.clone().all(|size| size > 0 && size <= most_of_one);
+    let edge = |thread: usize| if is_fair { rounded(thread) } else { even(thread) };
+    let largest = (0..threads).map(|thread| edge(thread + 1) - edge(thread)).max().unwrap_or(0);
+    let each = largest.div_ceil(most).max(1);
+    let tile = |index: usize| {
+        let (start, end) = (edge(index / each), edge(index / each + 1));
+        let cut = |part: usize| start + (end - start) * part / each;
+        let (first, last) = (cut(index % each), cut(index % each + 1));
+        Tile { start: first * lanes, vectors: last - first }
+    };
+    (0..threads * each).map(tile).collect()
 }
 
 /// A piece of an output row in a tile.
@@ -102,6 +120,38 @@ mod tests {
                     },
                 );
                 assert!(greatest - least <= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn parts_of_threads_are_fair_and_begin_at_pairs_of_lines_where_they_can() {
+        let parts = |pixels: usize, lanes: usize, most: usize, threads: usize| {
+            let tiles = tiles(pixels, lanes, most, threads);
+            let each = tiles.len() / threads;
+            assert_eq!(tiles.len(), threads * each);
+            let mut next = 0;
+            for tile in &tiles {
+                assert_eq!(tile.start, next);
+                assert!(tile.vectors <= most);
+                next += tile.vectors * lanes;
+            }
+            assert_eq!(next, pixels.next_multiple_of(lanes));
+            tiles.chunks(each).map(|own| own.iter().map(|tile| tile.vectors).sum()).collect::<Vec<usize>>()
+        };
+        assert_eq!(parts(196, 16, 7, 2), [6, 7]);
+        assert_eq!(parts(784, 16, 7, 2), [24, 25]);
+        assert_eq!(parts(49, 16, 5, 2), [2, 2]);
+        assert_eq!(parts(196, 8, 3, 2), [12, 13]);
+        assert_eq!(parts(36, 4, 2, 2), [4, 5]);
+        for pixels in [49, 196, 200, 784, 900, 12_544_usize] {
+            for (lanes, most) in [(16, 7), (16, 1), (8, 3), (4, 2), (1, 5)] {
+                for threads in 1..=5 {
+                    let even = pixels.div_ceil(lanes).div_ceil(threads);
+                    assert!(
+                        parts(pixels, lanes, most, threads).into_iter().all(|own| own <= even * 9 / 8 + 1)
+                    );
+                }
             }
         }
     }

@@ -7,9 +7,9 @@
 use super::arena::Buffer;
 use std::ops::Range;
 
-/// Most inner indices of a block without zeros: with tiles of five vectors of AVX-512 a panel takes 40 KiB, near what the
+/// Most inner indices of a block without zeros: with tiles of seven vectors of AVX-512 a panel takes 42 KiB, near what the
 /// first cache holds. Each weight reads a row of it.
-const SPARSE_BLOCK: usize = 128;
+const SPARSE_BLOCK: usize = 96;
 /// Most inner indices of a block with zeros: four weights share a row, so that the second cache will do, and sums are
 /// stored less often.
 pub(super) const DENSE_BLOCK: usize = 256;

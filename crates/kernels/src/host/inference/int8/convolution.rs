@@ -18,6 +18,8 @@ use std::ops::Range;
 
 /// Bytes of a panel that a thread reads again and again when zeros are left out: about what the first cache holds.
 const PANEL_BYTES: usize = 40 << 10;
+/// Vectors of a tile from which on it is better to read the panel from the second cache than the weights more often.
+const LEAST_VECTORS: usize = 4;
 
 /// A convolution, alone or with the depthwise one before it; or a depthwise convolution alone.
 #[derive(Clone, Debug)]
@@ -74,7 +76,9 @@ impl Tiled {
         });
         let most = match &convolution.product {
             Some((weights, _)) if !weights.is_sparse() => dense,
-            Some((weights, _)) => (PANEL_BYTES / (weights.quads() * lanes * QUAD).max(1)).clamp(2, sparse),
+            Some((weights, _)) => {
+                (PANEL_BYTES / (weights.quads() * lanes * QUAD).max(1)).max(LEAST_VECTORS).min(sparse)
+            }
             None => sparse,
         };
         let pixels = convolution.to.planes.pixels();
