@@ -56,7 +56,6 @@ pub(crate) fn with_zeros(graph: &Graph, sparsity: f64) -> Graph {
         if convolution.shape[1] == 1 && convolution.groups > 1 {
             continue;
         }
-        convolution.scales = None;
         // Activations neither grow nor vanish.
         let inputs: usize = convolution.shape[1..].iter().product();
         let bound = (6.0 / (inputs as f64 * (1.0 - sparsity))).sqrt();
