@@ -187,3 +187,144 @@ impl Reading<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fold;
+    use crate::load::load;
+    use crate::mobilenet::mobilenet;
+    use sparse_network::{Architecture, MobileNetConfig};
+
+    /// A small network with folded batch norms, and the metadata of its weights.
+    fn small() -> (Graph, String) {
+        let network = MobileNetConfig::new(0.125, 3, 5);
+        let mut state = 7_u32;
+        let mut number = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 + 0.01
+        };
+        let lengths: BTreeMap<String, usize> = layers(&network)
+            .unwrap()
+            .iter()
+            .flat_map(|layer| {
+                let norms = ["scale", "offset", "mean", "variance"];
+                let norms = norms.map(|what| (format!("{}_bn_{what}", layer.name), layer.outputs));
+                let weight = layer.weight_shape().iter().product();
+                norms.into_iter().chain([(format!("{}_weights", layer.name), weight)])
+            })
+            .collect();
+        let features = layers(&network).unwrap().last().unwrap().outputs;
+        let mut values = |name: &str| {
+            let len = match name {
+                HEAD_WEIGHT => 5 * features,
+                HEAD_BIAS => 5,
+                _ => lengths[name],
+            };
+            Ok((0..len).map(|_| number()).collect())
+        };
+        let graph = fold(mobilenet(&network, [32; 2], &mut values).unwrap());
+        let metadata = serde_json::json!({
+            "architecture": Architecture::of(&network),
+            "recipe": {"data.image_size": 32},
+        });
+        (graph, metadata.to_string())
+    }
+
+    /// Each layer but the second rounded, and what it reads and makes.
+    fn rounded(graph: &Graph) -> Graph {
+        let mut to = Graph::new([3, 32, 32]);
+        let mut kept = 0;
+        let round = |weight: &mut [f32], outputs: usize| -> Vec<f32> {
+            let row = weight.len() / outputs;
+            let scales: Vec<f32> = (0..outputs).map(|at| 0.02 + at as f32 / 512.0).collect();
+            weight.iter_mut().enumerate().for_each(|(at, weight)| {
+                let scale = scales[at / row];
+                *weight = (*weight / scale).round_ties_even().clamp(-127.0, 127.0) * scale;
+            });
+            scales
+        };
+        for node in &graph.nodes {
+            let mut op = node.op.clone();
+            match &mut op {
+                Op::Convolution(convolution) => {
+                    kept += 1;
+                    if kept != 2 {
+                        convolution.scales = Some(round(&mut convolution.weight, convolution.bias.len()));
+                    }
+                }
+                Op::Linear { weight, bias, scales } => *scales = Some(round(weight, bias.len())),
+                _ => (),
+            }
+            if !matches!(op, Op::Input { .. }) {
+                to.append(&node.name, op);
+            }
+            if matches!(node.op, Op::Input { .. } | Op::Clip { .. } | Op::GlobalAveragePool) {
+                let zero = if to.output == 0 { 128 } else { 0 };
+                let quantization = Quantization { scale: 0.05, zero };
+                to.append(
+                    &format!("{}_quantized", node.name),
+                    Op::Function(Function::Quantize(quantization)),
+                );
+            }
+        }
+        to
+    }
+
+    #[test]
+    fn a_network_comes_back_from_its_file() {
+        let (graph, metadata) = small();
+        let graph = rounded(&graph);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("int8");
+        write(&graph, &path, &metadata).unwrap();
+        assert!(is_quantized(&path));
+        assert_eq!(load(&path, None).unwrap().graph, graph);
+        // Of another size it is the same but for where padding lies.
+        let larger = load(&path, Some([64; 2])).unwrap().graph;
+        assert_eq!((larger.nodes.len(), larger.output), (graph.nodes.len(), graph.output));
+    }
+
+    #[test]
+    fn tensors_that_are_none_of_the_network_and_odd_numbers_are_named() {
+        let (graph, metadata) = small();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("int8");
+        let refused = |change: &dyn Fn(&mut Written)| {
+            let mut file = Written::default();
+            let graph = rounded(&graph);
+            graph.nodes.iter().for_each(|node| file.node(&graph, node).unwrap());
+            change(&mut file);
+            write_int8(&path, &file.tensors, &file.multiples, Some(&metadata)).unwrap();
+            load(&path, None).unwrap_err().to_string()
+        };
+        let set = |name: &'static str, values: &'static [f32]| {
+            move |file: &mut Written| {
+                file.tensors.insert(name.to_owned(), Tensor::from_f32([values.len()], values));
+            }
+        };
+        for (change, parts) in [
+            (set("more", &[1.0]), ["`more`", "no tensor of the network"]),
+            (set("image_quantization", &[0.0, 3.0]), ["`image_quantization`", "a scale above 0"]),
+            (set("image_quantization", &[1.0, 3.5]), ["`image_quantization`", "and a byte"]),
+            (set("image_quantization", &[1.0, 256.0]), ["`image_quantization`", "and a byte"]),
+            (set("image_quantization", &[1.0]), ["`image_quantization`", "expected [2]"]),
+            (set("conv1_bias", &[1.0]), ["`conv1_bias`", "has the shape [1]"]),
+        ] {
+            let error = refused(&change);
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+        let error = refused(&|file| drop(file.tensors.remove("conv1_bias")));
+        assert!(error.contains("`conv1_bias`"), "{error}");
+        let error = refused(&|file| drop(file.multiples.remove("conv3_1_sep_weights")));
+        assert!(error.contains("`conv3_1_sep_weights`"), "{error}");
+    }
+
+    #[test]
+    fn a_graph_that_is_no_mobilenet_is_not_written() {
+        let mut graph = Graph::new([3, 32, 32]);
+        graph.append("odd", Op::Softmax);
+        let error = write(&graph, Path::new("nowhere"), "{}").unwrap_err();
+        assert!(matches!(error, Error::Unsupported { node, .. } if node == "odd"));
+    }
+}

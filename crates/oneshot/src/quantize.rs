@@ -325,6 +325,32 @@ mod tests {
     }
 
     #[test]
+    fn with_means_alone_the_weights_are_best_as_they_are() {
+        let (dense, other) = (numbers(12 * 60, 1), numbers(12 * 60, 2));
+        let rounded: Vec<f32> = dense.iter().zip(&other).map(|(x, y)| x + 0.2 * y + 0.125).collect();
+        let mut statistics = Statistics::new(12);
+        statistics.add(&dense, Some(&rounded)).unwrap();
+        let weight = numbers(3 * 12, 3);
+        let repaired = statistics.problem(&weight, 0.01).unwrap().unpruned().unwrap();
+        let problem = statistics.means_alone().problem(&weight, 0.01).unwrap();
+        let chosen = problem.unpruned().unwrap();
+        let off =
+            |found: &Pruned| found.weight.iter().zip(&weight).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off(&chosen) < 1e-5 && off(&repaired) > 1e-2, "{} {}", off(&chosen), off(&repaired));
+        // The mean of what is read rose by an eighth, and a little by chance.
+        for (row, bias) in chosen.bias.iter().enumerate() {
+            let moved = |at: usize| {
+                let means: f32 =
+                    (0..60).map(|place| rounded[at * 60 + place] - dense[at * 60 + place]).sum::<f32>()
+                        / 60.0;
+                f64::from(weight[row * 12 + at] * means)
+            };
+            let expected: f64 = (0..12).map(moved).sum();
+            assert!((bias + expected).abs() < 1e-4, "{bias} {expected}");
+        }
+    }
+
+    #[test]
     fn threads_change_no_bit() {
         let of = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

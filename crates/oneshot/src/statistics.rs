@@ -96,6 +96,13 @@ impl Statistics {
         Ok(())
     }
 
+    /// The same, of the dense network the means alone: its weights are then best as they are, and the bias repairs what can be repaired. For layers that
+    /// read so few places that more would be learnt by heart.
+    #[must_use]
+    pub fn means_alone(self) -> Self {
+        Self { cross: Vec::new(), ..self }
+    }
+
     /// Whether no input ever changes in the dense network.
     pub fn is_constant_dense(&self) -> bool {
         self.is_constant_dense
@@ -141,7 +148,7 @@ impl Statistics {
         };
         let cross = (!self.cross.is_empty()).then(|| matrix(&cross));
         let [own_origin, dense_origin] = &self.origins;
-        let own_origin = if self.cross.is_empty() { dense_origin } else { own_origin };
+        let own_origin = if own_origin.is_empty() { dense_origin } else { own_origin };
         let from = |mean: &[f64], origin: &[f64]| {
             mean.iter().zip(origin).map(|(mean, origin)| mean + origin).collect()
         };

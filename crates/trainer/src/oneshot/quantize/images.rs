@@ -51,8 +51,9 @@ impl Read {
             .collect();
         // With a loss that may not be passed, all may have to be done anew.
         let again = asked.quantizing.loss.is_some();
-        let there_at_once = count + apart + if again { count } else { 0 };
-        let memory = memory::for_activations(oneshot, &layers, per_image, there_at_once)?;
+        let beside = apart + if again { count } else { 0 };
+        let memory = memory::for_activations(oneshot, &layers, per_image, count + beside)?;
+        let memory = memory - beside * per_image * size_of::<f32>();
         let images = job.pool.read(job.config, count + apart, job.stop, observer)?;
         images.differ(per_image, &job.config.data.path)?;
         let Images { batches, labels, labelled } = images;

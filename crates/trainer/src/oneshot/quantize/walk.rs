@@ -19,6 +19,9 @@ use std::collections::BTreeSet;
 /// Places of a channel that are enough to see what its kernel reads.
 const PLACES_OF_A_CHANNEL: usize = 65536;
 
+/// Places for each input from which on a layer repairs what those before it have changed by more than its bias.
+const PLACES_FOR_AN_INPUT: usize = 8;
+
 /// What came of a pass.
 pub(super) struct Passed {
     pub(super) plan: Plan,
@@ -176,7 +179,11 @@ impl Walk<'_> {
     }
 
     fn change(&mut self, layer: &Layer, support: Option<Support>, whole: bool) -> Result<Done> {
-        let seen = self.seen(layer, support.is_some())?;
+        let mut seen = self.seen(layer, support.is_some())?;
+        let few = |statistics: &Statistics| statistics.count() < (PLACES_FOR_AN_INPUT * layer.inputs) as u64;
+        if support.is_none() && seen.statistics.iter().any(few) {
+            seen.statistics = seen.statistics.into_iter().map(Statistics::means_alone).collect();
+        }
         let input = self.plan.rounding_of(layer.node).and_then(|node| match self.graph.nodes[node].op {
             Op::Function(Function::Quantize(quantization)) => Some(quantization.scale),
             _ => None,
