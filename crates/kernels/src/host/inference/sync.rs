@@ -6,7 +6,7 @@ pub(super) use loom::{
     cell::UnsafeCell,
     hint,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -15,7 +15,7 @@ pub(super) use loom::{
 pub(super) use std::{
     hint,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,

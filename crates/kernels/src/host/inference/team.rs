@@ -2,22 +2,24 @@
 //!
 //! A run has dozens of steps of some microseconds, with a barrier after each. Waking threads for every step would take
 //! longer than the step, so the team is called once for a run, waits at barriers by looking, and sleeps only when no
-//! run has come for a while.
+//! run has come for a while, or when one of them got no processor.
 
 #![allow(unsafe_code)]
 
 use super::sync::thread::{self, JoinHandle, Thread};
-use super::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, hint};
+use super::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, UnsafeCell, hint};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::PoisonError;
 
 /// Looks between two pauses. A pause tells the processor that a thread waits; where the processor is a virtual one, many of
 /// them in a row let the host take it away for a while, unless other work lies between.
 const LOOKS: usize = if cfg!(loom) { 1 } else { 100 };
 /// Rounds of looks at the next job before a thread sleeps: about a tenth of a millisecond.
 const ROUNDS_AWAKE: usize = if cfg!(loom) { 1 } else { 600 };
-/// Rounds of looks at a barrier between two offers of the processor to other threads.
-const PATIENCE: usize = if cfg!(loom) { 1 } else { 200 };
+/// Rounds of looks at a barrier before a thread sleeps: longer than threads with a processor each wait for one another. Who still waits then has one
+/// that another process uses as well, and gets that of the sleeper.
+const PATIENCE: usize = if cfg!(loom) { 1 } else { 600 };
 
 /// What every thread of a team is asked to do.
 type Job = dyn Fn(&Member<'_>) + Sync;
@@ -30,6 +32,8 @@ pub(super) struct Team {
 
 struct Shared {
     barrier: Barrier,
+    /// Wakes the caller when it waits for the workers.
+    finished: Bell,
     /// Counts jobs; a change calls the workers.
     number: AtomicUsize,
     /// Workers that are done with the job.
@@ -68,6 +72,7 @@ impl Team {
     pub(super) fn new(threads: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             barrier: Barrier::new(),
+            finished: Bell::new(),
             number: AtomicUsize::new(0),
             done: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
@@ -113,9 +118,9 @@ impl Team {
         let member = Member { index: 0, threads: self.threads(), barrier: &shared.barrier };
         let own = catch_unwind(AssertUnwindSafe(|| job(&member)));
         if own.is_err() {
-            shared.barrier.broken.store(true, Ordering::Release);
+            shared.barrier.break_off();
         }
-        look_until(|| shared.done.load(Ordering::Acquire) == self.workers.len());
+        shared.finished.wait(|| shared.done.load(Ordering::Acquire) == self.workers.len());
         if let Err(panic) = own {
             resume_unwind(panic);
         }
@@ -155,9 +160,10 @@ fn work(shared: &Shared, index: usize, threads: usize) {
         if let Some(job) = job
             && catch_unwind(AssertUnwindSafe(|| job(&member))).is_err()
         {
-            shared.barrier.broken.store(true, Ordering::Release);
+            shared.barrier.break_off();
         }
         shared.done.fetch_add(1, Ordering::Release);
+        shared.finished.ring();
     }
 }
 
@@ -168,11 +174,23 @@ struct Barrier {
     opened: AtomicUsize,
     /// A thread has panicked and will not come.
     broken: AtomicBool,
+    bell: Bell,
 }
 
 impl Barrier {
     fn new() -> Self {
-        Self { arrived: AtomicUsize::new(0), opened: AtomicUsize::new(0), broken: AtomicBool::new(false) }
+        Self {
+            arrived: AtomicUsize::new(0),
+            opened: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
+            bell: Bell::new(),
+        }
+    }
+
+    /// Lets all go who wait, now and later: a thread will not come.
+    fn break_off(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.bell.ring();
     }
 
     fn wait(&self, threads: usize) {
@@ -180,17 +198,50 @@ impl Barrier {
         if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == threads {
             self.arrived.store(0, Ordering::Relaxed);
             self.opened.store(opened.wrapping_add(1), Ordering::Release);
+            self.bell.ring();
             return;
         }
-        look_until(|| self.opened.load(Ordering::Acquire) != opened || self.broken.load(Ordering::Acquire));
+        self.bell
+            .wait(|| self.opened.load(Ordering::Acquire) != opened || self.broken.load(Ordering::Acquire));
         assert!(!self.broken.load(Ordering::Acquire), "another thread of the team panicked");
     }
 }
 
-/// Looks until `ready`, and offers the processor to others now and then.
-fn look_until(ready: impl Fn() -> bool) {
-    while !(0..PATIENCE).any(|_| look(&ready)) {
-        thread::yield_now();
+/// Wakes threads that have waited too long for something to go on looking.
+struct Bell {
+    /// Those that sleep.
+    sleepers: Mutex<usize>,
+    rings: Condvar,
+}
+
+impl Bell {
+    fn new() -> Self {
+        Self { sleepers: Mutex::new(0), rings: Condvar::new() }
+    }
+
+    /// Waits until `ready`, which looks at what others set before they ring.
+    fn wait(&self, ready: impl Fn() -> bool) {
+        if (0..PATIENCE).any(|_| look(&ready)) {
+            return;
+        }
+        let mut sleepers = self.lock();
+        *sleepers += 1;
+        while !ready() {
+            sleepers = self.rings.wait(sleepers).unwrap_or_else(PoisonError::into_inner);
+        }
+        *sleepers -= 1;
+    }
+
+    /// Wakes those who sleep; who is about to has not looked yet, and sees what was set.
+    fn ring(&self) {
+        if *self.lock() > 0 {
+            self.rings.notify_all();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        // Nobody panics with the lock in hand.
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
