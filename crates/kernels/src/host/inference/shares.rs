@@ -8,9 +8,8 @@ use super::tiles::{Tile, tiles};
 use super::weights::ROWS;
 use std::ops::Range;
 
-/// Vectors of pixels for each thread from which on threads share the pixels, where zeros are multiplied and where they are left out: there each weight
-/// is read for every tile.
-const VECTORS_PER_THREAD: [usize; 2] = [2, 3];
+/// Vectors of pixels for each thread from which on threads share the pixels; with fewer, weights would be read too often.
+const VECTORS_PER_THREAD: usize = 3;
 /// Vectors of pixels for each thread from which on it does not matter that one thread has one more.
 const EVEN_FROM: usize = 16;
 /// Rows of a product that a thread takes at least.
@@ -87,8 +86,7 @@ impl Shares {
         let Cut { pixels, lanes, most, threads, product } = cut;
         let vectors = pixels.div_ceil(lanes);
         let is_whole = product.is_some_and(|product| product.is_whole);
-        let is_sparse = product.is_some_and(|product| !product.is_dense);
-        let few = vectors < VECTORS_PER_THREAD[usize::from(is_sparse)] * threads;
+        let few = vectors < VECTORS_PER_THREAD * threads;
         let whole = |threads| tiles(pixels, lanes, most, threads).into_iter().map(Share::whole).collect();
         let dense = product.filter(|product| product.is_dense && product.is_whole);
         let uneven = vectors < EVEN_FROM * threads && !vectors.is_multiple_of(threads);
