@@ -1,6 +1,7 @@
 //! The innermost loops: outputs times a panel of quads, with sums in registers up to the bytes.
 
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "vectors of several rows are taken at one index")]
 
 use super::QUAD;
 use super::requantise::Requantise;
