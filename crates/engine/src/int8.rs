@@ -10,6 +10,7 @@ use sparse_kernels::host::inference::int8::QUAD;
 use sparse_kernels::host::inference::{Bounds, Planes};
 
 /// A step in integers.
+#[allow(clippy::large_enum_variant, reason = "a network has some dozens")]
 #[derive(Clone, Debug)]
 pub(crate) enum Int8 {
     /// A depthwise convolution, a product, or one after the other.

@@ -31,6 +31,7 @@ pub(crate) struct Unit {
 }
 
 /// What a unit does.
+#[allow(clippy::large_enum_variant, reason = "a network has some dozens")]
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
     /// A product, perhaps of the result of a depthwise convolution; then a second input may be added.
