@@ -112,7 +112,7 @@ impl Rounded {
                 self.0.add(Op::Concat, vec![last, before]);
                 self.round(-4, 60);
                 let all = self.channels();
-                self.0.next(Op::shuffle(all, if all % 2 == 0 { 2 } else { 1 }));
+                self.0.next(Op::shuffle(all, if all.is_multiple_of(2) { 2 } else { 1 }));
                 return;
             }
             6 => {

@@ -166,8 +166,11 @@ fn of_bytes(bias: [f32; 2]) -> Op {
     Op::Convolution(Convolution { weight, shape, bias: bias.to_vec(), groups: 1, window, scales })
 }
 
+/// Name, type and bytes of a constant.
+type Constant = (String, i32, Vec<u8>);
+
 /// Each node with what it reads, and each constant of a type other than `f32` with its bytes.
-fn quantised(ops: &[(Op, Vec<usize>)]) -> (Vec<String>, Vec<(String, i32, Vec<u8>)>) {
+fn quantised(ops: &[(Op, Vec<usize>)]) -> (Vec<String>, Vec<Constant>) {
     let graph = model(ops).graph.unwrap();
     let line = |node: &NodeProto| format!("{}({})", node.op_type.as_deref().unwrap(), node.input.join(", "));
     let lines = graph.node.iter().map(line).collect();
