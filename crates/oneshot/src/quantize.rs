@@ -267,8 +267,8 @@ mod tests {
                 let weight = found.weight();
                 prop_assert!(found.multiples.iter().all(|&multiple| multiple >= -LARGEST));
                 prop_assert!(found.scales.iter().all(|&scale| scale > 0.0 && scale.is_finite()));
-                for at in 0..weight.len() {
-                    prop_assert!(chosen.mask.get(at) || weight[at] == 0.0);
+                for (at, &weight) in weight.iter().enumerate() {
+                    prop_assert!(chosen.mask.get(at) || weight == 0.0);
                 }
                 let nearest = |at: usize| {
                     let scale = found.scales[at / inputs];
