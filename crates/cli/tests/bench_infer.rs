@@ -54,3 +54,52 @@ fn settings_that_make_no_sense_are_named() {
     fail(Bench::new().bare("bench infer --weights x --sparsity 0.5"), 2, &["--sparsity"]);
     fail(Bench::new().bare("bench infer --weights no/such/file"), 1, &["no/such/file"]);
 }
+
+/// Integers are timed like numbers, with zeros in blocks; their own weights decide for those of a file.
+#[test]
+fn int8_is_timed_with_zeros_in_blocks() {
+    let bench = Bench::new();
+    let flags = "--precision int8 --sparsity 0,0.75 --batch 1,3 --json";
+    let ended = succeed(bench.bare(&format!("{TINY} {flags}")));
+    let reports: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let reports = reports.as_array().unwrap();
+    assert_eq!(reports.len(), 4);
+    for report in reports {
+        assert!(report["max_rel_error"].is_null());
+        let kinds: Vec<&str> = report["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|layer| layer["kind"].as_str().unwrap())
+            .collect();
+        assert_eq!(kinds[..3], ["quantize", "int8 product", "int8 depthwise + product"]);
+        assert_eq!(kinds[14..], ["int8 depthwise + product", "int8 mean", "int8 linear"]);
+    }
+    fail(
+        bench.bare("bench infer --weights w.safetensors --precision int8"),
+        2,
+        &["--precision", "--weights"],
+    );
+}
+
+/// A team has as many threads as processors that the process may use.
+#[test]
+fn threads_follow_the_affinity_of_the_process() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let first = allowed.and_then(|list| list.trim().split([',', '-']).next());
+    let has_taskset = std::process::Command::new("taskset").arg("--version").output().is_ok();
+    let (Some(first), true) = (first, has_taskset) else {
+        eprintln!("SKIPPED: threads by affinity: needs Linux and taskset");
+        return;
+    };
+    let bench = Bench::new();
+    let mut command = std::process::Command::new("taskset");
+    command.args(["-c", first, env!("CARGO_BIN_EXE_sparse-train")]);
+    command.args(
+        "bench infer --size 32 --scale 0.25 --classes 10 --runs 1 --sparsity 0 --batch 1 --json".split(' '),
+    );
+    let output = command.current_dir(bench.path("")).output().unwrap();
+    let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(reports[0]["threads"], 1, "{reports}");
+}

@@ -8,7 +8,6 @@ pub struct Weights {
     pub(super) values: Values,
     outputs: usize,
     quads: usize,
-    kept: usize,
     /// Σ w of each output, and Σ |w|.
     sums: Vec<[i32; 2]>,
 }
@@ -74,11 +73,6 @@ impl Weights {
         self.quads
     }
 
-    /// Blocks of four that are not zero.
-    pub fn kept(&self) -> usize {
-        self.kept
-    }
-
     /// Whether blocks of zeros are left out.
     pub fn is_sparse(&self) -> bool {
         matches!(self.values, Values::Sparse { .. })
@@ -131,8 +125,6 @@ impl<'a> Blocks<'a> {
         let sums = self.weight.chunks(row.max(1)).map(|row| {
             row.iter().fold([0; 2], |[sum, size], &w| [sum + i32::from(w), size + i32::from(w).abs()])
         });
-        let all = (0..self.outputs).flat_map(|output| (0..self.quads).map(move |quad| (output, quad)));
-        let kept = all.filter(|&(output, quad)| self.block(output, quad) != [0; QUAD]).count();
-        Weights { values, outputs: self.outputs, quads: self.quads, kept, sums: sums.collect() }
+        Weights { values, outputs: self.outputs, quads: self.quads, sums: sums.collect() }
     }
 }
