@@ -1,8 +1,8 @@
 //! The layers at the end of a network: a chain on vectors, computed for a whole batch.
 
 use crate::graph::{Function, Graph, Op, Quantization};
-use crate::int8::{integer_bias, integers};
-use sparse_kernels::host::inference::{self as kernels, Bounds, Finish};
+use crate::int8::Rows;
+use sparse_kernels::host::inference::{Bounds, Finish};
 
 /// A layer on vectors.
 #[derive(Clone, Debug)]
@@ -89,12 +89,9 @@ fn linear_int8(
     scales: Option<&[f32]>,
     from: Quantization,
 ) -> Option<VectorWork> {
-    let scales = scales.filter(|scales| scales.len() == bias.len())?.to_vec();
-    let weight = integers(weight, &scales)?;
-    let steps: Vec<f32> = scales.iter().map(|&scale| from.scale * scale).collect();
-    let bias = integer_bias(bias, &steps)?;
-    let fits = kernels::int8::Linear::fits(&weight, &bias, from.zero);
-    fits.then_some(VectorWork::Int8 { weight, scales, bias, from, finish: Finish::NONE })
+    let scales = scales.filter(|scales| scales.len() == bias.len())?;
+    let Rows { weight, bias, scales } = Rows::new(weight, bias, scales, from)?;
+    Some(VectorWork::Int8 { weight, scales, bias, from, finish: Finish::NONE })
 }
 
 /// Whether an operation is a layer on vectors, or part of the linear layer before it.

@@ -69,18 +69,12 @@ impl Integers {
     fn new(convolution: &Convolution, from: Quantization, rounded: &Rounded) -> Option<Self> {
         let Convolution { weight, shape: [outputs, ..], bias, groups, window, scales } = convolution;
         let scales = scales.as_deref().filter(|scales| scales.len() == *outputs)?;
-        let row = weight.len() / outputs;
-        let weight = integers(weight, scales)?;
-        let steps: Vec<f32> = scales.iter().map(|&scale| from.scale * scale).collect();
-        let bias = integer_bias(bias, &steps)?;
-        let multipliers: Vec<f32> = steps.iter().map(|&step| step / rounded.to.scale).collect();
+        let rows = Rows::new(weight, bias, scales, from)?;
+        let multipliers: Vec<f32> =
+            rows.scales.iter().map(|&scale| from.scale * scale / rounded.to.scale).collect();
+        let fits = multipliers.iter().all(|&multiplier| f64::from(multiplier) * f64::from(i32::MAX) < 2e9);
         let (read, to, bounds) = (from.zero, rounded.to, rounded.bounds);
-        let fits = weight.chunks(row).zip(&bias).zip(&multipliers).all(|((weight, &bias), &multiplier)| {
-            let size: i64 = weight.iter().map(|&w| i64::from(w).abs()).sum();
-            let greatest = 2 * 255 * size + i64::from(bias).abs();
-            greatest < 1 << 31 && multiplier >= 0.0 && greatest as f64 * f64::from(multiplier) < 2e9
-        });
-        let (outputs, groups, window) = (*outputs, *groups, *window);
+        let (outputs, groups, window, Rows { weight, bias, .. }) = (*outputs, *groups, *window, rows);
         fits.then_some(Self {
             weight,
             outputs,
@@ -114,8 +108,44 @@ impl Integers {
     }
 }
 
+/// Weights of outputs as multiples of scales, and biases in steps of those times the scale of what is read, such that no sum leaves 32 bits.
+pub(crate) struct Rows {
+    pub(crate) weight: Vec<i8>,
+    pub(crate) bias: Vec<i32>,
+    pub(crate) scales: Vec<f32>,
+}
+
+impl Rows {
+    /// Of weights that are such multiples. An output whose bias is too large for its scale, since its weights are next to nothing, gets a scale
+    /// twice as large until it fits: what its weights lose is less than a thousandth of the bias. Nothing if weights are no multiples, or too many
+    /// for any scale.
+    pub(crate) fn new(weight: &[f32], bias: &[f32], scales: &[f32], from: Quantization) -> Option<Self> {
+        let mut rows = Self { weight: integers(weight, scales)?, bias: Vec::new(), scales: scales.to_vec() };
+        let row = (weight.len() / scales.len().max(1)).max(1);
+        for ((weight, &bias), scale) in rows.weight.chunks_mut(row).zip(bias).zip(&mut rows.scales) {
+            let whole = loop {
+                let step = f64::from(from.scale * *scale);
+                let whole = if bias == 0.0 { 0.0 } else { (f64::from(bias) / step).round_ties_even() };
+                let size: i64 = weight.iter().map(|&w| i64::from(w).abs()).sum();
+                // What is read, and what the byte of its zero adds.
+                let greatest = 2.0 * 255.0 * size as f64 + whole.abs();
+                if greatest < f64::from(i32::MAX) {
+                    break whole;
+                }
+                if !greatest.is_finite() || whole.abs() < f64::from(1 << 29) {
+                    return None;
+                }
+                *scale *= 2.0;
+                weight.iter_mut().for_each(|w| *w = (f32::from(*w) / 2.0).round_ties_even() as i8);
+            };
+            rows.bias.push(whole as i32);
+        }
+        Some(rows)
+    }
+}
+
 /// Weights of rows as multiples of their scales; nothing if they are none of −128 to 127.
-pub(crate) fn integers(weight: &[f32], scales: &[f32]) -> Option<Vec<i8>> {
+fn integers(weight: &[f32], scales: &[f32]) -> Option<Vec<i8>> {
     let row = weight.len() / scales.len().max(1);
     let multiple = |(at, &w): (usize, &f32)| {
         let scale = scales[at / row.max(1)];
@@ -125,15 +155,6 @@ pub(crate) fn integers(weight: &[f32], scales: &[f32]) -> Option<Vec<i8>> {
         (is_multiple || w == 0.0).then_some(steps as i8)
     };
     weight.iter().enumerate().map(multiple).collect()
-}
-
-/// Biases in steps of their own; nothing if one is too large.
-pub(crate) fn integer_bias(bias: &[f32], steps: &[f32]) -> Option<Vec<i32>> {
-    let whole = |(&bias, &step): (&f32, &f32)| {
-        let whole = if bias == 0.0 { 0.0 } else { (f64::from(bias) / f64::from(step)).round_ties_even() };
-        (whole.abs() < f64::from(1 << 30)).then_some(whole as i32)
-    };
-    bias.iter().zip(steps).map(whole).collect()
 }
 
 impl Lowering<'_> {
