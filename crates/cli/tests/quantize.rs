@@ -100,7 +100,7 @@ fn a_network_of_8_bits_predicts_as_it_did_and_has_the_same_bytes_everywhere() {
     let same = of_run.iter().zip(&of_one).filter(|(a, b)| first(a) == first(b)).count();
     assert!(same >= 35, "{same}");
     let off = of_run.concat().iter().zip(of_one.concat()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    assert!((1e-9..0.2).contains(&off), "{off}");
+    assert!((1e-9..0.5).contains(&off), "{off}");
     assert_eq!(probabilities(&bench, &images, "one.safetensors", "--threads 3"), of_one);
     succeed(bench.bare("bench infer --weights one.safetensors --runs 1 --threads 1"));
     let inspected = json(&succeed(bench.bare("inspect one.safetensors --json")));

@@ -80,7 +80,17 @@ impl Engine {
     /// [`crate::Error::Graph`] if the graph is not sound, [`crate::Error::Unsupported`] naming a node that cannot be run.
     pub fn new(graph: Graph, options: Options) -> Result<Self> {
         shapes(&graph)?;
-        Self::of(Arc::new(lower(&fold(graph))?), options)
+        Self::of(Arc::new(lower(&fold(graph), true)?), options)
+    }
+
+    /// As [`Engine::new`], with everything computed in f32, what is rounded to bytes too: any part of a graph then gives the bits that it gives
+    /// within the whole, where integers would depend on what lies in the same graph.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn in_numbers(graph: Graph, options: Options) -> Result<Self> {
+        shapes(&graph)?;
+        Self::of(Arc::new(lower(&fold(graph), false)?), options)
     }
 
     fn of(lowered: Arc<Lowered>, options: Options) -> Result<Self> {

@@ -40,7 +40,7 @@ pub(crate) struct Head {
 }
 
 /// The longest chain of layers that ends with the output. Everything before it is computed image by image.
-pub(crate) fn head(graph: &Graph) -> Head {
+pub(crate) fn head(graph: &Graph, integers: bool) -> Head {
     let uses = graph.uses();
     let mut chain = Vec::new();
     let mut at = graph.output;
@@ -55,7 +55,7 @@ pub(crate) fn head(graph: &Graph) -> Head {
             break;
         }
     }
-    if let Some(before) = rounding(graph, at, &chain, &uses) {
+    if integers && let Some(before) = rounding(graph, at, &chain, &uses) {
         chain.push(at);
         at = before;
     }

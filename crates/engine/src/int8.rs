@@ -160,6 +160,9 @@ fn integers(weight: &[f32], scales: &[f32]) -> Option<Vec<i8>> {
 impl Lowering<'_> {
     /// Adds a unit in integers for a node, if it is one of those.
     pub(crate) fn int8(&mut self, index: usize) -> bool {
+        if !self.integers {
+            return false;
+        }
         let node = &self.graph.nodes[index];
         let from: Option<Vec<Quantization>> = node.inputs.iter().map(|&input| self.bytes[input]).collect();
         let name = node.name.clone();

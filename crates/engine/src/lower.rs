@@ -88,21 +88,22 @@ pub(crate) struct Lowered {
     pub(crate) layers: Vec<VectorUnit>,
 }
 
-/// Brings a graph into units.
+/// Brings a graph into units; with `integers`, what can be computed in them is.
 ///
 /// # Errors
 /// [`Error::Unsupported`] naming a node that cannot be brought into steps.
-pub(crate) fn lower(graph: &Graph) -> Result<Lowered> {
+pub(crate) fn lower(graph: &Graph, integers: bool) -> Result<Lowered> {
     let Some(Op::Input { shape }) = graph.nodes.first().map(|node| &node.op) else {
         return Err(GraphError::Empty.into());
     };
-    let Head { features, layers, taken } = head(graph);
+    let Head { features, layers, taken } = head(graph, integers);
     let [channels, height, width] = *shape;
     let mut lowering = Lowering {
         graph,
         shapes: shapes(graph)?,
         uses: graph.uses(),
         planes: vec![None; graph.nodes.len()],
+        integers,
         bytes: vec![None; graph.nodes.len()],
         as_numbers: BTreeMap::new(),
         taken,
@@ -145,6 +146,8 @@ pub(crate) struct Lowering<'a> {
     uses: Vec<usize>,
     /// How the values that units have made lie in memory.
     pub(crate) planes: Vec<Option<Planes>>,
+    /// Whether anything is computed in integers.
+    pub(crate) integers: bool,
     /// What the bytes of those values that are bytes stand for.
     pub(crate) bytes: Vec<Option<Quantization>>,
     /// The values in which nodes of bytes are numbers.
@@ -358,7 +361,7 @@ impl Lowering<'_> {
     fn take_function(&mut self, value: &mut usize) -> Option<sparse_kernels::host::inference::Function> {
         let reader = self.reader(*value)?;
         let Op::Function(function) = self.graph.nodes[reader].op else { return None };
-        if let Function::Quantize(_) = function {
+        if self.integers && matches!(function, Function::Quantize(_)) {
             // It makes bytes.
             return None;
         }
