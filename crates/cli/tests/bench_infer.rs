@@ -6,6 +6,7 @@ mod common;
 
 use common::{Bench, fail, number, succeed};
 use serde_json::Value;
+use sparse_testing::Need;
 
 /// Settings that take no time to speak of.
 const TINY: &str = "bench infer --size 32 --scale 0.25 --classes 10 --runs 1 --threads 2";
@@ -85,14 +86,12 @@ fn int8_is_timed_with_zeros_in_blocks() {
 /// A team has as many threads as processors that the process may use.
 #[test]
 fn threads_follow_the_affinity_of_the_process() {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let first = allowed.and_then(|list| list.trim().split([',', '-']).next());
-    let has_taskset = std::process::Command::new("taskset").arg("--version").output().is_ok();
-    let (Some(first), true) = (first, has_taskset) else {
-        eprintln!("SKIPPED: threads by affinity: needs Linux and taskset");
+    if !Need::Taskset.is_met_for("threads by affinity") {
         return;
-    };
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let first = allowed.trim().split([',', '-']).next().unwrap();
     let bench = Bench::new();
     let mut command = std::process::Command::new("taskset");
     command.args(["-c", first, env!("CARGO_BIN_EXE_sparse-train")]);

@@ -41,13 +41,15 @@ pub enum Need {
     Namespaces,
     /// A system that tells what a process has taken at most: `/proc`.
     PeakMemory,
+    /// `taskset`, which says on which processors a process may run.
+    Taskset,
     /// Somebody who lets tests wait out what takes a minute: `$SPARSE_MINUTES`.
     Minutes,
 }
 
 impl Need {
     /// Every need.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CCompiler,
         Self::CppCompiler,
         Self::Python,
@@ -59,6 +61,7 @@ impl Need {
         Self::Mpi,
         Self::Namespaces,
         Self::PeakMemory,
+        Self::Taskset,
         Self::Minutes,
     ];
 
@@ -77,6 +80,7 @@ impl Need {
             Self::Mpi => "a build with --features mpi",
             Self::Namespaces => "network namespaces (root with ip, tc and unshare)",
             Self::PeakMemory => "a system that tells what a process takes at most (/proc)",
+            Self::Taskset => "taskset",
             Self::Minutes => "leave to wait for a minute ($SPARSE_MINUTES)",
         }
     }
@@ -98,6 +102,7 @@ impl Need {
             Self::Mpi => false,
             Self::Namespaces => runs(&["unshare", "--mount", "--net", "--uts", "sh", "-c", LINK]),
             Self::PeakMemory => std::path::Path::new("/proc/self/status").exists(),
+            Self::Taskset => runs(&["taskset", "--version"]),
             Self::Minutes => env::var_os("SPARSE_MINUTES").is_some(),
         }
     }

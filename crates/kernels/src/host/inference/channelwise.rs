@@ -315,7 +315,7 @@ fn reshape<'a>(start: usize, to: &mut [f32], pixels: usize, channel: impl Fn(usi
 ///
 /// # Safety
 /// `memory` must hold the place, and nobody may write to it.
-unsafe fn channel_of<'a>(memory: Memory, place: Place, channel: usize) -> &'a [f32] {
+pub(super) unsafe fn channel_of<'a>(memory: Memory, place: Place, channel: usize) -> &'a [f32] {
     let planes = place.planes;
     // SAFETY: the caller promises it.
     unsafe {
@@ -328,7 +328,7 @@ unsafe fn channel_of<'a>(memory: Memory, place: Place, channel: usize) -> &'a [f
 ///
 /// # Safety
 /// `memory` must hold the place, and nobody else may use the channel.
-unsafe fn channel_mut<'a>(memory: Memory, place: Place, channel: usize) -> &'a mut [f32] {
+pub(super) unsafe fn channel_mut<'a>(memory: Memory, place: Place, channel: usize) -> &'a mut [f32] {
     let planes = place.planes;
     // SAFETY: the caller promises it.
     unsafe {

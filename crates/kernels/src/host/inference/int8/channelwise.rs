@@ -4,6 +4,7 @@
 
 use super::QUAD;
 use super::set::{Factored, Set, Work, dispatch};
+use crate::host::inference::channelwise::{channel_mut as numbers_mut, channel_of as numbers};
 use crate::host::inference::crew::Crew;
 use crate::host::inference::function::Quantization;
 use crate::host::inference::memory::Memory;
@@ -263,51 +264,17 @@ fn max_pool(
 /// The quads of four channels.
 ///
 /// # Safety
-/// `memory` must hold the place, and nobody may write to it.
+/// As of [`numbers`].
 unsafe fn bytes<'a>(memory: Memory, place: Place, quad: usize) -> &'a [[u8; QUAD]] {
-    let planes = place.planes;
-    // SAFETY: the caller promises it.
-    unsafe {
-        let start = memory.at(place.slot).add(planes.front() + quad * planes.pitch());
-        std::slice::from_raw_parts(start.cast(), planes.pixels())
-    }
+    // SAFETY: as the caller promises.
+    bytemuck::cast_slice(unsafe { numbers(memory, place, quad) })
 }
 
 /// The quads of four channels, to be written.
 ///
 /// # Safety
-/// `memory` must hold the place, and nobody else may use these pixels of it.
+/// As of [`numbers_mut`].
 unsafe fn bytes_mut<'a>(memory: Memory, place: Place, quad: usize) -> &'a mut [[u8; QUAD]] {
-    let planes = place.planes;
-    // SAFETY: the caller promises it.
-    unsafe {
-        let start = memory.at(place.slot).add(planes.front() + quad * planes.pitch());
-        std::slice::from_raw_parts_mut(start.cast(), planes.pixels())
-    }
-}
-
-/// The numbers of a channel.
-///
-/// # Safety
-/// As of [`bytes`].
-unsafe fn numbers<'a>(memory: Memory, place: Place, channel: usize) -> &'a [f32] {
-    let planes = place.planes;
-    // SAFETY: the caller promises it.
-    unsafe {
-        let start = memory.at(place.slot).add(planes.front() + channel * planes.pitch());
-        std::slice::from_raw_parts(start, planes.pixels())
-    }
-}
-
-/// The numbers of a channel, to be written.
-///
-/// # Safety
-/// As of [`bytes_mut`].
-unsafe fn numbers_mut<'a>(memory: Memory, place: Place, channel: usize) -> &'a mut [f32] {
-    let planes = place.planes;
-    // SAFETY: the caller promises it.
-    unsafe {
-        let start = memory.at(place.slot).add(planes.front() + channel * planes.pitch());
-        std::slice::from_raw_parts_mut(start, planes.pixels())
-    }
+    // SAFETY: as the caller promises.
+    bytemuck::cast_slice_mut(unsafe { numbers_mut(memory, place, quad) })
 }

@@ -34,7 +34,7 @@ pub struct Linear {
 
 impl Linear {
     /// Packs `weight: [outputs, inputs]`, of which each output is multiplied by its scale, `bias` being in steps of that times the scale of the
-    /// input; `quantization` is that of what is read. The sums must fit, see [`Linear::fits`].
+    /// input; `quantization` is that of what is read. Sums that leave 32 bits wrap around.
     pub fn new(
         weight: &[i8],
         bias: &[i32],
@@ -65,15 +65,6 @@ impl Linear {
             }
         }
         Self { inputs, outputs, quantization, panels, bias: sums, multipliers, finish, tiles }
-    }
-
-    /// Whether no sum can leave the range of 32 bits; `weight: [outputs, inputs]`, `zero` the byte of 0 in what is read.
-    pub fn fits(weight: &[i8], bias: &[i32], zero: u8) -> bool {
-        let inputs = weight.len().checked_div(bias.len()).unwrap_or(0).max(1);
-        weight.chunks(inputs).zip(bias).all(|(row, &bias)| {
-            let size: i64 = row.iter().map(|&w| i64::from(w).abs()).sum();
-            (255 + i64::from(zero)) * size + i64::from(bias).abs() < 1 << 31
-        })
     }
 
     /// Length of a vector that goes in.

@@ -437,7 +437,4 @@ fn sums_that_may_leave_the_range_are_refused() {
     assert!(message(program(i32::MAX - 255 * 127 * 4 + 1, 0.5)).contains("range of 32 bits"));
     assert!(message(program(0, 1e9)).contains("range of 32 bits"));
     assert!(message(program(0, f32::NAN)).contains("range of 32 bits"));
-    assert!(Linear::fits(&[-128; 30_000], &[0], 255));
-    assert!(!Linear::fits(&[-128; 40_000], &[0], 255));
-    assert!(Linear::fits(&[-128; 40_000], &[0], 0));
 }
