@@ -2,13 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use super::super::{simd, vector};
+use super::super::vector;
 use super::crew::Crew;
 use super::function::Function;
 use super::memory::Memory;
 use super::multiply::Bounds;
 use super::planes::{Place, Planes, Window};
-use super::pool::{divide, pool};
+use super::pool::{divide, mean, pool};
 use pulp::{Simd, WithSimd};
 
 /// Most channels that a thread takes at a time, unless they are small.
@@ -211,10 +211,7 @@ impl Operation {
                 pool(window, (from, planes), (to, out), |sum, x| sum + x);
                 divide(window, *counted, planes, (to, out));
             }
-            Self::Mean => {
-                let sum = simd::sum_terms([from], |[x]| x);
-                to.fill((sum / from.len() as f64) as f32);
-            }
+            Self::Mean => to.fill(mean(from)),
             Self::Greatest => to.fill(from.iter().copied().fold(f32::NEG_INFINITY, greater)),
             Self::Combine { how, finish, .. } => combine(*how, from, other, to, *finish),
             Self::Affine { scale, offset, finish } => {

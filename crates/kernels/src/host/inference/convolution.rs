@@ -7,13 +7,13 @@
 use super::super::vector;
 use super::channelwise::Finish;
 use super::crew::Crew;
-use super::fill::{Source, fill};
+use super::fill::{Fill, Source};
 use super::memory::{Memory, Reading};
 use super::multiply::{Target, block, load, store_part};
 use super::planes::Place;
 use super::shares::{Cut, Product, Shares, What};
 use super::tiles::{MOST_VECTORS, Registers, Tile};
-use super::weights::{DENSE_BLOCK, Weights};
+use super::weights::{self, DENSE_BLOCK, Weights};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -109,25 +109,39 @@ impl WithSimd for Part<'_> {
         unsafe {
             match (&self.what, &convolution.weights) {
                 (What::Tile { rows }, Some(weights)) => {
-                    let target = self.target();
+                    let target = &self.target();
                     for block in &weights.blocks {
                         self.fill(simd, tile, block.inner.clone(), self.panel);
                         let rows = rows.clone().unwrap_or(block.rows.clone());
-                        product(simd, tile.vectors, weights, block, rows, self.panel, &target);
+                        let panel = self.panel.cast_const();
+                        vector::apart(
+                            simd,
+                            Block { vectors: tile.vectors, weights, block, rows, panel, target },
+                        );
                     }
-                    self.finish(&target, rows.clone().unwrap_or(0..weights.outputs()), tile.vectors * lanes);
+                    self.finish(target, rows.clone().unwrap_or(0..weights.outputs()), tile.vectors * lanes);
                 }
                 (What::Fill { block }, Some(weights)) => {
                     let inner = weights.blocks[*block].inner.clone();
                     self.fill(simd, tile, inner.clone(), self.shared(weights, tile, inner.start, lanes));
                 }
                 (What::Rows { rows }, Some(weights)) => {
-                    let target = self.target();
+                    let target = &self.target();
                     for block in &weights.blocks {
-                        let panel = self.shared(weights, tile, block.inner.start, lanes);
-                        product(simd, tile.vectors, weights, block, rows.clone(), panel, &target);
+                        let panel = self.shared(weights, tile, block.inner.start, lanes).cast_const();
+                        vector::apart(
+                            simd,
+                            Block {
+                                vectors: tile.vectors,
+                                weights,
+                                block,
+                                rows: rows.clone(),
+                                panel,
+                                target,
+                            },
+                        );
                     }
-                    self.finish(&target, rows.clone(), tile.vectors * lanes);
+                    self.finish(target, rows.clone(), tile.vectors * lanes);
                 }
                 (What::Source { channels: chunk }, _) => {
                     self.fill(simd, tile, chunk.clone(), self.panel);
@@ -161,7 +175,7 @@ impl Part<'_> {
             let start = self.memory.at(from.slot).add(from.planes.front()).cast_const();
             let from = Reading { start, planes: from.planes, width: to.width, pixels: to.pixels() };
             let len = rows.len() * tile.vectors * vector::lanes::<f32, S>();
-            fill(simd, &convolution.source, from, tile, rows, panel);
+            vector::apart(simd, Fill { source: &convolution.source, from, tile, rows, panel });
             if let Some(function) = convolution.source.function() {
                 function.apply_in_place(std::slice::from_raw_parts_mut(panel, len));
             }
@@ -233,29 +247,32 @@ impl Part<'_> {
 }
 
 /// [`block`] for a number of vectors that is known at run time.
-///
-/// # Safety
-/// As its caller promises to its own.
-#[inline(always)]
-unsafe fn product<S: Simd>(
-    simd: S,
+struct Block<'a> {
     vectors: usize,
-    weights: &Weights,
-    of: &super::weights::Block,
+    weights: &'a Weights,
+    block: &'a weights::Block,
     rows: Range<usize>,
     panel: *const f32,
-    target: &Target,
-) {
-    // SAFETY: as the caller promises to `block`.
-    unsafe {
-        match vectors {
-            1 => block::<S, 1>(simd, weights, of, rows, panel, target),
-            2 => block::<S, 2>(simd, weights, of, rows, panel, target),
-            3 => block::<S, 3>(simd, weights, of, rows, panel, target),
-            4 => block::<S, 4>(simd, weights, of, rows, panel, target),
-            5 => block::<S, 5>(simd, weights, of, rows, panel, target),
-            6 => block::<S, 6>(simd, weights, of, rows, panel, target),
-            _ => block::<S, MOST_VECTORS>(simd, weights, of, rows, panel, target),
+    target: &'a Target,
+}
+
+impl WithSimd for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { vectors, weights, block: of, rows, panel, target } = self;
+        // SAFETY: who makes one promises it to `block`.
+        unsafe {
+            match vectors {
+                1 => block::<S, 1>(simd, weights, of, rows, panel, target),
+                2 => block::<S, 2>(simd, weights, of, rows, panel, target),
+                3 => block::<S, 3>(simd, weights, of, rows, panel, target),
+                4 => block::<S, 4>(simd, weights, of, rows, panel, target),
+                5 => block::<S, 5>(simd, weights, of, rows, panel, target),
+                6 => block::<S, 6>(simd, weights, of, rows, panel, target),
+                _ => block::<S, MOST_VECTORS>(simd, weights, of, rows, panel, target),
+            }
         }
     }
 }

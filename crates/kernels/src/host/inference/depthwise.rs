@@ -132,7 +132,7 @@ fn kernel<S: Simd>(simd: S, depthwise: &Depthwise, channel: usize) -> [S::f32s; 
 /// Writes the results of channels `rows` for a tile, one after the other.
 ///
 /// # Safety
-/// As [`super::fill::fill`].
+/// As [`super::fill::Fill`].
 #[inline(always)]
 pub(super) unsafe fn fill<S: Simd>(
     simd: S,
@@ -196,7 +196,7 @@ unsafe fn neighbourhood<S: Simd, const V: usize>(
 ) {
     let (lanes, width) = (vector::lanes::<f32, S>(), from.planes.width);
     let weight = kernel(simd, depthwise, row);
-    let mut sums = [simd.splat_f32s(depthwise.bias[row]); V];
+    let bias = simd.splat_f32s(depthwise.bias[row]);
     // SAFETY: a row and a number before and after the channel there are zeros that belong to the planes, as does a vector more
     // behind the last; the masks have a vector more than a row has columns.
     unsafe {
@@ -204,23 +204,26 @@ unsafe fn neighbourhood<S: Simd, const V: usize>(
         let ahead = channel.wrapping_add(AHEAD * from.planes.pitch());
         prefetch_lines(ahead.wrapping_sub(width + 1), LINE);
         prefetch_lines(ahead.wrapping_add(width), (V + 1) * lanes);
-        for line in 0..3 {
-            let middle = channel.wrapping_add(line * width).wrapping_sub(width);
-            let (mut before, mut here) = (None, load::<S>(middle));
-            let mut column = start % width;
-            for (v, sum) in sums.iter_mut().enumerate() {
-                let at = middle.wrapping_add(v * lanes);
+        let above = channel.wrapping_sub(width);
+        let mut before = [None; 3];
+        let mut here = [load::<S>(above), load::<S>(channel), load::<S>(channel.add(width))];
+        let mut column = start % width;
+        for v in 0..V {
+            let mut sum = bias;
+            for line in 0..3 {
+                let at = above.wrapping_add(line * width + v * lanes);
                 let after = load::<S>(at.wrapping_add(lanes));
-                let [left, right] = beside(simd, at, (before, here, after), depthwise, column);
-                *sum = simd.mul_add_f32s(weight[3 * line], left, *sum);
-                *sum = simd.mul_add_f32s(weight[3 * line + 1], here, *sum);
-                *sum = simd.mul_add_f32s(weight[3 * line + 2], right, *sum);
-                (before, here) = (Some(here), after);
-                column = (column + lanes) % width;
+                let [left, right] = beside(simd, at, (before[line], here[line], after), depthwise, column);
+                sum = simd.mul_add_f32s(weight[3 * line], left, sum);
+                sum = simd.mul_add_f32s(weight[3 * line + 1], here[line], sum);
+                sum = simd.mul_add_f32s(weight[3 * line + 2], right, sum);
+                (before[line], here[line]) = (Some(here[line]), after);
             }
-        }
-        for (v, sum) in sums.into_iter().enumerate() {
             store::<S>(to.add(v * lanes), depthwise.bounds.apply(simd, sum));
+            column += lanes;
+            while column >= width {
+                column -= width;
+            }
         }
     }
 }
@@ -313,23 +316,58 @@ unsafe fn halving<S: Simd>(
         let mut first = 0;
         while first < piece.len {
             let column = piece.column + first;
-            let [inside_left, inside_right] = depthwise.edges::<S>(column);
             let mut sum = bias;
             for line in 0..3 {
                 let y = 2 * piece.row + line;
                 if y < top || y - top >= from.planes.height {
                     continue;
                 }
-                let at = channel.add((y - top) * width + 2 * column).wrapping_sub(left);
-                let [a, b] = evens_and_odds(simd, load::<S>(at), load::<S>(at.add(lanes)));
-                let [c, _] = evens_and_odds(simd, load::<S>(at.add(2)), load::<S>(at.add(lanes + 2)));
-                sum = simd.mul_add_f32s(weight[3 * line], simd.and_f32s(a, inside_left), sum);
-                sum = simd.mul_add_f32s(weight[3 * line + 1], b, sum);
-                sum = simd.mul_add_f32s(weight[3 * line + 2], simd.and_f32s(c, inside_right), sum);
+                let at = channel.add((y - top) * width + 2 * column);
+                let taps = every_second(simd, at, left, depthwise, column);
+                for (&weight, tap) in weight[3 * line..].iter().zip(taps) {
+                    sum = simd.mul_add_f32s(weight, tap, sum);
+                }
             }
             store_part(simd, to.add(first), depthwise.bounds.apply(simd, sum), piece.len - first);
             first += lanes;
         }
+    }
+}
+
+/// What the three columns of windows two pixels apart read of a line of the image, of which `at` is pixel `2 · column`; windows begin `left` pixels before, 0 or 1.
+///
+/// # Safety
+/// As its caller promises to its own.
+#[inline(always)]
+unsafe fn every_second<S: Simd>(
+    simd: S,
+    at: *const f32,
+    left: usize,
+    depthwise: &Depthwise,
+    column: usize,
+) -> [S::f32s; 3] {
+    let lanes = vector::lanes::<f32, S>();
+    // SAFETY: as in `halving`.
+    unsafe {
+        let [evens, odds] = evens_and_odds(simd, load::<S>(at), load::<S>(at.add(lanes)));
+        let (before, after) = (at.wrapping_sub(1), at.add(2 * lanes));
+        let bits = depthwise.edge_bits(column);
+        if left == 1
+            && let Some([odds_before, _]) = shifted(simd, [simd.splat_f32s(*before), odds, odds], bits)
+        {
+            let [_, inside_right] = depthwise.edges::<S>(column);
+            return [odds_before, evens, simd.and_f32s(odds, inside_right)];
+        }
+        if left == 0
+            && let Some([_, evens_after]) = shifted(simd, [evens, evens, simd.splat_f32s(*after)], bits)
+        {
+            return [evens, odds, evens_after];
+        }
+        let [inside_left, inside_right] = depthwise.edges::<S>(column);
+        let at = at.wrapping_sub(left);
+        let [first, second] = evens_and_odds(simd, load::<S>(at), load::<S>(at.add(lanes)));
+        let [third, _] = evens_and_odds(simd, load::<S>(at.add(2)), load::<S>(at.add(lanes + 2)));
+        [simd.and_f32s(first, inside_left), second, simd.and_f32s(third, inside_right)]
     }
 }
 

@@ -14,7 +14,7 @@ use super::multiply::{load, store};
 use super::planes::Window;
 use super::tiles::Tile;
 use super::windows;
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
 /// What a product multiplies its weights with.
@@ -38,28 +38,32 @@ impl Source {
     }
 }
 
-/// Writes the `rows` of a panel for a tile.
-///
-/// # Safety
-/// `from` must describe planes in memory that fit the source, and `panel` must have room for `rows` times the tile.
-#[inline(always)]
-pub(super) unsafe fn fill<S: Simd>(
-    simd: S,
-    source: &Source,
-    from: Reading,
-    tile: Tile,
-    rows: Range<usize>,
-    panel: *mut f32,
-) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        match source {
-            Source::Pixels => pixels::<S>(from, tile, rows, panel),
-            Source::Windows(window) => {
-                let width = tile.vectors * vector::lanes::<f32, S>();
-                windows::fill(simd, window, from, (tile.start, width), rows, panel, 0.0);
+/// Writes the `rows` of a panel for a tile: `from` must describe planes in memory that fit the source, and `panel` must have room for `rows`
+/// times the tile.
+pub(super) struct Fill<'a> {
+    pub(super) source: &'a Source,
+    pub(super) from: Reading,
+    pub(super) tile: Tile,
+    pub(super) rows: Range<usize>,
+    pub(super) panel: *mut f32,
+}
+
+impl WithSimd for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { source, from, tile, rows, panel } = self;
+        // SAFETY: who makes one promises it.
+        unsafe {
+            match source {
+                Source::Pixels => pixels::<S>(from, tile, rows, panel),
+                Source::Windows(window) => {
+                    let width = tile.vectors * vector::lanes::<f32, S>();
+                    windows::fill(simd, window, from, (tile.start, width), rows, panel, 0.0);
+                }
+                Source::Depthwise(depthwise) => depthwise::fill(simd, depthwise, from, tile, rows, panel),
             }
-            Source::Depthwise(depthwise) => depthwise::fill(simd, depthwise, from, tile, rows, panel),
         }
     }
 }

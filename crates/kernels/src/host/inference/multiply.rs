@@ -62,7 +62,8 @@ pub(super) struct Target {
 ///
 /// # Safety
 /// `panel` must hold `block.inner` rows of `V` vectors, `target` must describe memory for all `rows`, and `rows` must lie
-/// within those of the block and begin at a multiple of [`ROWS`] of them.
+/// within those of the block, and begin and end at a multiple of [`SORTED_ROWS`](super::weights::SORTED_ROWS) of them or at their end; without zeros
+/// left out, of [`ROWS`].
 #[inline(always)]
 pub(super) unsafe fn block<S: Simd, const V: usize>(
     simd: S,
@@ -83,10 +84,10 @@ pub(super) unsafe fn block<S: Simd, const V: usize>(
                 }
             }
         }
-        Values::Sparse { starts, indices, values } => {
-            let starts = &starts[block.at..block.at + block.rows.len() + 1];
-            for row in rows {
-                let at = row - block.rows.start;
+        Values::Sparse { order, starts, indices, values } => {
+            let (order, starts) = (&order[block.at..], &starts[block.at..]);
+            for at in rows.start - block.rows.start..rows.end - block.rows.start {
+                let row = order[at] as usize;
                 let kept = starts[at] as usize..starts[at + 1] as usize;
                 let kept = (&indices[kept.clone()], &values[kept]);
                 // SAFETY: indices lie within the block, and the panel has a row for each.

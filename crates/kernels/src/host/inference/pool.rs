@@ -26,6 +26,32 @@ pub(super) fn pool(
     }
 }
 
+/// Sums side by side of a mean.
+const SUMS: usize = 16;
+
+/// The mean of numbers: so many sums in f64 side by side, then those of the halves.
+#[inline(always)]
+pub(super) fn mean(numbers: &[f32]) -> f32 {
+    let mut sums = [0.0; SUMS];
+    let (blocks, rest) = numbers.as_chunks::<SUMS>();
+    for block in blocks {
+        for (sum, &x) in sums.iter_mut().zip(block) {
+            *sum += f64::from(x);
+        }
+    }
+    for (sum, &x) in sums.iter_mut().zip(rest) {
+        *sum += f64::from(x);
+    }
+    let mut width = SUMS;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            sums[lane] += sums[width + lane];
+        }
+    }
+    (sums[0] / numbers.len() as f64) as f32
+}
+
 /// Sums of windows become means.
 #[inline(always)]
 pub(super) fn divide(

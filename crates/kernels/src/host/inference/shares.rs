@@ -5,15 +5,13 @@
 
 use super::crew::Crew;
 use super::tiles::{Tile, tiles};
-use super::weights::ROWS;
+use super::weights::{ROWS, SORTED_ROWS};
 use std::ops::Range;
 
 /// Vectors of pixels for each thread from which on threads share the pixels; with fewer, weights would be read too often.
 const VECTORS_PER_THREAD: usize = 3;
 /// Vectors of pixels for each thread from which on it does not matter that one thread has one more.
 const EVEN_FROM: usize = 16;
-/// Rows of a product that a thread takes at least.
-const LEAST_ROWS: usize = 32;
 /// Channels of a depthwise convolution that a thread takes at a time.
 const CHANNELS: usize = 16;
 
@@ -146,7 +144,7 @@ impl Shares {
         crew.share(shares.len() * blocks, |item| {
             work(shares[item / blocks].tile, What::Fill { block: item % blocks });
         });
-        let chunk = channels.div_ceil(2 * crew.threads()).next_multiple_of(ROWS).max(LEAST_ROWS);
+        let chunk = channels.div_ceil(2 * crew.threads()).next_multiple_of(SORTED_ROWS);
         let chunks = channels.div_ceil(chunk);
         crew.share(shares.len() * chunks, |item| {
             let first = item % chunks * chunk;

@@ -15,7 +15,7 @@ use std::ops::Range;
 /// windows read that hang over the edge.
 ///
 /// # Safety
-/// As [`super::fill::fill`].
+/// As [`super::fill::Fill`].
 #[inline(always)]
 pub(super) unsafe fn fill<S: Simd>(
     simd: S,
