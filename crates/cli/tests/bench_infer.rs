@@ -79,8 +79,31 @@ fn int8_is_timed_with_zeros_in_blocks() {
     fail(
         bench.bare("bench infer --weights w.safetensors --precision int8"),
         2,
-        &["--precision", "--weights"],
+        &["--precision", "--weights", "sparse-train quantize"],
     );
+}
+
+/// Scores differ from those of the training model by rounding, which one table or another must show.
+#[test]
+fn bf16_is_timed_with_zeros_in_pairs_and_says_what_it_costs() {
+    let bench = Bench::new();
+    let ended = succeed(bench.bare(&format!("{TINY} --precision bf16 --sparsity 0,0.75 --batch 1 --json")));
+    let reports: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap();
+    for report in &reports {
+        let error = number(report, "/max_rel_error");
+        assert!((1e-4..0.05).contains(&error), "{error}");
+        let kinds: Vec<_> = report["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|layer| layer["kind"].as_str().unwrap())
+            .collect();
+        assert_eq!(kinds[..2], ["bf16 product", "depthwise + bf16 product"]);
+        assert_eq!(kinds[14..], ["mean", "bf16 linear"]);
+    }
+    // A layer of a quarter of MobileNet's width has 8 weights a row at least: pairs of zeros make up the share exactly.
+    let sparsity = number(&reports[1], "/layers/2/sparsity");
+    assert!((sparsity - 0.75).abs() < 0.01, "{sparsity}");
 }
 
 /// A team has as many threads as processors that the process may use.

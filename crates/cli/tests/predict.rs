@@ -75,7 +75,7 @@ fn images_are_seen_as_in_the_test_of_the_run_whatever_file_holds_the_network() {
         assert_eq!(own["name"], Value::Null);
     }
     // Another way of seeing them gives other numbers.
-    for flags in ["--resize_short 24", "--mean 0.5", "--std 0.2", "--size 32"] {
+    for flags in ["--resize_short 24", "--mean 0.5", "--std 0.2", "--size 32", "--precision bf16"] {
         assert_ne!(predicted(&bench, &format!("{files} --weights run --top 16 {flags}")), found, "{flags}");
     }
     succeed(bench.bare("export run --to packed -o packed.safetensors"));

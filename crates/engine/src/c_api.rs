@@ -14,7 +14,7 @@ use crate::{Engine, Session};
 use arguments::{checked, numbers, options, path_of};
 use failure::{Failure, PANICKED, guarded, misuse, status};
 use std::ffi::{CStr, c_char, c_int};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::sync::{Mutex, TryLockError};
 
 /// A [`Session`] as C holds it.
@@ -38,16 +38,8 @@ pub unsafe extern "C" fn sparse_engine_load(
     height: usize,
     width: usize,
 ) -> *mut Engine {
-    let load = || {
-        if path.is_null() {
-            return Err(misuse("`path` is NULL"));
-        }
-        // SAFETY: the caller promises a zero byte at the end.
-        let path = path_of(unsafe { CStr::from_ptr(path) })?;
-        let options = options(threads, [height, width])?;
-        Ok(Box::into_raw(Box::new(Engine::load(path, options)?)))
-    };
-    guarded(load).unwrap_or(null_mut())
+    // SAFETY: as the caller promises.
+    unsafe { sparse_engine_load_output(path, null(), threads, height, width) }
 }
 
 /// As [`sparse_engine_load`], for an ONNX file with several outputs: `output` is the name of the one with the scores; null = the
@@ -64,19 +56,39 @@ pub unsafe extern "C" fn sparse_engine_load_output(
     height: usize,
     width: usize,
 ) -> *mut Engine {
-    if output.is_null() {
-        // SAFETY: as the caller promises.
-        return unsafe { sparse_engine_load(path, threads, height, width) };
-    }
+    // SAFETY: as the caller promises.
+    unsafe { sparse_engine_load_precision(path, output, arguments::F32, threads, height, width) }
+}
+
+/// As [`sparse_engine_load_output`], with products in another precision: 0 = f32, 1 = bf16.
+///
+/// # Safety
+/// As [`sparse_engine_load_output`].
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sparse_engine_load_precision(
+    path: *const c_char,
+    output: *const c_char,
+    precision: c_int,
+    threads: usize,
+    height: usize,
+    width: usize,
+) -> *mut Engine {
     let load = || {
         if path.is_null() {
             return Err(misuse("`path` is NULL"));
         }
-        // SAFETY: the caller promises a zero byte at the end of both.
-        let (path, output) = unsafe { (CStr::from_ptr(path), CStr::from_ptr(output)) };
-        let output = output.to_str().map_err(|_| misuse("`output` is not UTF-8"))?;
-        let options = options(threads, [height, width])?;
-        Ok(Box::into_raw(Box::new(Engine::load_output(path_of(path)?, output, options)?)))
+        let options = options(threads, [height, width], precision)?;
+        // SAFETY: the caller promises a zero byte at its end.
+        let path = path_of(unsafe { CStr::from_ptr(path) })?;
+        let engine = if output.is_null() {
+            Engine::load(path, options)?
+        } else {
+            // SAFETY: as above.
+            let output = unsafe { CStr::from_ptr(output) };
+            Engine::load_output(path, output.to_str().map_err(|_| misuse("`output` is not UTF-8"))?, options)?
+        };
+        Ok(Box::into_raw(Box::new(engine)))
     };
     guarded(load).unwrap_or(null_mut())
 }
@@ -237,7 +249,6 @@ unsafe fn free<T>(pointer: *mut T) {
 mod tests {
     use super::*;
     use std::path::Path;
-    use std::ptr::null;
 
     fn last_error() -> String {
         // SAFETY: the message of this thread, copied before another function is called.
@@ -290,6 +301,24 @@ mod tests {
             }
         }
         assert!(last_error().contains("no output `none`; it has [scores [batch, 5]]"), "{}", last_error());
+    }
+
+    #[test]
+    fn a_precision_is_one_of_those_there_are() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/onnx/grouped_17.onnx");
+        let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        for (precision, is_bf16) in [(arguments::F32, false), (arguments::BF16, true)] {
+            // SAFETY: a C string, and an engine that is freed once.
+            unsafe {
+                let engine = sparse_engine_load_precision(path.as_ptr(), null(), precision, 1, 0, 0);
+                let layers = engine.as_ref().unwrap().layers();
+                assert_eq!(layers.iter().any(|layer| layer.kind.contains("bf16")), is_bf16, "{layers:?}");
+                sparse_engine_free(engine);
+            }
+        }
+        // SAFETY: a C string.
+        assert!(unsafe { sparse_engine_load_precision(path.as_ptr(), null(), 2, 1, 0, 0) }.is_null());
+        assert!(last_error().contains("precision 2 is none: 0 is f32, 1 is bf16"), "{}", last_error());
     }
 
     #[test]

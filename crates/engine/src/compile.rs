@@ -7,8 +7,8 @@ use crate::head::VectorWork;
 use crate::int8::{Int8, Integers};
 use crate::lower::{Depthwise, Lowered, Unit, Work, is_pointwise};
 use sparse_kernels::host::inference::{
-    self as kernels, Channelwise, Finish, Layer, Linear, Operation, Place, Planes, Program, Slot, Source,
-    Step, Weights,
+    self as kernels, Channelwise, Finish, Layer, Linear, Operation, Place, Planes, Precision, Program, Slot,
+    Source, Step, Weights,
 };
 
 /// A program for `threads` threads in which unit `i` leaves out the zeros of its product if `sparse(i)`.
@@ -20,15 +20,21 @@ pub(crate) fn compile(lowered: &Lowered, threads: usize, sparse: &dyn Fn(usize) 
     let image = Planes::tight(channels, height, width);
     let arrangement = arrange(lowered, Place { slot: Slot::Image, planes: image });
     let place = |node: usize| arrangement.places[&node];
-    let steps =
-        lowered.units.iter().enumerate().map(|(index, unit)| step(unit, &place, sparse(index))).collect();
-    let layers = lowered.layers.iter().map(|unit| layer(&unit.work)).collect();
+    let steps = lowered
+        .units
+        .iter()
+        .enumerate()
+        .map(|(index, unit)| step(unit, &place, sparse(index), lowered.precision))
+        .collect();
+    let layers = lowered.layers.iter().map(|unit| layer(&unit.work, lowered.precision)).collect();
     Ok(Program::new(image, arrangement.arena, steps, place(lowered.features), layers, threads)?)
 }
 
-fn layer(work: &VectorWork) -> Layer {
+fn layer(work: &VectorWork, precision: Precision) -> Layer {
     match work {
-        VectorWork::Linear { weight, bias, finish } => Layer::Linear(Linear::new(weight, bias, *finish)),
+        VectorWork::Linear { weight, bias, finish } => {
+            Layer::Linear(Linear::new(weight, bias, *finish, precision))
+        }
         VectorWork::Int8 { weight, scales, bias, from, finish } => {
             Layer::Int8(kernels::int8::Linear::new(weight, bias, scales, *from, *finish))
         }
@@ -37,7 +43,7 @@ fn layer(work: &VectorWork) -> Layer {
     }
 }
 
-fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
+fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool, precision: Precision) -> Step {
     let (from, to) = (place(unit.inputs[0]), place(unit.value));
     let channelwise = |operation| Step::Channelwise(Box::new(Channelwise { operation, from, to }));
     match &unit.work {
@@ -50,7 +56,7 @@ fn step(unit: &Unit, place: &dyn Fn(usize) -> Place, sparse: bool) -> Step {
             Step::Convolution(Box::new(kernels::Convolution {
                 from,
                 source,
-                weights: Some(weights(convolution, sparse)),
+                weights: Some(weights(convolution, sparse, precision)),
                 bias: convolution.bias.clone(),
                 residual: unit.inputs.get(1).map(|&node| place(node)),
                 finish: *finish,
@@ -147,8 +153,8 @@ fn depthwise_source(depthwise: &Depthwise, from: Place) -> Source {
     )
 }
 
-fn weights(convolution: &Convolution, sparse: bool) -> Weights {
+fn weights(convolution: &Convolution, sparse: bool, precision: Precision) -> Weights {
     let Convolution { weight, shape, groups, .. } = convolution;
     let pack = if sparse { Weights::sparse } else { Weights::dense };
-    pack(weight, shape[0], *groups)
+    pack(weight, shape[0], *groups, precision)
 }

@@ -10,7 +10,7 @@ use crate::measure;
 use crate::onnx::ReadOptions;
 use crate::report::{LayerReport, reports};
 use crate::shape::shapes;
-use sparse_kernels::host::inference::{Program, Runner};
+use sparse_kernels::host::inference::{Precision, Program, Runner};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,13 +36,15 @@ pub struct Options {
     pub products: Products,
     /// Height and width of images; `None` = as the file says.
     pub size: Option<[usize; 2]>,
+    /// What products multiply that are not in integers.
+    pub precision: Precision,
 }
 
 impl Default for Options {
-    /// As many threads as there are processors; zeros are treated as is faster.
+    /// As many threads as there are processors; zeros are treated as is faster, products in f32.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, products: Products::Measured, size: None }
+        Self { threads, products: Products::Measured, size: None, precision: Precision::F32 }
     }
 }
 
@@ -80,7 +82,7 @@ impl Engine {
     /// [`crate::Error::Graph`] if the graph is not sound, [`crate::Error::Unsupported`] naming a node that cannot be run.
     pub fn new(graph: Graph, options: Options) -> Result<Self> {
         shapes(&graph)?;
-        Self::of(Arc::new(lower(&fold(graph), true)?), options)
+        Self::of(Arc::new(lower(&fold(graph), true, options.precision)?), options)
     }
 
     /// As [`Engine::new`], with everything computed in f32, what is rounded to bytes too: any part of a graph then gives the bits that it gives
@@ -90,13 +92,15 @@ impl Engine {
     /// As [`Engine::new`].
     pub fn in_numbers(graph: Graph, options: Options) -> Result<Self> {
         shapes(&graph)?;
-        Self::of(Arc::new(lower(&fold(graph), false)?), options)
+        Self::of(Arc::new(lower(&fold(graph), false, options.precision)?), options)
     }
 
     fn of(lowered: Arc<Lowered>, options: Options) -> Result<Self> {
         let sparse = match options.products {
             Products::Dense => vec![false; lowered.units.len()],
-            Products::Sparse => lowered.units.iter().map(|unit| unit.left_out() > 0).collect(),
+            Products::Sparse => {
+                lowered.units.iter().map(|unit| unit.left_out(options.precision) > 0).collect()
+            }
             Products::Measured => measure::choose(&lowered, options.threads)?,
         };
         let program = Arc::new(compile(&lowered, options.threads, &|unit| sparse[unit])?);
@@ -128,7 +132,7 @@ impl Engine {
 
     /// What each layer does, in the order of [`Session::run_timed`].
     pub fn layers(&self) -> Vec<LayerReport> {
-        reports(&self.lowered, &self.sparse)
+        reports(&self.lowered, &self.sparse, self.options.precision)
     }
 
     /// Memory and threads for a caller.

@@ -11,7 +11,7 @@ use crate::head::{Head, VectorUnit, head};
 use crate::int8::Int8;
 use crate::place::{Alias, Placed, place};
 use crate::shape::{GraphError, Shape, shapes};
-use sparse_kernels::host::inference::{Bounds, Combination, Finish, Planes};
+use sparse_kernels::host::inference::{Bounds, Combination, Finish, Planes, Precision};
 use std::collections::BTreeMap;
 
 /// A step to be, whose products are not chosen yet.
@@ -80,6 +80,8 @@ pub(crate) struct Depthwise {
 pub(crate) struct Lowered {
     /// `[C, H, W]`.
     pub(crate) image: [usize; 3],
+    /// What products multiply that are not in integers.
+    pub(crate) precision: Precision,
     pub(crate) units: Vec<Unit>,
     /// Where the values of nodes are to lie.
     pub(crate) placed: Placed,
@@ -88,11 +90,11 @@ pub(crate) struct Lowered {
     pub(crate) layers: Vec<VectorUnit>,
 }
 
-/// Brings a graph into units; with `integers`, what can be computed in them is.
+/// Brings a graph into units; with `integers`, what can be computed in them is, and other products in `precision`.
 ///
 /// # Errors
 /// [`Error::Unsupported`] naming a node that cannot be brought into steps.
-pub(crate) fn lower(graph: &Graph, integers: bool) -> Result<Lowered> {
+pub(crate) fn lower(graph: &Graph, integers: bool, precision: Precision) -> Result<Lowered> {
     let Some(Op::Input { shape }) = graph.nodes.first().map(|node| &node.op) else {
         return Err(GraphError::Empty.into());
     };
@@ -130,7 +132,7 @@ pub(crate) fn lower(graph: &Graph, integers: bool) -> Result<Lowered> {
         }));
     }
     let (units, placed) = place(units, &planes, &aliases);
-    Ok(Lowered { image: *shape, units, placed, features, layers })
+    Ok(Lowered { image: *shape, precision, units, placed, features, layers })
 }
 
 fn unsupported(node: &Node, what: &'static str) -> Error {

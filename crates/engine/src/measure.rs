@@ -18,13 +18,14 @@ const RUNS: usize = 4;
 /// # Errors
 /// [`crate::Error::Run`] if the units do not fit together.
 pub(crate) fn choose(lowered: &Lowered, threads: usize) -> Result<Vec<bool>> {
-    let with_zeros: Vec<bool> = lowered.units.iter().map(|unit| unit.left_out() > 0).collect();
+    let with_zeros: Vec<bool> =
+        lowered.units.iter().map(|unit| unit.left_out(lowered.precision) > 0).collect();
     if !with_zeros.contains(&true) {
         return Ok(with_zeros);
     }
     let [mut dense, mut sparse] = typical_times(lowered, &with_zeros, threads)?;
     let doubtful = |(unit, (dense, sparse)): (usize, (&Duration, &Duration))| {
-        lowered.units[unit].left_out() > lowered.units[unit].weights() / 2 && sparse >= dense
+        lowered.units[unit].left_out(lowered.precision) > lowered.units[unit].weights() / 2 && sparse >= dense
     };
     if dense.iter().zip(&sparse).enumerate().take(with_zeros.len()).any(doubtful) {
         // More likely that something disturbed the measurement than that so many zeros do not pay.

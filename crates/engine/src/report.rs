@@ -3,7 +3,7 @@
 use crate::head::{VectorUnit, VectorWork};
 use crate::int8::{Int8, Integers};
 use crate::lower::{Lowered, Unit, Work};
-use sparse_kernels::host::inference::Combination;
+use sparse_kernels::host::inference::{Combination, Precision};
 
 /// One step of an engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,18 +27,25 @@ pub struct LayerReport {
 }
 
 /// A report for every unit and layer, in order.
-pub(crate) fn reports(lowered: &Lowered, sparse: &[bool]) -> Vec<LayerReport> {
-    let units = lowered.units.iter().zip(sparse).map(|(unit, &sparse)| of_unit(unit, sparse));
-    units.chain(lowered.layers.iter().map(of_vector_unit)).collect()
+pub(crate) fn reports(lowered: &Lowered, sparse: &[bool], precision: Precision) -> Vec<LayerReport> {
+    let units = lowered.units.iter().zip(sparse).map(|(unit, &sparse)| of_unit(unit, sparse, precision));
+    units.chain(lowered.layers.iter().map(|unit| of_vector_unit(unit, precision))).collect()
 }
 
-fn of_unit(unit: &Unit, sparse: bool) -> LayerReport {
+fn of_unit(unit: &Unit, sparse: bool, precision: Precision) -> LayerReport {
     let pixels = unit.planes.pixels() as f64;
     let (kind, extra) = match &unit.work {
         Work::Product { depthwise: Some(depthwise), .. } => {
-            ("depthwise + product", depthwise.convolution.weight.len() as f64 * pixels)
+            let kind = match precision {
+                Precision::F32 => "depthwise + product",
+                Precision::Bf16 => "depthwise + bf16 product",
+            };
+            (kind, depthwise.convolution.weight.len() as f64 * pixels)
         }
-        Work::Product { .. } => ("product", 0.0),
+        Work::Product { .. } => match precision {
+            Precision::F32 => ("product", 0.0),
+            Precision::Bf16 => ("bf16 product", 0.0),
+        },
         Work::Depthwise(depthwise) => ("depthwise", depthwise.convolution.weight.len() as f64 * pixels),
         Work::MaxPool(_) => ("max pool", 0.0),
         Work::AveragePool { .. } => ("average pool", 0.0),
@@ -79,13 +86,19 @@ fn of_unit(unit: &Unit, sparse: bool) -> LayerReport {
         zeros,
         sparse,
         macs: weights as f64 * pixels + extra,
-        zero_macs: unit.left_out() as f64 * pixels,
+        zero_macs: unit.left_out(precision) as f64 * pixels,
     }
 }
 
-fn of_vector_unit(unit: &VectorUnit) -> LayerReport {
+fn of_vector_unit(unit: &VectorUnit, precision: Precision) -> LayerReport {
     let (kind, weights, zeros) = match &unit.work {
-        VectorWork::Linear { weight, .. } => ("linear", weight.len(), zeros(weight)),
+        VectorWork::Linear { weight, .. } => {
+            let kind = match precision {
+                Precision::F32 => "linear",
+                Precision::Bf16 => "bf16 linear",
+            };
+            (kind, weight.len(), zeros(weight))
+        }
         VectorWork::Int8 { weight, .. } => ("int8 linear", weight.len(), zeros(weight)),
         VectorWork::Softmax => ("softmax", 0, 0),
         VectorWork::LogSoftmax => ("log softmax", 0, 0),
@@ -140,8 +153,16 @@ impl Unit {
         }
     }
 
-    /// Those that can be left out: in integers blocks of four over input channels.
-    pub(crate) fn left_out(&self) -> usize {
-        self.integers().map_or_else(|| self.zeros(), Integers::zeros_in_blocks)
+    /// Those that can be left out: in integers blocks of four over input channels, in bf16 those of two where two are multiplied at once.
+    pub(crate) fn left_out(&self, precision: Precision) -> usize {
+        match &self.work {
+            Work::Product { convolution, .. } if precision == Precision::Bf16 => {
+                let row = convolution.weight.len() / convolution.shape[0].max(1);
+                let blocks =
+                    convolution.weight.chunks(row.max(1)).flat_map(|row| row.chunks(precision.block()));
+                blocks.filter(|block| block.iter().all(|&weight| weight == 0.0)).map(<[f32]>::len).sum()
+            }
+            _ => self.integers().map_or_else(|| self.zeros(), Integers::zeros_in_blocks),
+        }
     }
 }

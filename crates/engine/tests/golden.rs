@@ -29,7 +29,8 @@ fn scores_are_those_of_onnx_runtime() {
         for products in [Products::Dense, Products::Sparse] {
             let scores = |graph: &Graph| {
                 let engine =
-                    Engine::new(graph.clone(), Options { threads: 2, products, size: None }).unwrap();
+                    Engine::new(graph.clone(), Options { threads: 2, products, ..Options::default() })
+                        .unwrap();
                 let mut outputs = vec![0.0; expected.len()];
                 engine.session().unwrap().run(&input, &mut outputs).unwrap();
                 outputs

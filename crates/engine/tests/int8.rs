@@ -145,7 +145,7 @@ impl Rounded {
 }
 
 fn run(graph: &Graph, images: &[f32], threads: usize, products: Products) -> Vec<f32> {
-    let engine = Engine::new(graph.clone(), Options { threads, products, size: None }).unwrap();
+    let engine = Engine::new(graph.clone(), Options { threads, products, ..Options::default() }).unwrap();
     let [channels, height, width] = engine.input_shape();
     let mut outputs = vec![0.0; images.len() / (channels * height * width) * engine.outputs()];
     engine.session().unwrap().run(images, &mut outputs).unwrap();

@@ -20,7 +20,7 @@ fn check(graph: &Graph, what: &str) {
     let images = Random::new(7).numbers(3 * image);
     let mut first: Option<Vec<f32>> = None;
     for (threads, products) in [(1, Products::Dense), (2, Products::Sparse), (3, Products::Dense)] {
-        let engine = Engine::new(graph.clone(), Options { threads, products, size: None }).unwrap();
+        let engine = Engine::new(graph.clone(), Options { threads, products, ..Options::default() }).unwrap();
         let mut session = engine.session().unwrap();
         let mut outputs = vec![0.0; 3 * engine.outputs()];
         session.run(&images, &mut outputs).unwrap();

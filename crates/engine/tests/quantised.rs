@@ -37,7 +37,7 @@ fn models() -> Vec<(String, Graph)> {
 }
 
 fn scores(graph: &Graph, images: &[f32], products: Products) -> Vec<f32> {
-    let engine = Engine::new(graph.clone(), Options { threads: 2, products, size: None }).unwrap();
+    let engine = Engine::new(graph.clone(), Options { threads: 2, products, ..Options::default() }).unwrap();
     let mut outputs = vec![0.0; IMAGES * engine.outputs()];
     engine.session().unwrap().run(images, &mut outputs).unwrap();
     outputs

@@ -6,18 +6,25 @@ mod common;
 
 use common::{Growing, Random, evaluate, relative_error};
 use sparse_engine::graph::{Graph, Op, Window};
-use sparse_engine::{Engine, Options, Products};
+use sparse_engine::{Engine, Options, Precision, Products};
 
 const RELU: Op = Op::Clip { low: 0.0, high: f32::INFINITY };
 const RELU6: Op = Op::Clip { low: 0.0, high: 6.0 };
 
-/// Runs a graph in every way there is: all must give the same bits, and those of the loops but for rounding.
+/// Runs a graph in every way there is: in each precision all must give the same bits, and those of the loops but for rounding.
 fn check(graph: &Graph, what: &str) {
+    for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 0.03)] {
+        check_in(graph, precision, tolerance, what);
+    }
+}
+
+fn check_in(graph: &Graph, precision: Precision, tolerance: f64, what: &str) {
     let mut random = Random::new(99);
     let mut first: Option<Vec<f32>> = None;
     for products in [Products::Dense, Products::Sparse, Products::Measured] {
         for threads in [1, 2, 3] {
-            let engine = Engine::new(graph.clone(), Options { threads, products, size: None }).unwrap();
+            let options = Options { threads, products, precision, ..Options::default() };
+            let engine = Engine::new(graph.clone(), options).unwrap();
             let image = engine.input_shape().iter().product::<usize>();
             let images = random_images(&mut random, &first, image);
             let mut session = engine.session().unwrap();
@@ -31,11 +38,11 @@ fn check(graph: &Graph, what: &str) {
             let first = first.get_or_insert_with(|| {
                 for (image, outputs) in images.chunks(image).zip(all.chunks(engine.outputs())) {
                     let error = relative_error(outputs, &evaluate(graph, image));
-                    assert!(error < 1e-5, "{what}: relative error {error}");
+                    assert!(error < tolerance, "{what} in {precision:?}: relative error {error}");
                 }
                 all.clone()
             });
-            assert_eq!(*first, all, "{what}: {products:?} on {threads} threads");
+            assert_eq!(*first, all, "{what} in {precision:?}: {products:?} on {threads} threads");
         }
     }
 }

@@ -22,6 +22,16 @@ pub(crate) fn io_advice(action: &str, error: &std::io::Error) -> &'static str {
     }
 }
 
+/// Warns of a precision that makes nothing faster.
+pub(crate) fn warn_of_slow(precision: sparse_engine::Precision) {
+    if precision == sparse_engine::Precision::Bf16 && !precision.pays() {
+        tracing::warn!(
+            "products of bf16 are no faster than f32 on this processor, so rounded numbers are multiplied as f32; what is faster here is int8 \
+             (sparse-train quantize)"
+        );
+    }
+}
+
 /// What to do where there is no device to compute on.
 pub(crate) fn device_advice(error: &sparse_kernels::cuda::Error) -> &'static str {
     match error {

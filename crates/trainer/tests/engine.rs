@@ -86,7 +86,7 @@ fn scores(engine: &Engine, images: &[f32]) -> Vec<f32> {
 }
 
 fn options(products: Products) -> Options {
-    Options { threads: 2, products, size: None }
+    Options { threads: 2, products, ..Options::default() }
 }
 
 fn from_weights(path: &Path, size: [usize; 2], products: Products) -> Engine {

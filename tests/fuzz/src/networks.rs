@@ -31,7 +31,7 @@ fn scores(graph: Graph, products: Products) -> Option<Vec<f32>> {
     if numbers > MOST_NUMBERS {
         return None;
     }
-    let engine = Engine::new(graph, Options { threads: 1, products, size: None }).ok()?;
+    let engine = Engine::new(graph, Options { threads: 1, products, ..Options::default() }).ok()?;
     let image: Vec<f32> =
         (0..engine.input_shape().iter().product()).map(|n: usize| (n % 17) as f32 / 8.0 - 1.0).collect();
     let mut scores = vec![0.0; engine.outputs()];

@@ -2,10 +2,10 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use sparse_trainer::bench::{BenchConfig, DataBenchConfig, InferConfig, InferPrecision};
-use sparse_trainer::config::{Gpu, Precision};
+use sparse_trainer::config::Gpu;
 use std::path::PathBuf;
 
-use super::values::{threads, warn_if_crowded, whole};
+use super::values::{PrecisionFlag, threads, warn_if_crowded, whole};
 
 /// `sparse-train bench`.
 #[derive(Debug, Args)]
@@ -94,8 +94,8 @@ pub(crate) struct BenchInferArgs {
     output: Option<String>,
     #[command(flatten)]
     network: RandomNetwork,
-    /// What random weights are computed in; with int8, zeros come in blocks of 1 × 4 over input channels
-    #[arg(long, value_enum, default_value_t = InferPrecisionFlag::F32, conflicts_with = "weights")]
+    /// What products are computed in; zeros of random weights come in blocks over input channels, with bf16 of 1 × 2, with int8 of 1 × 4
+    #[arg(long, value_enum, default_value_t = InferPrecisionFlag::F32)]
     precision: InferPrecisionFlag,
     /// Images at a time, with commas between
     #[arg(
@@ -137,6 +137,7 @@ impl BenchInferArgs {
             sparsities: self.network.sparsity.clone(),
             precision: match self.precision {
                 InferPrecisionFlag::F32 => InferPrecision::F32,
+                InferPrecisionFlag::Bf16 => InferPrecision::Bf16,
                 InferPrecisionFlag::Int8 => InferPrecision::Int8,
             },
             batches: self.batch.clone(),
@@ -188,14 +189,8 @@ pub(crate) struct BenchTrainArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum InferPrecisionFlag {
     F32,
-    Int8,
-}
-
-/// The value of `--precision`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum PrecisionFlag {
-    F32,
     Bf16,
+    Int8,
 }
 
 impl BenchTrainArgs {
@@ -210,10 +205,7 @@ impl BenchTrainArgs {
             size: self.size,
             sparsities: self.network.sparsity.clone(),
             steps: self.steps,
-            precision: match self.precision {
-                PrecisionFlag::F32 => Precision::F32,
-                PrecisionFlag::Bf16 => Precision::Bf16,
-            },
+            precision: self.precision.into(),
             scale: self.network.scale,
             classes: self.network.classes,
             gpu: match self.device {
@@ -240,6 +232,7 @@ fn fraction(text: &str) -> Result<f64, &'static str> {
 mod tests {
     use super::*;
     use clap::Parser;
+    use sparse_trainer::config::Precision;
 
     #[derive(Parser)]
     struct Line {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use sparse_trainer::PredictOptions;
 
-use super::values::{threads, warn_if_crowded, whole};
+use super::values::{PrecisionFlag, threads, warn_if_crowded, whole};
 
 /// `sparse-train predict`.
 #[derive(Debug, Args)]
@@ -42,6 +42,9 @@ pub(crate) struct PredictArgs {
     /// Divides what is left, likewise
     #[arg(long, value_name = "STD,..", value_parser = deviation, value_delimiter = ',', action = clap::ArgAction::Set, allow_negative_numbers = true)]
     std: Option<Vec<f64>>,
+    /// What products are computed in that are not in integers
+    #[arg(long, value_name = "NAME", default_value = "f32")]
+    precision: PrecisionFlag,
     /// Threads [default: cores]
     #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
     threads: Option<usize>,
@@ -64,6 +67,7 @@ impl PredictArgs {
             mean: self.mean.clone(),
             std: self.std.clone(),
             threads: self.threads.unwrap_or(defaults.threads),
+            precision: self.precision.into(),
             output: self.output.clone(),
         }
     }
@@ -100,8 +104,9 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_library_and_every_flag_reaches_its_setting() {
         assert_eq!(options("").unwrap(), PredictOptions::default());
-        let flags = "--key ema --top 2 --classes c --size 32 --resize_short 0 --mean 0.5 --std 0.1,0.2,0.3 --threads 3 --output o";
+        let flags = "--precision bf16 --key ema --top 2 --classes c --size 32 --resize_short 0 --mean 0.5 --std 0.1,0.2,0.3 --threads 3 --output o";
         let expected = PredictOptions {
+            precision: sparse_trainer::config::Precision::Bf16,
             key: Some("ema".into()),
             top: 2,
             classes: Some("c".into()),

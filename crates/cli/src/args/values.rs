@@ -1,6 +1,23 @@
 //! Values of flags: as PaddleSlim's take them, and numbers of threads.
 
-use sparse_trainer::config::{crowded, too_many_threads};
+use clap::ValueEnum;
+use sparse_trainer::config::{Precision, crowded, too_many_threads};
+
+/// The value of `--precision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PrecisionFlag {
+    F32,
+    Bf16,
+}
+
+impl From<PrecisionFlag> for Precision {
+    fn from(flag: PrecisionFlag) -> Self {
+        match flag {
+            PrecisionFlag::F32 => Self::F32,
+            PrecisionFlag::Bf16 => Self::Bf16,
+        }
+    }
+}
 
 /// A boolean in any case; the words are those of Python's `strtobool`.
 pub(super) fn boolean(text: &str) -> Result<bool, &'static str> {

@@ -1,14 +1,18 @@
 //! What C hands over, checked.
 
 use super::failure::{Failure, misuse};
-use crate::{Options, Products};
-use std::ffi::CStr;
+use crate::{Options, Precision, Products};
+use std::ffi::{CStr, c_int};
 use std::path::PathBuf;
 
 /// More threads than any machine here has processors, and few enough to be started.
 const MOST_THREADS: usize = 1024;
 
-pub(super) fn options(threads: usize, size: [usize; 2]) -> Result<Options, Failure> {
+/// The values of `enum sparse_engine_precision`.
+pub(super) const F32: c_int = 0;
+pub(super) const BF16: c_int = 1;
+
+pub(super) fn options(threads: usize, size: [usize; 2], precision: c_int) -> Result<Options, Failure> {
     if threads > MOST_THREADS {
         return Err(misuse(format!("{threads} threads are too many; at most {MOST_THREADS}")));
     }
@@ -17,8 +21,13 @@ pub(super) fn options(threads: usize, size: [usize; 2]) -> Result<Options, Failu
         [0, _] | [_, 0] => return Err(misuse("give height and width, or 0 for both")),
         size => Some(size),
     };
+    let precision = match precision {
+        F32 => Precision::F32,
+        BF16 => Precision::Bf16,
+        other => return Err(misuse(format!("precision {other} is none: {F32} is f32, {BF16} is bf16"))),
+    };
     let threads = if threads == 0 { Options::default().threads } else { threads };
-    Ok(Options { threads, products: Products::Measured, size })
+    Ok(Options { threads, products: Products::Measured, size, precision })
 }
 
 #[cfg(unix)]

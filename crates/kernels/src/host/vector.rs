@@ -29,13 +29,6 @@ pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     pulp::Arch::new().dispatch(op)
 }
 
-/// Runs `op`, part of work that is compiled for an instruction set already, as a function by itself: inner loops that share one with much
-/// else get fewer registers.
-#[inline(never)]
-pub(crate) fn apart<S: Simd, Op: WithSimd>(simd: S, op: Op) -> Op::Output {
-    simd.vectorize(op)
-}
-
 /// Whether nothing but the widest instruction set is asked for; tests may ask for less.
 pub(crate) fn widest() -> bool {
     #[cfg(test)]

@@ -4,13 +4,16 @@ use super::{check_network, require};
 use crate::error::Result;
 use std::path::PathBuf;
 
-/// Numbers that a network of random weights is computed in.
+/// Numbers that products are computed in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InferPrecision {
     /// 32-bit floating point; zeros anywhere.
     #[default]
     F32,
-    /// Integers of 8 bits, summed in 32; zeros in blocks of 1 × 4 over input channels, which can be left out.
+    /// Products of bf16, summed in f32; zeros of random weights in blocks of 1 × 2 over input channels, which can be left out.
+    Bf16,
+    /// Integers of 8 bits, summed in 32, of random weights alone (a file says itself which of its weights are integers); zeros in blocks of 1 × 4 over input channels,
+    /// which can be left out.
     Int8,
 }
 
@@ -25,7 +28,7 @@ pub struct InferConfig {
     pub output: Option<String>,
     /// For random weights: fractions of each pointwise layer that are zero, each at least 0 and below 1.
     pub sparsities: Vec<f64>,
-    /// For random weights: what they are computed in. Those of a file are computed as it says.
+    /// What products are computed in that a file does not have in integers.
     pub precision: InferPrecision,
     /// Images at a time, each from 1 to 4096.
     pub batches: Vec<usize>,
@@ -66,6 +69,13 @@ impl InferConfig {
     /// [`crate::Error::BenchSetting`] naming the first that is not.
     pub fn check(&self) -> Result<()> {
         let Self { size, threads, runs, scale, classes, .. } = *self;
+        let of_file = self.weights.is_some() && self.precision == InferPrecision::Int8;
+        require(
+            !of_file,
+            "precision",
+            &"int8",
+            "f32 or bf16 with --weights: `sparse-train quantize` makes int8 weights, which are then timed as such",
+        )?;
         let side = size.unwrap_or(16);
         require((16..=4096).contains(&side), "size", &side, "a whole number from 16 to 4096")?;
         require((1..=1024).contains(&threads), "threads", &threads, "a whole number from 1 to 1024")?;

@@ -30,24 +30,25 @@ pub(super) fn random_masks(network: &MobileNetConfig, sparsity: f64) -> Result<B
 ///
 /// # Errors
 /// If the settings make no network.
-pub(super) fn random_block_masks(network: &MobileNetConfig, sparsity: f64) -> Result<BTreeMap<String, Mask>> {
+pub(super) fn random_block_masks(
+    network: &MobileNetConfig,
+    sparsity: f64,
+    block: usize,
+) -> Result<BTreeMap<String, Mask>> {
     let mut masks = BTreeMap::new();
     for (index, layer) in layers(network)?.into_iter().enumerate() {
         if layer.kind == ConvKind::Pointwise {
-            let of_row = layer.inputs.div_ceil(BLOCK);
+            let of_row = layer.inputs.div_ceil(block);
             let values = normal(&mut sample_rng(SEED, MASKS, index), layer.outputs * of_row);
             let count = (sparsity * values.len() as f64).round() as usize;
             let blocks = select::prune_smallest(&values, count).map_err(sparse_prune::Error::from)?;
-            let block = |at: usize| at / layer.inputs * of_row + at % layer.inputs / BLOCK;
-            let mask = Mask::from_fn(layer.outputs * layer.inputs, |at| blocks.get(block(at)));
+            let block_of = |at: usize| at / layer.inputs * of_row + at % layer.inputs / block;
+            let mask = Mask::from_fn(layer.outputs * layer.inputs, |at| blocks.get(block_of(at)));
             masks.insert(format!("{}_weights", layer.name), mask);
         }
     }
     Ok(masks)
 }
-
-/// Input channels of a block.
-const BLOCK: usize = 4;
 
 /// Standard normal numbers.
 ///

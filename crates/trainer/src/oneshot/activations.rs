@@ -208,7 +208,7 @@ fn session(
         nodes.push(Node { name: "reads".to_owned(), op: Op::Flatten, inputs: vec![nodes.len() - 1] });
     }
     let output = nodes.len() - 1;
-    let options = Options { threads, products: Products::Sparse, size: None };
+    let options = Options { threads, products: Products::Sparse, ..Options::default() };
     // The same bits wherever the images stopped on their way.
     Ok(Engine::in_numbers(Graph { nodes, output }, options)?.session()?)
 }

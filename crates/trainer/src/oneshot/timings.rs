@@ -91,7 +91,7 @@ impl Timings {
     }
 
     fn measure(graph: &Graph, layers: &[Layer], threads: usize) -> Result<Self> {
-        let options = Options { threads, products: Products::Sparse, size: None };
+        let options = Options { threads, products: Products::Sparse, ..Options::default() };
         let mut engines = vec![Engine::new(graph.clone(), Options { products: Products::Dense, ..options })?];
         for density in DENSITIES {
             engines.push(Engine::new(with_zeros(graph, 1.0 - density), options)?);
@@ -166,7 +166,7 @@ pub(super) fn before_and_after(
     layers: &[Layer],
     threads: usize,
 ) -> Result<(Vec<Option<Ms>>, Ms)> {
-    let options = Options { threads, products: Products::Dense, size: None };
+    let options = Options { threads, products: Products::Dense, ..Options::default() };
     let dense = Engine::new(dense.clone(), options)?;
     let pruned = Engine::new(pruned.clone(), Options { products: Products::Measured, ..options })?;
     let times = typical(&[&dense, &pruned])?;

@@ -5,6 +5,8 @@ mod names;
 mod network;
 mod top;
 
+use crate::advice::warn_of_slow;
+use crate::config::Precision;
 use crate::error::Result;
 use network::Network;
 use serde::Serialize;
@@ -38,6 +40,8 @@ pub struct PredictOptions {
     pub std: Option<Vec<f64>>,
     /// Threads that decode and compute.
     pub threads: usize,
+    /// What products are computed in that are not in integers.
+    pub precision: Precision,
     /// Name of the output with the scores, for an ONNX file with several.
     pub output: Option<String>,
 }
@@ -55,6 +59,7 @@ impl Default for PredictOptions {
             mean: None,
             std: None,
             threads,
+            precision: Precision::F32,
             output: None,
         }
     }
@@ -120,7 +125,12 @@ impl Predictor {
         let network = Network::open(weights, &options)?;
         let (transform, gives_probabilities) = (network.transform()?, network.gives_probabilities());
         let facts = network.facts.clone();
-        let engine = network.engine(options.threads)?;
+        let precision = match options.precision {
+            Precision::F32 => sparse_engine::Precision::F32,
+            Precision::Bf16 => sparse_engine::Precision::Bf16,
+        };
+        warn_of_slow(precision);
+        let engine = network.engine(options.threads, precision)?;
         let names = names::of(engine.outputs(), &facts, options.classes.as_deref())?;
         Ok(Self { engine, transform, names, gives_probabilities, options })
     }

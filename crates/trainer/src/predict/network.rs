@@ -7,7 +7,7 @@ use crate::pretrained::{InputFacts, Pretrained, WeightsAt};
 use sparse_data::Transform;
 use sparse_engine::graph::{Graph, Op};
 use sparse_engine::onnx::ReadOptions;
-use sparse_engine::{Engine, Loaded, Options, Products, is_onnx, is_quantized, load, load_with};
+use sparse_engine::{Engine, Loaded, Options, Precision, Products, is_onnx, is_quantized, load, load_with};
 use std::path::Path;
 
 /// A network as its file has it, with what the options change.
@@ -59,8 +59,8 @@ impl Network {
     }
 
     /// The network, ready to run.
-    pub(super) fn engine(self, threads: usize) -> Result<Engine> {
-        let options = Options { threads, products: Products::Dense, size: None };
+    pub(super) fn engine(self, threads: usize, precision: Precision) -> Result<Engine> {
+        let options = Options { threads, products: Products::Dense, precision, ..Options::default() };
         Ok(Engine::new(self.graph, options)?)
     }
 }

@@ -6,15 +6,17 @@
 
 #![allow(unsafe_code)]
 
+use super::super::product::Arithmetic;
 use super::super::vector;
 use super::depthwise::{self, Depthwise};
 use super::function::Function;
 use super::memory::Reading;
 use super::multiply::{load, store};
 use super::planes::Window;
+use super::precision::Work;
 use super::tiles::Tile;
 use super::windows;
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 use std::ops::Range;
 
 /// What a product multiplies its weights with.
@@ -48,11 +50,9 @@ pub(super) struct Fill<'a> {
     pub(super) panel: *mut f32,
 }
 
-impl WithSimd for Fill<'_> {
-    type Output = ();
-
+impl Work for Fill<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn run<A: Arithmetic<f32>, S: Simd>(self, simd: S) {
         let Self { source, from, tile, rows, panel } = self;
         // SAFETY: who makes one promises it.
         unsafe {

@@ -5,17 +5,21 @@
 
 #![allow(unsafe_code)]
 
+use super::super::product::Arithmetic;
 use super::super::vector;
 use super::arena::Buffer;
 use super::channelwise::Finish;
 use super::crew::Crew;
 use super::int8;
 use super::multiply::{store, vectors};
+use super::precision::{Form, Precision, Work, dispatch};
 use super::tiles::{MOST_DENSE_VECTORS, Registers, Tile, tiles};
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
 /// Images that share a pass over the weights.
 const IMAGES: usize = 4;
+/// Inputs that are rounded at a time, an even number.
+const ROUNDED: usize = 512;
 
 /// A layer on vectors.
 #[derive(Clone, Debug)]
@@ -33,9 +37,10 @@ pub enum Layer {
 /// A linear layer whose weights are packed for this processor.
 #[derive(Clone, Debug)]
 pub struct Linear {
+    form: Form,
     inputs: usize,
     outputs: usize,
-    /// Per tile of outputs: `[inputs, tile]`.
+    /// Per tile of outputs: `[inputs or pairs of them, tile]`.
     panels: Buffer,
     /// Filled up to whole tiles.
     bias: Buffer,
@@ -45,23 +50,24 @@ pub struct Linear {
 
 impl Linear {
     /// Packs `weight: [outputs, inputs]`.
-    pub fn new(weight: &[f32], bias: &[f32], finish: Finish) -> Self {
+    pub fn new(weight: &[f32], bias: &[f32], finish: Finish, precision: Precision) -> Self {
         let outputs = bias.len();
         let inputs = weight.len().checked_div(outputs).unwrap_or(0);
         let Registers { lanes, dense_vectors } = Registers::here();
         let tiles = tiles(outputs, lanes, dense_vectors, 1);
-        let width = outputs.next_multiple_of(lanes);
-        let mut panels = Buffer::zeros(width * inputs);
+        let form = precision.form();
+        let (width, rows) = (outputs.next_multiple_of(lanes), inputs.div_ceil(form.depth()));
+        let mut panels = Buffer::zeros(width * rows);
         for tile in &tiles {
-            let tile_width = tile.vectors * lanes;
-            let panel = &mut panels[tile.start * inputs..][..tile_width * inputs];
-            for output in tile.start..outputs.min(tile.start + tile_width) {
-                for (input, &value) in weight[output * inputs..][..inputs].iter().enumerate() {
-                    panel[input * tile_width + output - tile.start] = value;
+            let width = tile.vectors * lanes;
+            let panel = &mut panels[tile.start * rows..][..width * rows];
+            for output in tile.start..outputs.min(tile.start + width) {
+                for (row, number) in form.of_row(&weight[output * inputs..][..inputs]).enumerate() {
+                    panel[row * width + output - tile.start] = number;
                 }
             }
         }
-        Self { inputs, outputs, panels, bias: Buffer::copy_of(bias), finish, tiles }
+        Self { form, inputs, outputs, panels, bias: Buffer::copy_of(bias), finish, tiles }
     }
 
     /// Length of a vector that goes in.
@@ -105,7 +111,7 @@ impl Layer {
     pub(super) unsafe fn run(&self, crew: &Crew<'_>, vectors: Vectors, inputs: usize) {
         match self {
             Self::Linear(linear) => crew.share(linear.tiles.len(), |tile| {
-                vector::dispatch(Part { linear, vectors, tile: linear.tiles[tile] });
+                dispatch(linear.form, Part { linear, vectors, tile: linear.tiles[tile] });
             }),
             // SAFETY: as the caller promises.
             Self::Int8(linear) => unsafe { linear.run(crew, vectors) },
@@ -150,19 +156,17 @@ struct Part<'a> {
     tile: Tile,
 }
 
-impl WithSimd for Part<'_> {
-    type Output = ();
-
+impl Work for Part<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        // SAFETY: `Layer::run` promises the vectors; the panel of a tile has a row for each input.
+    fn run<A: Arithmetic<f32>, S: Simd>(self, simd: S) {
+        // SAFETY: `Layer::run` promises the vectors; the panel of a tile has a row for each input or pair.
         unsafe {
             match self.tile.vectors {
-                1 => self.outputs::<S, 1>(simd),
-                2 => self.outputs::<S, 2>(simd),
-                3 => self.outputs::<S, 3>(simd),
-                4 => self.outputs::<S, 4>(simd),
-                _ => self.outputs::<S, MOST_DENSE_VECTORS>(simd),
+                1 => self.outputs::<A, S, 1>(simd),
+                2 => self.outputs::<A, S, 2>(simd),
+                3 => self.outputs::<A, S, 3>(simd),
+                4 => self.outputs::<A, S, 4>(simd),
+                _ => self.outputs::<A, S, MOST_DENSE_VECTORS>(simd),
             }
         }
     }
@@ -172,16 +176,16 @@ impl Part<'_> {
     /// # Safety
     /// As its caller promises to its own.
     #[inline(always)]
-    unsafe fn outputs<S: Simd, const V: usize>(&self, simd: S) {
+    unsafe fn outputs<A: Arithmetic<f32>, S: Simd, const V: usize>(&self, simd: S) {
         let mut image = 0;
-        // SAFETY: as in `with_simd`.
+        // SAFETY: as in `run`.
         unsafe {
             while image + IMAGES <= self.vectors.images {
-                self.images::<S, IMAGES, V>(simd, image);
+                self.images::<A, S, IMAGES, V>(simd, image);
                 image += IMAGES;
             }
             while image < self.vectors.images {
-                self.images::<S, 1, V>(simd, image);
+                self.images::<A, S, 1, V>(simd, image);
                 image += 1;
             }
         }
@@ -192,24 +196,33 @@ impl Part<'_> {
     /// # Safety
     /// As its caller promises to its own.
     #[inline(always)]
-    unsafe fn images<S: Simd, const R: usize, const V: usize>(&self, simd: S, image: usize) {
+    unsafe fn images<A: Arithmetic<f32>, S: Simd, const R: usize, const V: usize>(
+        &self,
+        simd: S,
+        image: usize,
+    ) {
         let Linear { inputs, outputs, panels, bias, finish, .. } = self.linear;
         let lanes = vector::lanes::<f32, S>();
-        // SAFETY: as in `with_simd`; bias is filled up to whole tiles.
+        // SAFETY: as in `run`; bias is filled up to whole tiles.
         unsafe {
             let from = self.vectors.from.add(image * inputs);
-            let bias = bias.as_ptr().add(self.tile.start);
-            let mut sums = [vectors::<S, V>(simd, bias); R];
-            let mut panel = panels.as_ptr().add(self.tile.start * inputs);
-            for k in 0..*inputs {
-                let columns = vectors::<S, V>(simd, panel);
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let factor = simd.splat_f32s(*from.add(row * inputs + k));
-                    for (sum, &column) in sums.iter_mut().zip(&columns) {
-                        *sum = simd.mul_add_f32s(factor, column, *sum);
+            let mut sums = [vectors::<S, V>(simd, bias.as_ptr().add(self.tile.start)); R];
+            let mut panel = panels.as_ptr().add(self.tile.start * inputs.div_ceil(A::DEPTH));
+            if self.linear.form == Form::Plain {
+                multiply::<A, S, R, V>(simd, (from, *inputs), *inputs, panel, &mut sums);
+            } else {
+                let mut rounded = [[0.0; ROUNDED]; R];
+                for first in (0..*inputs).step_by(ROUNDED) {
+                    let some = (inputs - first).min(ROUNDED);
+                    for (row, rounded) in rounded.iter_mut().enumerate() {
+                        let from = std::slice::from_raw_parts(from.add(row * inputs + first), some);
+                        let numbers = self.linear.form.of_row(from);
+                        rounded.iter_mut().zip(numbers).for_each(|(to, number)| *to = number);
                     }
+                    let (rows, from) = (some.div_ceil(A::DEPTH), rounded.as_flattened().as_ptr());
+                    multiply::<A, S, R, V>(simd, (from, ROUNDED), rows, panel, &mut sums);
+                    panel = panel.add(rows * V * lanes);
                 }
-                panel = panel.add(V * lanes);
             }
             let mut finished = [0.0; MOST_DENSE_VECTORS * super::arena::LINE];
             let len = (outputs - self.tile.start).min(V * lanes);
@@ -223,6 +236,33 @@ impl Part<'_> {
                 let to = self.vectors.to.add((image + row) * outputs + self.tile.start);
                 to.copy_from_nonoverlapping(finished.as_ptr(), len);
             }
+        }
+    }
+}
+
+/// Adds to the sums of `R` images the products of `rows` numbers of each, images being `pitch` numbers apart, with as many rows of the panel.
+///
+/// # Safety
+/// All of that must be in memory.
+#[inline(always)]
+unsafe fn multiply<A: Arithmetic<f32>, S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    (from, pitch): (*const f32, usize),
+    rows: usize,
+    mut panel: *const f32,
+    sums: &mut [[S::f32s; V]; R],
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        for k in 0..rows {
+            let columns = vectors::<S, V>(simd, panel);
+            for (image, sums) in sums.iter_mut().enumerate() {
+                let factor = simd.splat_f32s(*from.add(image * pitch + k));
+                for (sum, &column) in sums.iter_mut().zip(&columns) {
+                    *sum = A::fused(simd, factor, column, *sum);
+                }
+            }
+            panel = panel.add(V * vector::lanes::<f32, S>());
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use super::super::product::Arithmetic;
 use super::super::vector;
 use super::weights::{Block, ROWS, Values, Weights};
 use pulp::Simd;
@@ -58,14 +59,14 @@ pub(super) struct Target {
     pub(super) pixels: usize,
 }
 
-/// Multiplies `rows` of a block with its panel and stores the sums.
+/// Multiplies `rows` of a block with its panel, both of which must be packed for `A`, and stores the sums.
 ///
 /// # Safety
-/// `panel` must hold `block.inner` rows of `V` vectors, `target` must describe memory for all `rows`, and `rows` must lie
+/// `panel` must hold `block.inner` rows of `V` vectors, or as many pairs as there are of them, `target` must describe memory for all `rows`, and `rows` must lie
 /// within those of the block, and begin and end at a multiple of [`SORTED_ROWS`](super::weights::SORTED_ROWS) of them or at their end; without zeros
 /// left out, of [`ROWS`].
 #[inline(always)]
-pub(super) unsafe fn block<S: Simd, const V: usize>(
+pub(super) unsafe fn block<A: Arithmetic<f32>, S: Simd, const V: usize>(
     simd: S,
     weights: &Weights,
     block: &Block,
@@ -75,12 +76,20 @@ pub(super) unsafe fn block<S: Simd, const V: usize>(
 ) {
     match &weights.values {
         Values::Dense(values) => {
-            let inner = block.inner.len();
+            let inner = block.inner.len().div_ceil(A::DEPTH);
             for first in rows.clone().step_by(ROWS) {
                 // SAFETY: group `first` of the block was packed with `inner` times `ROWS` weights; the panel is as promised.
                 unsafe {
                     let left = values.as_ptr().add(block.at + (first - block.rows.start) * inner);
-                    dense::<S, V>(simd, left, inner, panel, block, first..rows.end.min(first + ROWS), target);
+                    dense::<A, S, V>(
+                        simd,
+                        left,
+                        inner,
+                        panel,
+                        block,
+                        first..rows.end.min(first + ROWS),
+                        target,
+                    );
                 }
             }
         }
@@ -91,7 +100,7 @@ pub(super) unsafe fn block<S: Simd, const V: usize>(
                 let kept = starts[at] as usize..starts[at + 1] as usize;
                 let kept = (&indices[kept.clone()], &values[kept]);
                 // SAFETY: indices lie within the block, and the panel has a row for each.
-                unsafe { sparse::<S, V>(simd, kept, panel, block, row, target) };
+                unsafe { sparse::<A, S, V>(simd, kept, panel, block, row, target) };
             }
         }
     }
@@ -102,7 +111,7 @@ pub(super) unsafe fn block<S: Simd, const V: usize>(
 /// # Safety
 /// As its caller promises to its own.
 #[inline(always)]
-unsafe fn dense<S: Simd, const V: usize>(
+unsafe fn dense<A: Arithmetic<f32>, S: Simd, const V: usize>(
     simd: S,
     mut left: *const f32,
     inner: usize,
@@ -123,7 +132,7 @@ unsafe fn dense<S: Simd, const V: usize>(
             for (index, sums) in sums.iter_mut().enumerate() {
                 let factor = simd.splat_f32s(*left.add(index));
                 for (sum, &column) in sums.iter_mut().zip(&columns) {
-                    *sum = simd.mul_add_f32s(factor, column, *sum);
+                    *sum = A::fused(simd, factor, column, *sum);
                 }
             }
             left = left.add(ROWS);
@@ -140,7 +149,7 @@ unsafe fn dense<S: Simd, const V: usize>(
 /// # Safety
 /// As its caller promises to its own.
 #[inline(always)]
-unsafe fn sparse<S: Simd, const V: usize>(
+unsafe fn sparse<A: Arithmetic<f32>, S: Simd, const V: usize>(
     simd: S,
     (indices, values): (&[u16], &[f32]),
     panel: *const f32,
@@ -156,7 +165,7 @@ unsafe fn sparse<S: Simd, const V: usize>(
             let columns = panel.add(usize::from(index) * (V * lanes));
             let factor = simd.splat_f32s(value);
             for (v, sum) in sums.iter_mut().enumerate() {
-                *sum = simd.mul_add_f32s(factor, load::<S>(columns.add(v * lanes)), *sum);
+                *sum = A::fused(simd, factor, load::<S>(columns.add(v * lanes)), *sum);
             }
         }
         finish::<S, V>(simd, sums, block.last, row, target);

@@ -46,7 +46,7 @@ impl Network {
         [Window::square(3, 2, 1), Window::square(3, 1, 1)]
     }
 
-    fn program(&self, leave_out: bool, threads: usize) -> Program {
+    fn program(&self, leave_out: bool, threads: usize, precision: Precision) -> Program {
         let [height, width] = self.size;
         let image = Planes::tight(3, height, width);
         let half = |size: [usize; 2]| Window::square(3, 2, 1).output(size).unwrap();
@@ -64,7 +64,7 @@ impl Network {
         let mut steps = vec![Step::Convolution(Box::new(Convolution {
             from: Place { slot: Slot::Image, planes: image },
             source: Source::Windows(Window::square(3, 2, 1)),
-            weights: Some(Weights::dense(&self.stem, CHANNELS, 1)),
+            weights: Some(Weights::dense(&self.stem, CHANNELS, 1, precision)),
             bias: bias.clone(),
             residual: None,
             finish: Finish::RELU6,
@@ -82,7 +82,7 @@ impl Network {
             steps.push(Step::Convolution(Box::new(Convolution {
                 from,
                 source: Source::Depthwise(depthwise),
-                weights: Some(pack(&self.pointwise[block], CHANNELS, 1)),
+                weights: Some(pack(&self.pointwise[block], CHANNELS, 1, precision)),
                 bias: bias.clone(),
                 residual: (block == 1).then_some(from),
                 finish: Finish::RELU6,
@@ -94,24 +94,31 @@ impl Network {
             from: places[2],
             to: places[3],
         })));
-        let layers = vec![Layer::Linear(Linear::new(&self.linear, &self.bias, Finish::NONE)), Layer::Softmax];
+        let linear = Linear::new(&self.linear, &self.bias, Finish::NONE, precision);
+        let layers = vec![Layer::Linear(linear), Layer::Softmax];
         Program::new(image, arena, steps, places[3], layers, threads).unwrap()
     }
 
-    /// The same by plain loops in f64.
-    fn loops(&self, image: &[f32]) -> Vec<f64> {
+    /// The same by plain loops in f64, with what products multiply rounded.
+    fn loops(&self, image: &[f32], precision: Precision) -> Vec<f64> {
+        let rounded = |x: f64| match precision {
+            Precision::F32 => x,
+            Precision::Bf16 => f64::from(half::bf16::from_f64(x)),
+        };
+        let all = |values: Vec<f64>| values.into_iter().map(rounded).collect::<Vec<_>>();
         let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
         let bias = wide(&self.bias);
         let bounded = |x: f64, high: f64| x.max(0.0).min(high);
         let (mut x, mut size) =
-            convolve(&wide(image), 3, self.size, &wide(&self.stem), Window::square(3, 2, 1), false);
+            convolve(&all(wide(image)), 3, self.size, &all(wide(&self.stem)), Window::square(3, 2, 1), false);
         let plane = |size: [usize; 2]| size[0] * size[1];
         x.iter_mut().enumerate().for_each(|(at, x)| *x = bounded(*x + bias[at / plane(size)], 6.0));
         for (block, window) in Self::windows().into_iter().enumerate() {
             let (mut y, next) = convolve(&x, CHANNELS, size, &wide(&self.depthwise[block]), window, true);
             y.iter_mut().enumerate().for_each(|(at, y)| *y = bounded(*y + bias[at / plane(next)], f64::MAX));
             let one = Window::square(1, 1, 0);
-            let (mut z, _) = convolve(&y, CHANNELS, next, &wide(&self.pointwise[block]), one, false);
+            let pointwise = all(wide(&self.pointwise[block]));
+            let (mut z, _) = convolve(&all(y), CHANNELS, next, &pointwise, one, false);
             for (at, z) in z.iter_mut().enumerate() {
                 let added = if block == 1 { x[at] } else { 0.0 };
                 *z = bounded(*z + bias[at / plane(next)] + added, 6.0);
@@ -121,7 +128,7 @@ impl Network {
         let means: Vec<f64> =
             x.chunks(plane(size)).map(|x| x.iter().sum::<f64>() / plane(size) as f64).collect();
         let scores = self.linear.chunks(CHANNELS).zip(&bias).map(|(weights, bias)| {
-            bias + weights.iter().zip(&means).map(|(&w, x)| f64::from(w) * x).sum::<f64>()
+            bias + weights.iter().zip(&means).map(|(&w, &x)| rounded(w.into()) * rounded(x)).sum::<f64>()
         });
         let exps: Vec<f64> = scores.map(f64::exp).collect();
         let sum: f64 = exps.iter().sum();
@@ -167,27 +174,138 @@ fn convolve(
 
 #[test]
 fn every_instruction_set_and_team_computes_what_the_loops_do() {
-    for size in [[2, 3], [9, 31], [33, 64], [70, 40]] {
-        let network = Network::new(size);
-        let images = numbers(5 * 3 * size[0] * size[1], 11);
-        for &level in Level::ALL {
+    for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 1e-3)] {
+        for size in [[2, 3], [9, 31], [33, 64], [70, 40]] {
+            let network = Network::new(size);
+            let images = numbers(5 * 3 * size[0] * size[1], 11);
+            let loops = images.chunks(images.len() / 5).map(|image| network.loops(image, precision));
+            let loops: Vec<_> = loops.flatten().collect();
             let mut first: Option<Vec<f32>> = None;
-            for (leave_out, threads) in [(false, 1), (true, 1), (true, 2), (false, 3), (true, 4)] {
-                let outputs = level.run(1, || {
-                    let program = Arc::new(network.program(leave_out, threads));
-                    let mut outputs = vec![0.0; 5 * program.outputs()];
-                    Runner::new(program).unwrap().run(&images, &mut outputs).unwrap();
-                    outputs
-                });
-                let what = format!("{size:?}, {level:?}, {leave_out}, {threads} threads");
-                let first = first.get_or_insert_with(|| outputs.clone());
-                assert_eq!(*first, outputs, "{what}");
-                for (image, outputs) in images.chunks(images.len() / 5).zip(outputs.chunks(CLASSES)) {
-                    for (output, expected) in outputs.iter().zip(network.loops(image)) {
-                        assert!((f64::from(*output) - expected).abs() < 1e-5, "{what}: {output} {expected}");
+            for &level in Level::ALL {
+                for (leave_out, threads) in [(false, 1), (true, 1), (true, 2), (false, 3), (true, 4)] {
+                    let outputs = level.run(1, || {
+                        let program = Arc::new(network.program(leave_out, threads, precision));
+                        let mut outputs = vec![0.0; 5 * program.outputs()];
+                        Runner::new(program).unwrap().run(&images, &mut outputs).unwrap();
+                        outputs
+                    });
+                    let what = format!("{precision:?}, {size:?}, {level:?}, {leave_out}, {threads} threads");
+                    let first = first.get_or_insert_with(|| outputs.clone());
+                    assert_eq!(*first, outputs, "{what}");
+                    for (&output, expected) in outputs.iter().zip(&loops) {
+                        assert!(
+                            (f64::from(output) - expected).abs() < tolerance,
+                            "{what}: {output} {expected}"
+                        );
                     }
                 }
             }
+        }
+    }
+}
+
+/// Whole numbers, of which products and sums are exact: any pair that is lost, doubled or joined with another shows.
+#[test]
+fn products_of_bf16_are_exact_where_numbers_are_whole() {
+    let whole =
+        |len, seed| -> Vec<f32> { sparse(len, seed).into_iter().map(|x| (x * 9.0).round()).collect() };
+    // Inner indices: odd, more than a block, fewer than a pair, groups of odd size; large enough for threads to share pixels, or rows.
+    let cases = [
+        (Window::square(1, 1, 0), 7, 1, [3, 5], 5),
+        (Window::square(1, 1, 0), 1, 1, [9, 9], 3),
+        (Window::square(1, 1, 0), 611, 1, [7, 7], 70),
+        (Window::square(1, 1, 0), 250, 1, [30, 30], 33),
+        (Window::square(3, 2, 1), 3, 1, [20, 31], 6),
+        (Window::square(3, 1, 1), 15, 3, [6, 8], 9),
+        (Window::square(3, 1, 1), 75, 1, [5, 40], 4),
+    ];
+    for (seed, (window, channels, groups, size, outputs)) in cases.into_iter().enumerate() {
+        let inner = channels / groups * window.taps();
+        let (weight, bias) = (whole(outputs * inner, seed), whole(outputs, seed + 20));
+        let image = whole(channels * size[0] * size[1], seed + 40);
+        let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        let (mut expected, mut out) = (Vec::new(), [0, 0]);
+        for group in 0..groups {
+            let weight = &weight[group * outputs / groups * inner..][..outputs / groups * inner];
+            let image = &image[group * image.len() / groups..][..image.len() / groups];
+            let (results, size) =
+                convolve(&wide(image), channels / groups, size, &wide(weight), window, false);
+            expected.extend(results);
+            out = size;
+        }
+        let pixels = out[0] * out[1];
+        expected.iter_mut().enumerate().for_each(|(at, x)| *x += f64::from(bias[at / pixels]));
+        let from = Place { slot: Slot::Image, planes: Planes::tight(channels, size[0], size[1]) };
+        let to = Place { slot: Slot::Arena(0), planes: Planes::padded(outputs, out[0], out[1]) };
+        for &level in Level::ALL {
+            for (pack, threads) in [
+                (Weights::dense as fn(_, _, _, _) -> _, 1),
+                (Weights::sparse, 1),
+                (Weights::dense, 2),
+                (Weights::sparse, 3),
+            ] {
+                let results = level.run(1, || {
+                    let step = Step::Convolution(Box::new(Convolution {
+                        from,
+                        source: Source::Windows(window),
+                        weights: Some(pack(&weight, outputs, groups, Precision::Bf16)),
+                        bias: bias.clone(),
+                        residual: None,
+                        finish: Finish::NONE,
+                        to,
+                    }));
+                    let program = Program::new(
+                        from.planes,
+                        to.planes.len().next_multiple_of(16),
+                        vec![step],
+                        to,
+                        vec![],
+                        threads,
+                    );
+                    let program = program.unwrap();
+                    let mut results = vec![0.0; program.outputs()];
+                    let mut runner = Runner::new(Arc::new(program)).unwrap();
+                    // What an image leaves behind must not get into the next.
+                    runner.run(&vec![f32::NAN; image.len()], &mut results).unwrap();
+                    runner.run(&image, &mut results).unwrap();
+                    results
+                });
+                assert_eq!(wide(&results), expected, "case {seed}, {level:?}, {threads} threads");
+            }
+        }
+    }
+}
+
+/// One pass over the inputs of a linear layer joins some hundred pairs.
+#[test]
+fn linear_layers_of_bf16_are_exact_where_numbers_are_whole() {
+    for (inputs, outputs, images) in [(1, 3, 1), (7, 21, 4), (1030, 90, 5)] {
+        let whole =
+            |len, seed| -> Vec<f32> { numbers(len, seed).into_iter().map(|x| (x * 9.0).round()).collect() };
+        let (weight, bias, x) = (whole(inputs * outputs, 1), whole(outputs, 2), whole(images * inputs, 3));
+        let expected: Vec<f32> = x
+            .chunks(inputs)
+            .flat_map(|x| {
+                weight
+                    .chunks(inputs)
+                    .zip(&bias)
+                    .map(move |(row, bias)| bias + row.iter().zip(x).map(|(w, x)| w * x).sum::<f32>())
+            })
+            .collect();
+        for &level in Level::ALL {
+            let results = level.run(1, || {
+                let from = Place { slot: Slot::Image, planes: Planes::tight(inputs, 1, 1) };
+                let to = Place { slot: Slot::Arena(0), planes: Planes::padded(inputs, 1, 1) };
+                let steps =
+                    vec![Step::Channelwise(Box::new(Channelwise { operation: Operation::Mean, from, to }))];
+                let linear = Layer::Linear(Linear::new(&weight, &bias, Finish::NONE, Precision::Bf16));
+                let arena = to.planes.len().next_multiple_of(16);
+                let program = Program::new(from.planes, arena, steps, to, vec![linear], 2).unwrap();
+                let mut results = vec![0.0; images * outputs];
+                Runner::new(Arc::new(program)).unwrap().run(&x, &mut results).unwrap();
+                results
+            });
+            assert_eq!(results, expected, "{inputs} to {outputs}, {level:?}");
         }
     }
 }
@@ -233,7 +351,7 @@ fn channels_of_one_room_are_places_of_their_own() {
         vec![Step::Convolution(Box::new(Convolution {
             from,
             source: Source::Pixels,
-            weights: Some(Weights::dense(&[1.0; 16], 4, 1)),
+            weights: Some(Weights::dense(&[1.0; 16], 4, 1, Precision::F32)),
             bias: vec![0.0; 4],
             residual: None,
             finish: Finish::NONE,
@@ -308,7 +426,7 @@ fn the_greatest_of_negative_numbers_is_one_of_them() {
 #[test]
 fn images_and_room_for_results_are_checked() {
     let network = Network::new([8, 8]);
-    let mut runner = Runner::new(Arc::new(network.program(true, 1))).unwrap();
+    let mut runner = Runner::new(Arc::new(network.program(true, 1, Precision::F32))).unwrap();
     let mut outputs = vec![0.0; 2 * CLASSES];
     assert!(matches!(runner.run(&[0.0; 191], &mut outputs), Err(Error::Images { .. })));
     assert!(matches!(runner.run(&[0.0; 192], &mut outputs), Err(Error::Outputs { expected: CLASSES, .. })));

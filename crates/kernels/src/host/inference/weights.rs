@@ -5,12 +5,13 @@
 //! changes no bit of the result.
 
 use super::arena::Buffer;
+use super::precision::{Form, Precision};
 use std::ops::Range;
 
-/// Most inner indices of a block without zeros: with tiles of seven vectors of AVX-512 a panel takes 42 KiB, near what the
+/// Most inner indices, or pairs of them, of a block without zeros: with tiles of seven vectors of AVX-512 a panel takes 42 KiB, near what the
 /// first cache holds. Each weight reads a row of it.
 const SPARSE_BLOCK: usize = 96;
-/// Most inner indices of a block with zeros: four weights share a row, so that the second cache will do, and sums are
+/// Most inner indices, or pairs, of a block with zeros: four weights share a row, so that the second cache will do, and sums are
 /// stored less often.
 pub(super) const DENSE_BLOCK: usize = 256;
 /// Rows that a dense product computes side by side.
@@ -24,15 +25,15 @@ pub(super) const SORTED_ROWS: usize = 32;
 pub struct Weights {
     pub(super) blocks: Vec<Block>,
     pub(super) values: Values,
+    form: Form,
     outputs: usize,
     inner: usize,
     groups: usize,
-    kept: usize,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Values {
-    /// Per block, per group of [`ROWS`] rows: `[inner, ROWS]`, the last group filled up with zeros.
+    /// Per block, per group of [`ROWS`] rows: `[inner or pairs, ROWS]`, the last group filled up with zeros.
     Dense(Buffer),
     /// Kept positions and values.
     Sparse {
@@ -40,7 +41,7 @@ pub(super) enum Values {
         order: Vec<u32>,
         /// Per row in that order, and once more at the end of a block: where it begins.
         starts: Vec<u32>,
-        /// Inner index, counted from the start of the block.
+        /// Inner index, or pair, counted from the start of the block.
         indices: Vec<u16>,
         values: Vec<f32>,
     },
@@ -61,21 +62,30 @@ pub(super) struct Block {
     pub(super) at: usize,
 }
 
+impl Block {
+    /// Its part of `weight: [inner]`, those of one row, as products read them.
+    fn of_row(&self, weight: &[f32], form: Form) -> impl Iterator<Item = f32> {
+        let start = self.inner.start % weight.len();
+        form.of_row(&weight[start..start + self.inner.len()])
+    }
+}
+
 impl Weights {
     /// All weights, zeros too. `weight: [outputs, inner]`; the outputs belong to `groups` groups of equal size.
-    pub fn dense(weight: &[f32], outputs: usize, groups: usize) -> Self {
-        let mut weights = Self::cut(weight, outputs, groups, DENSE_BLOCK);
-        let inner = weights.inner;
-        let mut packed = Vec::new();
+    pub fn dense(weight: &[f32], outputs: usize, groups: usize, precision: Precision) -> Self {
+        let form = precision.form();
+        let mut weights = Self::cut(weight, outputs, groups, (DENSE_BLOCK, form));
+        let (inner, mut packed) = (weights.inner, Vec::new());
         for block in &mut weights.blocks {
             block.at = packed.len();
-            let offset = block.inner.start / inner * inner;
             for first in block.rows.clone().step_by(ROWS) {
-                for k in block.inner.clone() {
-                    for row in first..first + ROWS {
-                        let inside = row < block.rows.end;
-                        packed.push(if inside { weight[row * inner + k - offset] } else { 0.0 });
-                    }
+                let rows = first..block.rows.end.min(first + ROWS);
+                let at = packed.len();
+                packed.resize(at + ROWS * block.inner.len().div_ceil(form.depth()), 0.0);
+                for (index, row) in rows.enumerate() {
+                    let numbers = block.of_row(&weight[row * inner..][..inner], form);
+                    let to = packed[at + index..].iter_mut().step_by(ROWS);
+                    to.zip(numbers).for_each(|(to, number)| *to = number);
                 }
             }
         }
@@ -83,29 +93,29 @@ impl Weights {
         weights
     }
 
-    /// Only the weights that are not zero.
-    pub fn sparse(weight: &[f32], outputs: usize, groups: usize) -> Self {
-        let mut weights = Self::cut(weight, outputs, groups, SPARSE_BLOCK);
+    /// Only the weights that are not zero; of pairs those with a weight that is not.
+    pub fn sparse(weight: &[f32], outputs: usize, groups: usize, precision: Precision) -> Self {
+        let form = precision.form();
+        let mut weights = Self::cut(weight, outputs, groups, (SPARSE_BLOCK, form));
         let inner = weights.inner;
         let (mut order, mut starts, mut indices, mut values) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for block in &mut weights.blocks {
             block.at = starts.len();
-            let offset = block.inner.start / inner * inner;
-            let of_row = |row: usize| {
-                let of_row = &weight[row * inner..][block.inner.start - offset..block.inner.end - offset];
-                of_row.iter().enumerate().filter(|&(_, &value)| value != 0.0)
+            let kept = |row: usize| {
+                let numbers = block.of_row(&weight[row * inner..][..inner], form);
+                numbers.enumerate().filter(|&(_, number)| !form.is_zero(number))
             };
             let mut rows: Vec<_> = block.rows.clone().collect();
             for rows in rows.chunks_mut(SORTED_ROWS) {
-                rows.sort_by_cached_key(|&row| of_row(row).count());
+                rows.sort_by_cached_key(|&row| kept(row).count());
             }
             for row in rows {
                 order.push(row as u32);
                 starts.push(indices.len() as u32);
-                for (index, &value) in of_row(row) {
+                for (index, number) in kept(row) {
                     indices.push(index as u16);
-                    values.push(value);
+                    values.push(number);
                 }
             }
             // As long as `starts`.
@@ -116,7 +126,9 @@ impl Weights {
         weights
     }
 
-    fn cut(weight: &[f32], outputs: usize, groups: usize, block: usize) -> Self {
+    /// Weights cut into blocks of at most so many numbers of this form.
+    fn cut(weight: &[f32], outputs: usize, groups: usize, (numbers, form): (usize, Form)) -> Self {
+        let block = numbers * form.depth();
         let inner = weight.len().checked_div(outputs).unwrap_or(0);
         let rows = outputs.checked_div(groups).unwrap_or(0);
         let mut blocks = Vec::new();
@@ -132,8 +144,7 @@ impl Weights {
                 });
             }
         }
-        let kept = weight.iter().filter(|&&value| value != 0.0).count();
-        Self { blocks, values: Values::Dense(Buffer::zeros(0)), outputs, inner, groups, kept }
+        Self { blocks, values: Values::Dense(Buffer::zeros(0)), form, outputs, inner, groups }
     }
 
     /// Rows, the output channels.
@@ -151,9 +162,9 @@ impl Weights {
         self.inner * self.groups
     }
 
-    /// Weights that are not zero.
-    pub fn kept(&self) -> usize {
-        self.kept
+    /// How its numbers lie, and how those must that they are multiplied with.
+    pub(super) fn form(&self) -> Form {
+        self.form
     }
 
     /// Whether zeros are left out.

@@ -21,7 +21,7 @@ mod weight_gradient;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use arithmetic::Pairs;
-pub(crate) use arithmetic::{Arithmetic, Plain};
+pub(crate) use arithmetic::{Arithmetic, Plain, join};
 pub(crate) use left::Left;
 pub use matrix::Matrix;
 pub(crate) use multiply::{Finish, Panels, RowTile, SharedRows, multiply, spill};

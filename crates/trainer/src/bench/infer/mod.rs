@@ -12,11 +12,12 @@ mod timing;
 
 pub use report::{InferReport, LayerInfer};
 
-use super::InferConfig;
+use super::{InferConfig, InferPrecision};
+use crate::advice::warn_of_slow;
 use crate::error::Result;
 use crate::pretrained::WeightsAt;
 use network::Network;
-use sparse_engine::{Engine, Options, Products};
+use sparse_engine::{Engine, Options, Precision, Products};
 use timing::Turns;
 
 /// Runs of an engine in one turn.
@@ -28,6 +29,7 @@ const TURN: usize = 10;
 /// [`crate::Error::BenchSetting`] for a setting out of its range; what reading weights or running the engine reports.
 pub fn bench_infer(config: &InferConfig) -> Result<Vec<InferReport>> {
     config.check()?;
+    warn_of_slow(engine_precision(config));
     let mut reports = Vec::new();
     let networks = match &config.weights {
         Some(path) => vec![Network::read(WeightsAt::from(path).under(config.key.as_deref()), config)?],
@@ -42,8 +44,21 @@ pub fn bench_infer(config: &InferConfig) -> Result<Vec<InferReport>> {
     Ok(reports)
 }
 
+/// What products are computed in that are not in integers.
+fn engine_precision(config: &InferConfig) -> Precision {
+    match config.precision {
+        InferPrecision::F32 | InferPrecision::Int8 => Precision::F32,
+        InferPrecision::Bf16 => Precision::Bf16,
+    }
+}
+
 fn bench_network(config: &InferConfig, network: &Network, reports: &mut Vec<InferReport>) -> Result<()> {
-    let options = Options { threads: config.threads, products: Products::Measured, size: None };
+    let options = Options {
+        threads: config.threads,
+        products: Products::Measured,
+        precision: engine_precision(config),
+        ..Options::default()
+    };
     let chosen = Engine::new(network.graph.clone(), options)?;
     let dense = chosen.with_products(Products::Dense)?;
     tracing::info!("{}: measuring from which sparsity on zeros pay, layer by layer", network.name);

@@ -15,6 +15,10 @@ use sparse_mobilenet::{MobileNet, MobileNetConfig, Mode};
 
 /// Height and width of the images of random networks.
 const SIDE: usize = 224;
+/// Weights of a block that is left out in bf16.
+const PAIR: usize = 2;
+/// The same in integers.
+const QUAD: usize = 4;
 /// Images on which the engine is compared with the training model.
 const COMPARED: usize = 2;
 
@@ -37,7 +41,8 @@ impl Network {
         let model = MobileNet::new(network, SEED, DType::F32, &Device::Cpu)?;
         let masks = match config.precision {
             InferPrecision::F32 => masks::random_masks(&network, sparsity)?,
-            InferPrecision::Int8 => masks::random_block_masks(&network, sparsity)?,
+            InferPrecision::Bf16 => masks::random_block_masks(&network, sparsity, PAIR)?,
+            InferPrecision::Int8 => masks::random_block_masks(&network, sparsity, QUAD)?,
         };
         for (name, mask) in masks {
             let variable = &model.variables()[&name];
@@ -50,7 +55,7 @@ impl Network {
         }
         let graph = model_graph(&model, [side; 2])?;
         let (graph, model) = match config.precision {
-            InferPrecision::F32 => (graph, Some(model)),
+            InferPrecision::F32 | InferPrecision::Bf16 => (graph, Some(model)),
             InferPrecision::Int8 => (quantized(graph), None),
         };
         Ok(Self { name: format!("sparsity {sparsity}"), graph, model, sparsity: Some(sparsity) })
