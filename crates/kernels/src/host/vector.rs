@@ -163,6 +163,23 @@ pub(crate) fn prefetch_lines<T>(start: *const T, len: usize) {
     }
 }
 
+/// Asks for the cache lines of `len` elements, which will be written. Nothing is read or written, so any address will do.
+#[inline(always)]
+pub(crate) fn prefetch_to_write<T>(start: *mut T, len: usize) {
+    for byte in (0..len * size_of::<T>()).step_by(LINE) {
+        let address = start.cast::<i8>().wrapping_add(byte);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `prefetch_lines`; processors that do not know this one take it for no operation.
+        #[allow(unsafe_code)]
+        unsafe {
+            use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_ET0>(address);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = address;
+    }
+}
+
 /// Numbers in one register.
 pub(crate) const fn lanes<T: Real, S: Simd>() -> usize {
     size_of::<T::Vector<S>>() / size_of::<T>()

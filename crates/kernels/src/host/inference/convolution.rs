@@ -13,7 +13,7 @@ use super::memory::{Memory, Reading};
 use super::multiply::{Target, block, load, store};
 use super::planes::Place;
 use super::precision::{Form, Work, dispatch, rounded};
-use super::shares::{Cut, Product, Shares, What};
+use super::shares::{Cut, LEAST_SHARED, Product, Shares, What};
 use super::tiles::{MOST_DENSE_VECTORS, MOST_VECTORS, Registers, Tile};
 use super::weights::{self, DENSE_BLOCK, Weights};
 use pulp::Simd;
@@ -53,6 +53,7 @@ impl Tiled {
             outputs: weights.outputs(),
             is_dense: !weights.is_sparse(),
             is_whole: weights.groups() == 1,
+            least_shared: if convolution.source.is_fast() { LEAST_SHARED } else { 1 },
         });
         let most = if product.is_some_and(|product| product.is_dense) { dense_vectors } else { MOST_VECTORS };
         let pixels = convolution.to.planes.pixels();
@@ -91,6 +92,8 @@ impl Tiled {
 
 /// Numbers of a panel that a thread has for itself: a block by the widest tile, which dense products leave room in for [`ROUNDED`] rows more.
 const PANEL: usize = DENSE_BLOCK * MOST_VECTORS * super::arena::LINE;
+/// Numbers of an output that the second cache keeps, 1 MiB.
+const NEAR: usize = 1 << 18;
 /// Rows of a panel that are filled before they are rounded, an even number.
 const ROUNDED: usize = 32;
 const _: () = assert!((DENSE_BLOCK + ROUNDED) * MOST_DENSE_VECTORS <= DENSE_BLOCK * MOST_VECTORS);
@@ -249,6 +252,7 @@ impl Part<'_> {
                 partial: self.panel.add(PANEL),
                 bias: convolution.bias.as_ptr(),
                 bounds: convolution.finish.bounds,
+                is_far: planes.len() > NEAR,
                 pixels: planes.pixels() - self.tile.start,
             }
         }

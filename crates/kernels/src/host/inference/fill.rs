@@ -31,6 +31,15 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether a panel is filled in a small part of the time of the product.
+    pub(super) fn is_fast(&self) -> bool {
+        match self {
+            Self::Pixels => true,
+            Self::Windows(_) => false,
+            Self::Depthwise(depthwise) => depthwise.window().is_neighbourhood(),
+        }
+    }
+
     /// What is done to the numbers of a panel after it is filled.
     pub(super) fn function(&self) -> Option<Function> {
         match self {

@@ -3,10 +3,13 @@
 #![allow(unsafe_code)]
 
 use super::super::product::Arithmetic;
-use super::super::vector;
+use super::super::vector::{self, prefetch_to_write};
 use super::weights::{Block, ROWS, Values, Weights};
 use pulp::Simd;
 use std::ops::Range;
+
+/// How many rows before they are written lines are asked for.
+const AHEAD: usize = 6;
 
 /// What results are kept between.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +58,8 @@ pub(super) struct Target {
     /// One for each output channel.
     pub(super) bias: *const f32,
     pub(super) bounds: Bounds,
+    /// Whether the output is larger than what the caches keep until it is written again, so that its lines must be asked for.
+    pub(super) is_far: bool,
     /// Pixels of the channel from the start of the tile on; what lies behind them stays zero.
     pub(super) pixels: usize,
 }
@@ -97,6 +102,11 @@ pub(super) unsafe fn block<A: Arithmetic<f32>, S: Simd, const V: usize>(
             let (order, starts) = (&order[block.at..], &starts[block.at..]);
             for at in rows.start - block.rows.start..rows.end - block.rows.start {
                 let row = order[at] as usize;
+                if block.last && target.is_far {
+                    let ahead = order[(at + AHEAD).min(rows.end - 1 - block.rows.start)] as usize;
+                    let out = target.out.wrapping_add(ahead * target.pitch);
+                    prefetch_to_write(out, V * vector::lanes::<f32, S>());
+                }
                 let kept = starts[at] as usize..starts[at + 1] as usize;
                 let kept = (&indices[kept.clone()], &values[kept]);
                 // SAFETY: indices lie within the block, and the panel has a row for each.

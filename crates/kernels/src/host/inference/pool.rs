@@ -42,14 +42,20 @@ pub(super) fn mean(numbers: &[f32]) -> f32 {
     for (sum, &x) in sums.iter_mut().zip(rest) {
         *sum += f64::from(x);
     }
-    let mut width = SUMS;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            sums[lane] += sums[width + lane];
-        }
+    let eight: [f64; 8] = halves(&sums);
+    let four: [f64; 4] = halves(&eight);
+    let [even, odd]: [f64; 2] = halves(&four);
+    ((even + odd) / numbers.len() as f64) as f32
+}
+
+/// The sums of the numbers of one half with those of the other.
+#[inline(always)]
+fn halves<const N: usize>(numbers: &[f64]) -> [f64; N] {
+    let mut sums = [0.0; N];
+    for (lane, sum) in sums.iter_mut().enumerate() {
+        *sum = numbers[lane] + numbers[N + lane];
     }
-    (sums[0] / numbers.len() as f64) as f32
+    sums
 }
 
 /// Sums of windows become means.

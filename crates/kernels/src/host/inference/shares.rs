@@ -37,7 +37,12 @@ pub(super) struct Product {
     pub(super) is_dense: bool,
     /// Whether every row reads the whole panel.
     pub(super) is_whole: bool,
+    /// Vectors of pixels of which threads share the rows, at least: of few, products are slow, but every thread fills all of them.
+    pub(super) least_shared: usize,
 }
+
+/// [`Product::least_shared`] where panels are filled fast.
+pub(super) const LEAST_SHARED: usize = 5;
 
 /// The pieces of a convolution.
 #[derive(Clone, Debug)]
@@ -90,7 +95,9 @@ impl Shares {
         let uneven = vectors < EVEN_FROM * threads && !vectors.is_multiple_of(threads);
         let together = match dense {
             _ if few => whole(1),
-            Some(product) if uneven => even_shares(vectors, lanes, most, (threads, product.outputs)),
+            Some(product) if uneven => {
+                even_shares(vectors, product.least_shared, (lanes, most), (threads, product.outputs))
+            }
             _ => whole(threads),
         };
         let (shares_rows, has_product) = (few && is_whole && threads > 1, product.is_some());
@@ -155,8 +162,13 @@ impl Shares {
 }
 
 /// Tiles of equal work for each thread; of the vectors that are left over each thread computes some rows.
-fn even_shares(vectors: usize, lanes: usize, most: usize, (threads, rows): (usize, usize)) -> Vec<Share> {
-    let even = vectors / threads * threads;
+fn even_shares(
+    vectors: usize,
+    least: usize,
+    (lanes, most): (usize, usize),
+    (threads, rows): (usize, usize),
+) -> Vec<Share> {
+    let even = vectors - shared_vectors(vectors, threads, least);
     let whole = tiles(even * lanes, lanes, most, threads);
     let rest = Tile { start: even * lanes, vectors: vectors - even };
     let chunk = rows.div_ceil(threads).next_multiple_of(ROWS);
@@ -169,6 +181,15 @@ fn even_shares(vectors: usize, lanes: usize, most: usize, (threads, rows): (usiz
         }
     }
     shares
+}
+
+/// How many vectors are left over for all: `least` if there are so many and what is left for each thread is worth a tile of its own, else as few as
+/// can be.
+fn shared_vectors(vectors: usize, threads: usize, least: usize) -> usize {
+    let own = |shared: usize| (vectors - shared) / threads;
+    let even = |shared: &usize| (vectors - shared).is_multiple_of(threads);
+    let fits = |&shared: &usize| own(shared) > 0 && shared <= own(shared) + 1;
+    (least..vectors).find(even).filter(fits).unwrap_or(vectors % threads)
 }
 
 /// A tile in pieces of at most `most` vectors.

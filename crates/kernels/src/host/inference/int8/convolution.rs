@@ -12,7 +12,7 @@ use super::weights::Weights;
 use crate::host::inference::crew::Crew;
 use crate::host::inference::memory::{Memory, Reading};
 use crate::host::inference::planes::{Place, Window};
-use crate::host::inference::shares::{Cut, Product, Shares, What};
+use crate::host::inference::shares::{Cut, LEAST_SHARED, Product, Shares, What};
 use crate::host::inference::tiles::Tile;
 use std::ops::Range;
 
@@ -73,6 +73,7 @@ impl Tiled {
             outputs: weights.outputs(),
             is_dense: !weights.is_sparse(),
             is_whole: true,
+            least_shared: LEAST_SHARED,
         });
         let most = match &convolution.product {
             Some((weights, _)) if !weights.is_sparse() => dense,
