@@ -110,6 +110,41 @@ fn magnitude_is_that_of_training_bit_for_bit() {
     }
 }
 
+/// Channels come in another order, and batch norms and depthwise kernels with them: the network is the same but for which blocks are zero.
+#[test]
+fn blocks_cost_less_where_channels_may_be_reordered() {
+    let bench = Bench::new();
+    bench.train("--threshold 0");
+    succeed(bench.bare("export run --to onnx -o dense.onnx"));
+    let flags = format!("{POINTWISE} --ratio 0.75 --sparse_block 1 4 --images 100");
+    let as_they_are = report(&bench, &format!("run -o plain {flags}"));
+    let reordered = report(&bench, &format!("run -o reordered {flags} --reorder"));
+    let error =
+        |report: &Value| layers(report).iter().map(|layer| number(layer, "/relative_error")).sum::<f64>();
+    assert!(error(&reordered) < error(&as_they_are), "{reordered} {as_they_are}");
+    let [dense, found] = ["run", "reordered"].map(|weights| accuracy(&bench, weights));
+    assert!(found > dense - 0.2, "{found} of {dense}");
+    let weights = Weights::read(&bench.path("reordered"));
+    let pointwise = weights.tensors.iter().filter(|(name, (shape, _))| is_pointwise(name, shape));
+    let blocks = pointwise.flat_map(|(_, (shape, values))| {
+        values.chunks(shape[1]).flat_map(|row| row.chunks(4).map(|block| block.iter().all(|&w| w == 0.0)))
+    });
+    let (zero, all) = blocks.fold((0, 0), |(zero, all), is_zero| (zero + u32::from(is_zero), all + 1));
+    assert!((0.75..0.77).contains(&(f64::from(zero) / f64::from(all))), "{zero} of {all} blocks");
+    // The same of ONNX, where batch norms are part of the convolutions.
+    let of_onnx = report(&bench, &format!("dense.onnx -o reordered.onnx {flags} --reorder"));
+    for (weights, onnx) in layers(&reordered).iter().zip(layers(&of_onnx)) {
+        let off = number(weights, "/relative_error") - number(onnx, "/relative_error");
+        assert!(off.abs() < 1e-3, "{weights} {onnx}");
+    }
+    // With next to no zeros it is the network that it was.
+    let some = format!("{POINTWISE} --ratio 0.01 --sparse_block 1 4 --images 100 --reorder");
+    for (from, to) in [("run", "same"), ("dense.onnx", "same.onnx")] {
+        assert!(error(&report(&bench, &format!("{from} -o {to} {some}"))) < 0.01);
+    }
+    assert!((accuracy(&bench, "same") - dense).abs() < 0.05);
+}
+
 #[test]
 fn onnx_files_stay_onnx_and_patterns_hold() {
     let bench = Bench::new();
@@ -258,6 +293,7 @@ fn what_cannot_be_pruned_is_refused_and_leaves_no_file() {
         assert!(!bench.path("out").exists(), "{flags}");
     };
     fails("run -o out --pattern 4:2", 2, &["pattern", "2:4"]);
+    fails("run -o out --ratio 0.5 --reorder", 2, &["--reorder", "--sparse_block 1 4"]);
     fails("run -o out --damp 0", 2, &["--damp", "above 0"]);
     fails("run -o out --images 0", 2, &["--images"]);
     fails("run -o out --memory 4", 2, &["--memory", "4GB"]);

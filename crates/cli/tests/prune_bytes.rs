@@ -41,6 +41,7 @@ fn blocks_and_patterns() {
     let bench = Bench::new();
     bench.train("--threshold 0 --num_epochs 1");
     same_bytes(&bench, "run", "safetensors", "406MB", "--ratio 0.5 --sparse_block 1 4");
+    same_bytes(&bench, "run", "safetensors", "406MB", "--ratio 0.5 --sparse_block 1 4 --reorder");
     let pattern = "--pattern 2:4 --set prune.include=['_sep_weights$']";
     same_bytes(&bench, "run", "safetensors", "406MB", pattern);
 }

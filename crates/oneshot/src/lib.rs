@@ -33,6 +33,7 @@ mod exact;
 #[cfg(test)]
 mod golden;
 mod least_squares;
+mod order;
 mod places;
 mod problem;
 mod quantize;
@@ -40,6 +41,7 @@ mod statistics;
 mod support;
 
 pub use error::{Error, Result};
+pub use order::order;
 pub use places::Places;
 pub use problem::{Method, Problem, Pruned};
 pub use quantize::{LARGEST, Quantized};

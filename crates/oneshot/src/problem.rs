@@ -6,7 +6,7 @@ use crate::places::Places;
 use crate::statistics::ROWS;
 use crate::support::Support;
 use crate::{exact, least_squares};
-use faer::linalg::solvers::Solve;
+use faer::linalg::solvers::{DenseSolveCore, Solve};
 use faer::traits::ComplexField;
 use faer::{Accum, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
@@ -130,6 +130,25 @@ impl Problem {
         let means = [own_mean, dense_mean];
         let (allowed, holds_dead) = (None, false);
         Ok(Self { outputs, inputs, h, g, best, weight, counts, means, dead, damp, allowed, holds_dead })
+    }
+
+    /// What it costs to leave out each weight alone, while the others of its row make up for it: row-major `[outputs, inputs]`.
+    ///
+    /// Source: Hassibi & Stork 1993, "Second order derivatives for network pruning", equation 5.
+    ///
+    /// # Errors
+    /// [`Error::Singular`].
+    pub fn costs(&self) -> Result<Vec<f64>> {
+        let inputs = self.inputs;
+        let decomposed = matrix(&self.h, inputs).llt(Side::Lower).map_err(|_| Error::Singular)?;
+        let inverse = decomposed.inverse();
+        let mut costs = self.best.clone();
+        for (row, &count) in costs.chunks_exact_mut(inputs).zip(&self.counts) {
+            for (at, cost) in row.iter_mut().enumerate() {
+                *cost = *cost * *cost * count * count / inverse[(at, at)];
+            }
+        }
+        Ok(costs)
     }
 
     /// The same problem, in which only these weights may be kept; row-major `[outputs, inputs]`. A support that has room for more is not filled.

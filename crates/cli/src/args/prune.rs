@@ -50,6 +50,9 @@ pub(crate) struct PruneFlags {
     /// What the layers take at which density, with --allocate time: read if the file is there, else measured and written
     #[arg(long, value_name = "FILE")]
     timings: Option<PathBuf>,
+    /// Put channels into an order in which blocks of --sparse_block lose little; the network stays the same but for that
+    #[arg(long)]
+    reorder: bool,
     /// Most memory to take, such as 4GB or 800MB; images and what becomes of them are kept as far as they fit
     #[arg(long, value_name = "BYTES", default_value = "4GB", value_parser = bytes)]
     memory: usize,
@@ -148,6 +151,7 @@ impl PruneArgs {
             include: prune.include.clone(),
             exclude: prune.exclude.clone(),
             block: prune.sparse_block,
+            reorder: flags.reorder,
             pattern: prune.pattern_wanted(),
             quantize: flags.quantize.then(|| flags.rounding.into_config()),
             packed: flags.to.map(|_| flags.values.unwrap_or_default().into()),
@@ -197,6 +201,12 @@ impl PruneFlags {
                 "--quantize",
                 "layers are rounded by what they read, and pruned by it too: --method obs",
             );
+        }
+        if self.reorder && config.prune.sparse_block[1] == 1 {
+            return Err(UsageError::Missing {
+                what: "--reorder",
+                flag: "blocks over several channels: --sparse_block 1 4",
+            });
         }
         let by_time = self.allocate == AllocateFlag::Time;
         let given = |key: &str| layers.is_on_command_line(key);

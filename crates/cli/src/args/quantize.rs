@@ -112,6 +112,7 @@ impl QuantizeArgs {
             include: Vec::new(),
             exclude: Vec::new(),
             block: [1, 1],
+            reorder: false,
             pattern: None,
             packed: None,
             quantize: Some(flags.rounding.into_config()),

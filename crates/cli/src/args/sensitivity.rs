@@ -87,6 +87,7 @@ impl SensitivityArgs {
             include: prune.include.clone(),
             exclude: prune.exclude.clone(),
             block: prune.sparse_block,
+            reorder: false,
             pattern: None,
             packed: None,
             quantize: None,

@@ -3,6 +3,7 @@
 use super::OneshotError;
 use super::layers::{Layer, Spread};
 use super::quantize::is_quantized;
+use super::reorder::in_order;
 use crate::error::{Error, Result};
 use crate::pretrained::{InputFacts, Ours, Pretrained, WeightsAt, refuse_input};
 use sparse_engine::graph::{Graph, Op};
@@ -89,6 +90,27 @@ impl File {
     /// Whether linear weights lie as `[inputs, outputs]` in it.
     pub(super) fn is_ours(&self) -> bool {
         self.ours.is_some()
+    }
+
+    /// Puts the channels that convolution `reader` reads into another order in the tensors of our weights, and those of the convolutions `makers` that make
+    /// them; an ONNX file has no others than its graph.
+    ///
+    /// # Errors
+    /// If a tensor is missing.
+    pub(super) fn reorder(&mut self, makers: &[String], reader: &str, order: &[usize]) -> Result<()> {
+        let Some(ours) = &mut self.ours else { return Ok(()) };
+        let mut file = InFile { tensors: &mut ours.tensors, path: &ours.pretrained.path };
+        for name in makers {
+            for what in ["weights", "bn_scale", "bn_offset", "bn_mean", "bn_variance"] {
+                file.replace(&format!("{name}_{what}"), |values| in_order(values, order))?;
+            }
+        }
+        let name = format!("{reader}_weights");
+        let outputs = file.get(&name)?.shape.first().copied().unwrap_or(1);
+        file.replace(&name, |values| {
+            let row = values.len() / outputs.max(1);
+            values.chunks_exact_mut(row.max(1)).for_each(|row| in_order(row, order));
+        })
     }
 
     /// Writes a graph that is rounded: as ONNX if it came as that or `to` ends so, else as a packed file.

@@ -16,6 +16,7 @@ mod magnitude;
 mod memory;
 mod partial;
 mod quantize;
+mod reorder;
 mod report;
 mod scores;
 mod seen;
@@ -89,6 +90,8 @@ pub struct OneshotConfig {
     pub exclude: Vec<String>,
     /// Rows and columns that are pruned together, over the first two dimensions of a weight.
     pub block: [usize; 2],
+    /// Whether channels are put into an order in which blocks lose little.
+    pub reorder: bool,
     /// `n` weights of every `m` are kept, instead of a ratio.
     pub pattern: Option<[usize; 2]>,
     /// Type of the numbers in a packed file; none: it is not packed.
@@ -117,9 +120,14 @@ pub fn prune(
     observer: &mut dyn OneshotObserver,
 ) -> Result<OneshotReport> {
     let start = Instant::now();
-    let file = File::read(from, oneshot.packed, Some(to))?;
+    let mut file = File::read(from, oneshot.packed, Some(to))?;
     let layers = layers::of(&file.graph, &file.raw, oneshot)?;
     let pool = Pool::open(config, Split::Train, file.input_shape())?;
+    if oneshot.reorder {
+        let job = Job { config, oneshot, file: &file, layers: &layers, pool: &pool, stop };
+        let orders = reorder::orders(&job, observer)?;
+        reorder::apply(&mut file, &orders)?;
+    }
     let job = Job { config, oneshot, file: &file, layers: &layers, pool: &pool, stop };
     let mut partial = Partial::open(to, job.asked()?)?;
     if let Some(path) = oneshot.timings.as_ref().filter(|path| !path.exists()) {
