@@ -13,17 +13,17 @@ from matplotlib import pyplot
 
 # Label, milliseconds of one image on two threads, top-1 among ten classes in percent.
 OURS = [
-    ("f32", 5.08, 99.3),
-    ("f32, 75 % zeros", 2.84, 97.3),
-    ("f32, 90 % zeros", 2.19, 93.1),
-    ("int8", 1.35, 99.4),
-    ("int8, 75 % zeros in blocks", 0.93, 93.6),
+    ("f32", 4.81, 99.3),
+    ("f32, 75 % zeros", 2.79, 97.3),
+    ("f32, 90 % zeros", 2.09, 93.1),
+    ("int8", 1.26, 99.4),
+    ("int8, 75 % zeros in blocks", 0.92, 94.7),
 ]
 PEERS = [
-    ("OpenVINO f32", 4.53, 99.3),
-    ("ONNX Runtime f32", 4.62, 99.3),
-    ("OpenVINO int8", 1.78, 99.4),
-    ("ONNX Runtime int8", 1.98, 99.4),
+    ("OpenVINO f32", 4.44, 99.3),
+    ("ONNX Runtime f32", 4.72, 99.3),
+    ("OpenVINO int8", 1.66, 99.4),
+    ("ONNX Runtime int8", 1.90, 99.4),
 ]
 
 
