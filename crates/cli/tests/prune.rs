@@ -304,7 +304,9 @@ fn what_cannot_be_pruned_is_refused_and_leaves_no_file() {
         assert!(!bench.path("out").exists(), "{flags}");
     };
     fails("run -o out --pattern 4:2", 2, &["pattern", "2:4"]);
-    fails("run -o out --ratio 0.5 --reorder", 2, &["--reorder", "--sparse_block 1 4"]);
+    for block in ["", "--sparse_block 2 1", "--sparse_block 4 4"] {
+        fails(&format!("run -o out --ratio 0.5 {block} --reorder"), 2, &["--reorder", "--sparse_block 1 4"]);
+    }
     fails("run -o out --damp 0", 2, &["--damp", "above 0"]);
     fails("run -o out --images 0", 2, &["--images"]);
     fails("run -o out --memory 4", 2, &["--memory", "4GB"]);

@@ -154,6 +154,39 @@ fn layers_are_pruned_and_rounded_in_one_pass() {
     assert!(same(&both) + 4 >= same(&zeros), "{} {}", same(&both), same(&zeros));
 }
 
+/// ONNX goes in and comes out as weights do, rounded alone or pruned before, with channels in another order or as they are.
+#[test]
+fn onnx_files_are_rounded_as_weights_are() {
+    let bench = Bench::new();
+    bench.train("--threshold 0 --pruning_mode none --num_epochs 4");
+    succeed(bench.bare("export run --to onnx -o dense.onnx"));
+    let images = write_images(&bench, 40);
+    let of = |weights: &str| probabilities(&bench, &images, weights, "");
+    let dense = of("run");
+    let blocks = format!("--ratio 0.5 --sparse_block 1 4 {POINTWISE}");
+    let ways = [
+        ("quantize dense.onnx --images 100".to_owned(), 35),
+        (format!("prune dense.onnx --quantize --images 100 {blocks}"), 20),
+        (format!("prune dense.onnx --quantize --images 100 {blocks} --reorder"), 20),
+    ];
+    for (way, least) in ways {
+        let found = report(&bench, &format!("{way} -o one.onnx --threads 1"));
+        report(&bench, &format!("{way} -o two.onnx --threads 2"));
+        report(&bench, &format!("{way} -o little.onnx --threads 3 --memory 450MB"));
+        assert_eq!(bench.bytes("one.onnx"), bench.bytes("two.onnx"), "{way}");
+        assert_eq!(bench.bytes("one.onnx"), bench.bytes("little.onnx"), "{way}");
+        let rounded = if way.starts_with("prune") { &found["quantized"] } else { &found };
+        assert!(layers(rounded).iter().all(|layer| layer["bits"] == 8), "{found}");
+        let same = of("one.onnx").iter().zip(&dense).filter(|(a, b)| first(a) == first(b)).count();
+        assert!(same >= least, "{way}: {same}");
+        let timed = json(&succeed(
+            bench.bare("bench infer --weights one.onnx --runs 1 --batch 1 --threads 1 --json"),
+        ));
+        let kinds = timed[0]["layers"].as_array().unwrap();
+        assert!(kinds.iter().any(|layer| layer["kind"] == "int8 depthwise + product"), "{timed}");
+    }
+}
+
 #[test]
 fn layers_stay_f32_if_they_are_named_or_lose_too_much() {
     let bench = Bench::new();

@@ -209,7 +209,7 @@ fn the_header_and_the_example_are_cpp_too_and_so_is_the_manual() {
 }
 
 #[test]
-fn header_and_library_have_the_same_functions_and_statuses() {
+fn header_and_library_have_the_same_functions_statuses_and_precisions() {
     let read = |path: &str| fs::read_to_string(crate_folder().join(path)).unwrap();
     let found = |text: &str, inside: &str, name: &dyn Fn(&str) -> Option<String>| {
         let lines =
@@ -220,12 +220,13 @@ fn header_and_library_have_the_same_functions_and_statuses() {
     let header = read("include/sparse_engine.h");
     let functions = found(&header, ");", &function);
     assert_eq!(functions, found(&read("src/c_api.rs"), "extern \"C\" fn ", &function));
-    assert_eq!(functions.len(), 10);
+    assert_eq!(functions.len(), 11);
 
-    let status = |line: &str| Some(line.strip_prefix("SPARSE_ENGINE_")?.trim_end_matches(',').to_owned());
+    let named = |line: &str| Some(line.strip_prefix("SPARSE_ENGINE_")?.trim_end_matches(',').to_owned());
     let constant =
         |line: &str| Some(line.split_once("const ")?.1.trim_end_matches(';').replace(": c_int", ""));
-    let statuses = found(&header, " = ", &status);
-    assert_eq!(statuses, found(&read("src/c_api/failure.rs"), ": c_int = ", &constant));
-    assert_eq!(statuses.len(), 4);
+    let names = found(&header, " = ", &named);
+    let library = read("src/c_api/failure.rs") + &read("src/c_api/arguments.rs");
+    assert_eq!(names, found(&library, ": c_int = ", &constant));
+    assert_eq!(names.len(), 6);
 }

@@ -202,10 +202,10 @@ impl PruneFlags {
                 "layers are rounded by what they read, and pruned by it too: --method obs",
             );
         }
-        if self.reorder && config.prune.sparse_block[1] == 1 {
+        if self.reorder && !matches!(config.prune.sparse_block, [1, 2..=usize::MAX]) {
             return Err(UsageError::Missing {
                 what: "--reorder",
-                flag: "blocks over several channels: --sparse_block 1 4",
+                flag: "blocks of one row over several channels: --sparse_block 1 4",
             });
         }
         let by_time = self.allocate == AllocateFlag::Time;

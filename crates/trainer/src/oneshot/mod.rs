@@ -123,6 +123,7 @@ pub fn prune(
     let mut file = File::read(from, oneshot.packed, Some(to))?;
     let layers = layers::of(&file.graph, &file.raw, oneshot)?;
     let pool = Pool::open(config, Split::Train, file.input_shape())?;
+    atomic::check_target(to)?;
     if oneshot.reorder {
         let job = Job { config, oneshot, file: &file, layers: &layers, pool: &pool, stop };
         let orders = reorder::orders(&job, observer)?;

@@ -3,16 +3,18 @@
 //! What a convolution reads may come in any order if the convolution that makes it puts it out so, and the depthwise convolution and batch norms
 //! in between follow. The network computes the same; what changes is which weights lie in a block.
 
-use super::Job;
 use super::activations::Networks;
 use super::file::File;
 use super::layers::Layer;
 use super::report::OneshotObserver;
 use super::seen::statistics;
+use super::{Allocation, Job};
 use crate::error::Result;
 use sparse_engine::graph::{Convolution, Graph, Op};
 use sparse_oneshot::order;
 
+/// The share of zeros that is looked at where it follows from what is measured later.
+const RATIO_BY_TIME: f64 = 0.75;
 /// Images that are enough to see which channels belong together.
 const IMAGES: usize = 128;
 
@@ -32,8 +34,8 @@ pub(super) fn orders(job: &Job<'_>, observer: &mut dyn OneshotObserver) -> Resul
     let is_movable = |layer: &&Layer| {
         layer.groups == 1
             && !layer.is_linear()
-            && layer.block(job.oneshot.block)[1] > layer.positions
-            && way(graph, layer.node).is_some()
+            && matches!(job.oneshot.block, [1, 2..=usize::MAX])
+            && in_raw(job.file, layer.node).is_some()
     };
     let layers: Vec<&Layer> = job.layers.iter().filter(is_movable).collect();
     if layers.is_empty() {
@@ -54,8 +56,11 @@ pub(super) fn orders(job: &Job<'_>, observer: &mut dyn OneshotObserver) -> Resul
         let kernels = costs.chunks_exact(layer.positions);
         let scores: Vec<f32> = kernels.map(|kernel| kernel.iter().sum::<f64>() as f32).collect();
         let channels = layer.inputs / layer.positions;
-        let [rows, columns] = job.oneshot.block;
-        let order = order(&scores, channels, [rows, columns], job.oneshot.ratio);
+        let ratio = match job.oneshot.allocation {
+            Allocation::Time => RATIO_BY_TIME,
+            _ => job.oneshot.ratio,
+        };
+        let order = order(&scores, channels, job.oneshot.block[1], ratio);
         orders.push(Order { node: layer.node, order });
     }
     Ok(orders)
@@ -75,12 +80,28 @@ pub(super) fn apply(file: &mut File, orders: &[Order]) -> Result<()> {
             .map(|node| file.graph.nodes[node].name.clone())
             .collect();
         file.reorder(&names, &name, order)?;
-        permute(&mut file.graph, *node, order);
-        if let Some(node) = file.raw.nodes.iter().position(|node| node.name == name) {
-            permute(&mut file.raw, node, order);
+        if let Some(raw) = in_raw(file, *node) {
+            permute(&mut file.raw, raw, order);
         }
+        permute(&mut file.graph, *node, order);
     }
     Ok(())
+}
+
+/// The node of the same name in the graph with batch norms, if there is one only and what it reads is made by the same convolutions.
+fn in_raw(file: &File, node: usize) -> Option<usize> {
+    let named = |graph: &Graph, node: usize| -> Option<Vec<String>> {
+        let convolutions = way(graph, node)?.into_iter().chain([node]);
+        let convolutions = convolutions.filter(|&node| matches!(graph.nodes[node].op, Op::Convolution(_)));
+        Some(convolutions.map(|node| graph.nodes[node].name.clone()).collect())
+    };
+    let names = named(&file.graph, node)?;
+    let same = |name: &String| file.raw.nodes.iter().filter(|node| node.name == *name).count();
+    if names.iter().any(|name| same(name) != 1) {
+        return None;
+    }
+    let raw = file.raw.nodes.iter().position(|raw| raw.name == file.graph.nodes[node].name)?;
+    (named(&file.raw, raw)? == names).then_some(raw)
 }
 
 /// The nodes that make what `node` reads, from the last one back to the convolution that decides on the order: each with one reader.

@@ -15,7 +15,7 @@ use super::planes::Place;
 use super::precision::{Form, Work, dispatch, rounded};
 use super::shares::{Cut, LEAST_SHARED, Product, Shares, What};
 use super::tiles::{MOST_DENSE_VECTORS, MOST_VECTORS, Registers, Tile};
-use super::weights::{self, DENSE_BLOCK, Weights};
+use super::weights::{self, DENSE_BLOCK, ROWS, SORTED_ROWS, Weights};
 use pulp::Simd;
 use std::ops::Range;
 
@@ -52,6 +52,7 @@ impl Tiled {
         let product = convolution.weights.as_ref().map(|weights| Product {
             outputs: weights.outputs(),
             is_dense: !weights.is_sparse(),
+            rows: if weights.is_sparse() { SORTED_ROWS } else { ROWS },
             is_whole: weights.groups() == 1,
             least_shared: if convolution.source.is_fast() { LEAST_SHARED } else { 1 },
         });

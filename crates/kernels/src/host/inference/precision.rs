@@ -10,7 +10,8 @@ pub enum Precision {
     /// As they are.
     #[default]
     F32,
-    /// Rounded to bf16 (the upper half of an f32), halves to even, with the same results on every processor.
+    /// Rounded to bf16 (the upper half of an f32), halves to even, with the same results on every processor but for numbers below 1.2e-38, which
+    /// some take for 0.
     Bf16,
 }
 

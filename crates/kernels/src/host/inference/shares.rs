@@ -5,13 +5,15 @@
 
 use super::crew::Crew;
 use super::tiles::{Tile, tiles};
-use super::weights::{ROWS, SORTED_ROWS};
+use super::weights::ROWS;
 use std::ops::Range;
 
 /// Vectors of pixels for each thread from which on threads share the pixels; with fewer, weights would be read too often.
 const VECTORS_PER_THREAD: usize = 3;
 /// Vectors of pixels for each thread from which on it does not matter that one thread has one more.
 const EVEN_FROM: usize = 16;
+/// Rows of a product that a thread takes at least.
+const LEAST_ROWS: usize = 32;
 /// Channels of a depthwise convolution that a thread takes at a time.
 const CHANNELS: usize = 16;
 
@@ -35,6 +37,8 @@ pub(super) struct Product {
     pub(super) outputs: usize,
     /// Whether zeros are multiplied.
     pub(super) is_dense: bool,
+    /// Rows that are computed together: a thread takes a multiple of them.
+    pub(super) rows: usize,
     /// Whether every row reads the whole panel.
     pub(super) is_whole: bool,
     /// Vectors of pixels of which threads share the rows, at least: of few, products are slow, but every thread fills all of them.
@@ -53,7 +57,8 @@ pub(super) struct Shares {
     together: Vec<Share>,
     /// Whether they fill panels together and share the rows of the product.
     shares_rows: bool,
-    has_product: bool,
+    /// [`Product::rows`], if there is one.
+    rows: Option<usize>,
 }
 
 /// A tile, or some rows of the product of it.
@@ -100,8 +105,8 @@ impl Shares {
             }
             _ => whole(threads),
         };
-        let (shares_rows, has_product) = (few && is_whole && threads > 1, product.is_some());
-        Self { alone: whole(1), together, shares_rows, has_product }
+        let (shares_rows, rows) = (few && is_whole && threads > 1, product.map(|product| product.rows));
+        Self { alone: whole(1), together, shares_rows, rows }
     }
 
     /// Vectors of the panels that all threads share.
@@ -127,7 +132,7 @@ impl Shares {
         mut work: impl FnMut(Tile, What),
     ) {
         let shares = if crew.threads() == 1 { &self.alone } else { &self.together };
-        if !self.has_product {
+        let Some(rows) = self.rows else {
             let chunks = channels.div_ceil(CHANNELS);
             crew.share(shares.len() * chunks, |item| {
                 let first = item % chunks * CHANNELS;
@@ -138,7 +143,7 @@ impl Shares {
                 }
             });
             return;
-        }
+        };
         if !self.shares_rows || crew.threads() == 1 {
             crew.share(shares.len(), |share| {
                 let Share { tile, rows } = &shares[share];
@@ -151,7 +156,7 @@ impl Shares {
         crew.share(shares.len() * blocks, |item| {
             work(shares[item / blocks].tile, What::Fill { block: item % blocks });
         });
-        let chunk = channels.div_ceil(2 * crew.threads()).next_multiple_of(SORTED_ROWS);
+        let chunk = channels.div_ceil(2 * crew.threads()).next_multiple_of(rows).max(LEAST_ROWS);
         let chunks = channels.div_ceil(chunk);
         crew.share(shares.len() * chunks, |item| {
             let first = item % chunks * chunk;
@@ -168,7 +173,7 @@ fn even_shares(
     (lanes, most): (usize, usize),
     (threads, rows): (usize, usize),
 ) -> Vec<Share> {
-    let even = vectors - shared_vectors(vectors, threads, least);
+    let even = vectors - left_over(vectors, threads, least);
     let whole = tiles(even * lanes, lanes, most, threads);
     let rest = Tile { start: even * lanes, vectors: vectors - even };
     let chunk = rows.div_ceil(threads).next_multiple_of(ROWS);
@@ -185,7 +190,7 @@ fn even_shares(
 
 /// How many vectors are left over for all: `least` if there are so many and what is left for each thread is worth a tile of its own, else as few as
 /// can be.
-fn shared_vectors(vectors: usize, threads: usize, least: usize) -> usize {
+fn left_over(vectors: usize, threads: usize, least: usize) -> usize {
     let own = |shared: usize| (vectors - shared) / threads;
     let even = |shared: &usize| (vectors - shared).is_multiple_of(threads);
     let fits = |&shared: &usize| own(shared) > 0 && shared <= own(shared) + 1;

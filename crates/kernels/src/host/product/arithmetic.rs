@@ -95,7 +95,9 @@ mod pairs {
         /// If they are faster than f32: on AMD twice as fast (Zen 4 and later), where processors of Intel take four times as long for one
         /// of them as for a multiply-add of f32.
         pub(crate) fn pay() -> bool {
-            Self::available() && is_of_amd()
+            static PAY: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+            // Asking the processor takes long in a virtual machine.
+            *PAY.get_or_init(|| Self::available() && is_of_amd())
         }
     }
 

@@ -72,6 +72,7 @@ impl Tiled {
         let product = convolution.product.as_ref().map(|(weights, _)| Product {
             outputs: weights.outputs(),
             is_dense: !weights.is_sparse(),
+            rows: QUAD,
             is_whole: true,
             least_shared: LEAST_SHARED,
         });
