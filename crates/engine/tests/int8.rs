@@ -8,7 +8,7 @@ mod common;
 
 use common::{Growing, evaluate};
 use sparse_engine::graph::{Convolution, Function, Graph, Op, Quantization, Window};
-use sparse_engine::{Engine, Options, Products};
+use sparse_engine::{Engine, Options, Precision, Products};
 
 /// A graph that grows with everything rounded.
 struct Rounded(Growing);
@@ -172,6 +172,11 @@ fn random_networks_of_bytes_give_what_the_loops_do_to_the_last_bit() {
         for (threads, products) in [(1, Products::Dense), (2, Products::Sparse), (3, Products::Dense)] {
             assert_eq!(run(&graph, &images, threads, products), expected, "seed {seed}, {threads} threads");
         }
+        // What is in integers stays in integers.
+        let bf16 = Options { products: Products::Sparse, precision: Precision::Bf16, ..Options::default() };
+        let mut outputs = vec![0.0; expected.len()];
+        Engine::new(graph.clone(), bf16).unwrap().session().unwrap().run(&images, &mut outputs).unwrap();
+        assert_eq!(outputs, expected, "seed {seed} in bf16");
         let engine = Engine::new(graph, Options { products: Products::Dense, ..Options::default() }).unwrap();
         kinds.extend(engine.layers().iter().map(|layer| layer.kind));
     }

@@ -5,7 +5,7 @@
 //!
 //! Source: Pool & Yu 2021, "Channel Permutations for N:M Sparsity" (there for patterns, by exchanges as here).
 
-/// Rounds over all pairs of blocks, at most; most of the gain comes in the first two.
+/// Rounds over all pairs of blocks, at most.
 const ROUNDS: usize = 6;
 
 /// An order of the inputs of a layer, of which `scores: [outputs, inputs]` say what each weight is worth, so that blocks of so many `columns` of which a
@@ -43,15 +43,20 @@ impl Search {
     fn run(&mut self, ratio: f64) -> f64 {
         for _ in 0..ROUNDS {
             self.sum_up();
-            if !self.round(self.threshold(ratio)) {
+            if !self.round(self.kept(ratio).first().copied().unwrap_or(0.0)) {
                 break;
             }
         }
         self.sum_up();
+        self.kept(ratio).into_iter().map(f64::from).sum()
+    }
+
+    /// What the blocks are worth that are kept, the least first.
+    fn kept(&self, ratio: f64) -> Vec<f32> {
         let mut sums: Vec<f32> = self.sums.iter().flatten().copied().collect();
         sums.sort_unstable_by(f32::total_cmp);
         let lost = (ratio * sums.len() as f64) as usize;
-        sums.iter().skip(lost).map(|&sum| f64::from(sum)).sum()
+        sums.split_off(lost.min(sums.len()))
     }
 
     fn sum_up(&mut self) {
@@ -63,14 +68,6 @@ impl Search {
             sums
         };
         self.sums = self.order.chunks(self.columns).map(of_block).collect();
-    }
-
-    /// What a block must be worth to be kept.
-    fn threshold(&self, ratio: f64) -> f32 {
-        let mut sums: Vec<f32> = self.sums.iter().flatten().copied().collect();
-        sums.sort_unstable_by(f32::total_cmp);
-        let lost = (ratio * sums.len() as f64) as usize;
-        sums.get(lost.min(sums.len().saturating_sub(1))).copied().unwrap_or(0.0)
     }
 
     /// The best exchange of each two blocks, if it keeps more; whether any did.
@@ -88,13 +85,13 @@ impl Search {
     fn exchange(&mut self, [first, second]: [usize; 2], threshold: f32) -> bool {
         let places = |block: usize| block * self.columns..self.order.len().min((block + 1) * self.columns);
         let [sums_a, sums_b] = [&self.sums[first], &self.sums[second]];
-        let now = kept(sums_a, sums_b, None, threshold);
+        let now = beyond_threshold(sums_a, sums_b, None, threshold);
         // Not for what rounding makes of the sums.
         let mut best = (now * (1.0 + 1e-6), None);
         for a in places(first) {
             for b in places(second) {
                 let worth = [&self.worth[self.order[a]], &self.worth[self.order[b]]];
-                let gain = kept(sums_a, sums_b, Some(worth), threshold);
+                let gain = beyond_threshold(sums_a, sums_b, Some(worth), threshold);
                 if gain > best.0 {
                     best = (gain, Some([a, b]));
                 }
@@ -113,7 +110,7 @@ impl Search {
 }
 
 /// What two blocks are worth beyond the threshold, after the exchange of an input of the first with one of the second.
-fn kept(a: &[f32], b: &[f32], exchange: Option<[&Vec<f32>; 2]>, threshold: f32) -> f32 {
+fn beyond_threshold(a: &[f32], b: &[f32], exchange: Option<[&Vec<f32>; 2]>, threshold: f32) -> f32 {
     let beyond = |sum: f32| if sum > threshold { sum - threshold } else { 0.0 };
     // In sixteen sums side by side, so that it becomes vectors.
     let mut sums = [0.0_f32; 16];

@@ -149,31 +149,30 @@ pub(crate) fn prefetch<T>(values: &[T], at: usize) {
 /// Asks for the cache lines of `len` elements. Nothing is read, so any address will do.
 #[inline(always)]
 pub(crate) fn prefetch_lines<T>(start: *const T, len: usize) {
-    for byte in (0..len * size_of::<T>()).step_by(LINE) {
-        let address = start.cast::<i8>().wrapping_add(byte);
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch changes nothing and cannot fault, and SSE is part of x86-64.
-        #[allow(unsafe_code)]
-        unsafe {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(address);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = address;
-    }
+    ask_for_lines::<T, false>(start, len);
 }
 
 /// Asks for the cache lines of `len` elements, which will be written. Nothing is read or written, so any address will do.
 #[inline(always)]
 pub(crate) fn prefetch_to_write<T>(start: *mut T, len: usize) {
+    ask_for_lines::<T, true>(start, len);
+}
+
+#[inline(always)]
+fn ask_for_lines<T, const TO_WRITE: bool>(start: *const T, len: usize) {
     for byte in (0..len * size_of::<T>()).step_by(LINE) {
         let address = start.cast::<i8>().wrapping_add(byte);
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as in `prefetch_lines`; processors that do not know this one take it for no operation.
+        // SAFETY: a prefetch changes nothing and cannot fault, and SSE is part of x86-64; processors that do not know the one for writing
+        // take it for no operation.
         #[allow(unsafe_code)]
         unsafe {
-            use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_ET0>(address);
+            use core::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
+            if TO_WRITE {
+                _mm_prefetch::<_MM_HINT_ET0>(address);
+            } else {
+                _mm_prefetch::<_MM_HINT_T0>(address);
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = address;
