@@ -5,7 +5,7 @@
 mod golden {
     use candle_core::{DType, Device};
     use serde_json::Value;
-    use sparse_mobilenet::{Initial, MobileNet, MobileNetConfig, Parameter, parameters};
+    use sparse_model::{Initial, Model, NetworkConfig, Parameter, parameters};
     use sparse_prune::{Mode, ParamsType, Pruner, PrunerConfig};
     use sparse_tests::golden_json;
     use std::collections::BTreeSet;
@@ -25,13 +25,13 @@ mod golden {
     }
 
     /// The configuration that a list of parameters was taken from.
-    fn config_of(rows: &[Value]) -> MobileNetConfig {
+    fn config_of(rows: &[Value]) -> NetworkConfig {
         let stem = shape(&rows[0]);
         let classes = shape(rows.last().unwrap())[0];
-        MobileNetConfig::new(stem[0] as f64 / 32.0, stem[1], classes)
+        NetworkConfig::mobilenet(stem[0] as f64 / 32.0, stem[1], classes)
     }
 
-    fn each_network(check: impl Fn(&str, &Value, MobileNetConfig)) {
+    fn each_network(check: impl Fn(&str, &Value, NetworkConfig)) {
         let networks = golden_json("static_mobilenet_params.json");
         let mut seen = 0;
         for (name, network) in networks.as_object().unwrap() {
@@ -78,7 +78,7 @@ mod golden {
                     check_initial(network, parameter, golden);
                 }
             }
-            let model = MobileNet::new(config, 3, DType::F32, &Device::Cpu).unwrap();
+            let model = Model::new(config, 3, DType::F32, &Device::Cpu).unwrap();
             for parameter in parameters(&config).unwrap() {
                 let Initial::Uniform { bound } = parameter.initial else { continue };
                 let tensor = model.variables()[&parameter.name].as_tensor().flatten_all().unwrap();
@@ -116,7 +116,7 @@ mod golden {
     #[test]
     fn prunable_parameters() {
         each_network(|network, golden, config| {
-            let model = MobileNet::new(config, 0, DType::F32, &Device::Cpu).unwrap();
+            let model = Model::new(config, 0, DType::F32, &Device::Cpu).unwrap();
             for (key, params_type) in
                 [("prunable_names_none", ParamsType::All), ("prunable_names_c1", ParamsType::Conv1x1Only)]
             {

@@ -6,7 +6,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use sparse_engine::{Engine, Options, Products, Session};
-use sparse_mobilenet::{MobileNet, Mode};
+use sparse_model::{Mode, Model};
 use sparse_testing::Need;
 use sparse_trainer::config::{DataKind, TrainConfig};
 use sparse_trainer::data::Split;
@@ -50,11 +50,7 @@ fn best(scores: &[f32]) -> usize {
 }
 
 /// The greatest relative difference between scores of the engine and the model, and the model's first class of each.
-fn compare(
-    dataset: &dyn sparse_trainer::Dataset,
-    model: &MobileNet,
-    session: &mut Session,
-) -> (f64, Vec<usize>) {
+fn compare(dataset: &dyn sparse_trainer::Dataset, model: &Model, session: &mut Session) -> (f64, Vec<usize>) {
     let pixels: usize = dataset.image_shape().iter().product();
     let (mut greatest, mut first) = (0.0_f64, Vec::new());
     let (mut images, mut got) = (vec![0.0; BATCH * pixels], vec![0.0; BATCH * 1000]);
@@ -97,7 +93,7 @@ fn photos_are_seen_as_the_model_sees_them() {
         write_weights(&shared, &weights, pruned);
         let pretrained = Pretrained::read(&weights).unwrap();
         let graph = pretrained.graph([224; 2]).unwrap();
-        let model = MobileNet::new(pretrained.network, 1, DType::F32, &Device::Cpu).unwrap();
+        let model = Model::new(pretrained.network, 1, DType::F32, &Device::Cpu).unwrap();
         pretrained.load(&model, None).unwrap();
         let products = if pruned > 0.0 { Products::Sparse } else { Products::Dense };
         let engine = Engine::new(graph, Options { products, ..Options::default() }).unwrap();

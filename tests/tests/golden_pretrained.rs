@@ -14,7 +14,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use sparse_formats::Tensors;
-use sparse_mobilenet::{MobileNet, MobileNetConfig, Mode};
+use sparse_model::{Mode, Model, NetworkConfig};
 use sparse_testing::Need;
 use sparse_tests::{golden_path, golden_tensors};
 use sparse_trainer::{Head, Pretrained, convert};
@@ -34,15 +34,15 @@ fn tensor(tensors: &Tensors, name: &str) -> Tensor {
 }
 
 /// The network of a file, with `outputs` outputs, and how its head came out.
-fn load(path: &Path, outputs: usize, kept: Option<&[u32]>) -> (MobileNet, Head) {
+fn load(path: &Path, outputs: usize, kept: Option<&[u32]>) -> (Model, Head) {
     let pretrained = Pretrained::read(path).unwrap();
-    let network = MobileNetConfig { classes: outputs, ..pretrained.network };
-    let model = MobileNet::new(network, 1, DType::F32, &Device::Cpu).unwrap();
+    let network = NetworkConfig { classes: outputs, ..pretrained.network };
+    let model = Model::new(network, 1, DType::F32, &Device::Cpu).unwrap();
     let head = pretrained.load(&model, kept).unwrap();
     (model, head)
 }
 
-fn scores(model: &MobileNet, x: &Tensor) -> Vec<f32> {
+fn scores(model: &Model, x: &Tensor) -> Vec<f32> {
     model.forward(x, Mode::Eval).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
@@ -115,8 +115,8 @@ fn kept_classes_give_the_same_scores_in_their_order() {
 fn another_number_of_classes_leaves_the_head_as_it_was_initialised() {
     let (model, head) = load(&made("timm.pth"), 4, None);
     assert_eq!(head, Head::New { classes: 4, of: 10 });
-    let fresh = MobileNet::new(model.config(), 1, DType::F32, &Device::Cpu).unwrap();
-    let values = |model: &MobileNet, name: &str| -> Vec<f32> {
+    let fresh = Model::new(model.config(), 1, DType::F32, &Device::Cpu).unwrap();
+    let values = |model: &Model, name: &str| -> Vec<f32> {
         model.variables()[name].as_tensor().flatten_all().unwrap().to_vec1().unwrap()
     };
     for name in ["fc7_weights", "fc7_offset"] {

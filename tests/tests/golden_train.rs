@@ -6,7 +6,7 @@ mod golden {
     use candle_core::{DType, Device, Tensor, Var};
     use serde_json::Value;
     use sparse_formats::{Dtype, Tensors};
-    use sparse_mobilenet::{MobileNet, MobileNetConfig, Mode as Pass, Precision};
+    use sparse_model::{Mode as Pass, Model, NetworkConfig, Precision};
     use sparse_ops::{SgdConfig, cross_entropy};
     use sparse_prune::{GmpConfig, GradientMode, Mode, PrunerConfig, Strategy};
     use sparse_tests::{golden_json, golden_tensors};
@@ -54,15 +54,16 @@ mod golden {
             serde_json::from_value(self.json[precision]["traces"].clone()).unwrap()
         }
 
-        fn model(&self) -> MobileNet {
+        fn model(&self) -> Model {
             let input = &self.tensors["x_u8"].shape;
             let classes = self.hyper("num_classes") as usize;
-            let config = MobileNetConfig {
+            // The share that training keeps of running statistics is that of the original, which has it in f32.
+            assert_eq!(self.constant("bn_momentum") as f32, sparse_model::BN_MOMENTUM as f32);
+            let config = NetworkConfig {
                 bn_epsilon: self.constant("bn_eps"),
-                bn_momentum: self.constant("bn_momentum"),
-                ..MobileNetConfig::new(self.hyper("scale"), input[2], classes)
+                ..NetworkConfig::mobilenet(self.hyper("scale"), input[2], classes)
             };
-            let model = MobileNet::new(config, 0, self.dtype, &Device::Cpu).unwrap();
+            let model = Model::new(config, 0, self.dtype, &Device::Cpu).unwrap();
             for (name, variable) in model.variables() {
                 let tensor = &self.tensors[&format!("init/{name}")];
                 assert_eq!(tensor.shape, variable.dims(), "{name}");
@@ -199,7 +200,7 @@ mod golden {
         let traces = Traces::load(DType::F64);
         let model = traces.model();
         let (images, labels) = traces.batch(0);
-        let logits = model.forward(&images, Pass::Train).unwrap();
+        let logits = model.forward(&images, Pass::TRAIN).unwrap();
         let gradients = cross_entropy(&logits, &labels, 0.0).unwrap().backward().unwrap();
         let of = |variable: &Var| {
             gradients.get(variable.as_tensor()).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()

@@ -105,7 +105,6 @@ fn steps(library_crates: &[String], test_command: &str) -> Vec<Step> {
     steps.extend(library_crates.iter().map(|name| step(&format!("check --release -p {name}"))));
     steps.push(step("check --release -p sparse-kernels --features cuda --all-targets"));
     steps.push(step("check --release -p sparse-train --features cuda --all-targets"));
-    steps.push(step("check --manifest-path xtask/cuda-types/Cargo.toml --target-dir target/cuda-types"));
     steps.push(Step { variable: Some(("RUSTFLAGS", "--cfg loom")), ..step(LOOM) });
     // The one reader that is no part of the default build, so of no test of the workspace.
     steps.push(step(PARQUET));
@@ -209,7 +208,6 @@ mod tests {
                 "cargo check --release -p sparse-sparsity",
                 "cargo check --release -p sparse-kernels --features cuda --all-targets",
                 "cargo check --release -p sparse-train --features cuda --all-targets",
-                "cargo check --manifest-path xtask/cuda-types/Cargo.toml --target-dir target/cuda-types",
                 "RUSTFLAGS='--cfg loom' cargo test -p sparse-kernels --lib --target-dir target/loom \
                  --config profile.dev.opt-level=0 --config profile.dev.debug=false every_order",
                 "cargo test --release -p sparse-data -p sparse-fuzz --no-default-features \

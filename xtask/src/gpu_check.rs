@@ -85,7 +85,7 @@ fn parts(device: usize, runs: &str) -> Vec<Part> {
             about: "The suite that runs on the CPU otherwise: every operation, whole steps, the pruner in every mode. Tests of bf16 fail before \
                     compute capability 8.0. The steps are of chosen images: a value within rounding of zero before a ReLU may part a device \
                     from the CPU where the kernels are right.",
-            arguments: "test --release -q -p sparse-emulator -p sparse-mobilenet -p sparse-trainer --features sparse-emulator/gpu --no-fail-fast \
+            arguments: "test --release -q -p sparse-emulator -p sparse-model -p sparse-trainer --features sparse-emulator/gpu --no-fail-fast \
                         --test batch_norm --test depthwise --test head --test pointwise --test pruner --test stem --test device"
                 .to_owned(),
         },

@@ -64,7 +64,7 @@ fn a_value_out_of_range_names_key_flag_and_range() {
         ),
         ("--lr 0", ["train.lr = 0", "--lr", "above 0"]),
         ("--data coco", ["data.data = \"coco\"", "--data", "mnist"]),
-        ("--model ResNet50", ["ResNet50", "--model", "MobileNet"]),
+        ("--model ResNet5", ["ResNet5", "--model", "ResNet50"]),
     ] {
         // A ratio given by --set is overridden by the flag that every run here has.
         let command = if flags.starts_with("--set") { bench.scaled(flags) } else { bench.small(flags) };

@@ -41,7 +41,7 @@ fn a_pruned_network_still_does_what_the_dense_one_does() {
     };
     let (magnitude, obs) = (after("magnitude"), after("obs"));
     assert!(obs.0 > magnitude.0 + 0.2 && obs.1 < magnitude.1, "{obs:?} {magnitude:?}");
-    assert!(obs.0 > dense - 0.1, "{obs:?} of {dense}");
+    assert!(obs.0 > dense - 0.2, "{obs:?} of {dense}");
 }
 
 /// By the statistics of a batch, as training computes it.

@@ -58,7 +58,7 @@ fn a_teacher_of_another_width_and_weights_that_are_none_are_refused() {
     fail(
         bench.small(&format!("{flags} --distill_features 1")),
         1,
-        &["conv1 of the teacher puts out 8 channels, that of this network 4", "model.scale"],
+        &["conv2_1_sep of the teacher puts out 16 channels, that of this network 8", "model.scale"],
     );
     for value in ["-1", "nan", "inf"] {
         let flags = format!("{flags} --distill_features={value}");

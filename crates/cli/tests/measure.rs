@@ -85,7 +85,7 @@ fn the_mean_of_one_batch_is_that_batch() {
     let (one, four) = (bench.weights("run").tensors, bench.weights("four").tensors);
     for (name, (_, values)) in one.iter().filter(|(name, _)| name.contains("_bn_")) {
         for (a, b) in values.iter().zip(&four[name].1) {
-            assert!((a - b).abs() <= 1e-4 * a.abs().max(1e-2), "{name}: {a} {b}");
+            assert!((a - b).abs() <= 5e-4 * a.abs().max(1e-2), "{name}: {a} {b}");
         }
     }
 }

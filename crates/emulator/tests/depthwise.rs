@@ -11,7 +11,7 @@ use sparse_kernels::cuda::depthwise::{self as device, OutputGradient};
 use sparse_kernels::cuda::{Element, Memory, Queue, partial_sums};
 use sparse_kernels::host::activation::{self, GateSums, NormGradient, Statistics};
 use sparse_kernels::host::depthwise::{self as host, Dims};
-use sparse_kernels::host::padding::Padding;
+use sparse_network::Padding;
 
 /// Odd sizes, runs that are no whole vectors, one pixel, more rows than a thread walks.
 fn cases() -> Vec<Dims> {

@@ -9,8 +9,8 @@ use sparse_emulator::{download, queue, upload};
 use sparse_kernels::cuda::depthwise::OutputGradient;
 use sparse_kernels::cuda::{Element, Memory, Queue, stem as device};
 use sparse_kernels::host::activation::{self, NormGradient};
-use sparse_kernels::host::conv3x3::{self as host, Dims};
-use sparse_kernels::host::padding::Padding;
+use sparse_kernels::host::spatial::{self as host, Dims};
+use sparse_network::{Padding, Window};
 
 /// Channels that are no whole group, odd sizes, runs that are no whole vectors.
 fn cases() -> Vec<Dims> {
@@ -19,7 +19,8 @@ fn cases() -> Vec<Dims> {
     for (outputs, inputs, height, width, batch) in sizes {
         for stride in [1, 2] {
             for padding in [Padding::Symmetric, Padding::Same] {
-                cases.push(Dims { outputs, inputs, height, width, batch, stride, padding });
+                let window = Window::square(3, stride, padding);
+                cases.push(Dims { outputs, inputs, height, width, batch, window });
             }
         }
     }
@@ -36,7 +37,7 @@ fn both_ways(order: u64, dims: Dims, (element, tolerance): (Element, f64)) {
     let what = format!("{dims:?} {element:?} order {order}");
 
     let mut expected = vec![0.0; outputs];
-    host::forward(&x, &weight, &mut expected, None, dims);
+    host::forward(activation::Input::Plain(&x), &weight, None, &mut expected, None, dims);
     let [x_stored, g_stored, raw_stored] = [&x, &g, &raw].map(|values| activations(&queue, values, element));
     let weight_memory = upload(&queue, &weight).unwrap();
     let y = queue.allocate(outputs * element.size()).unwrap();
@@ -61,7 +62,7 @@ fn both_ways(order: u64, dims: Dims, (element, tolerance): (Element, f64)) {
             false => activation::OutputGradient::Plain(&g),
         };
         let mut expected = vec![0.0; weight.len()];
-        host::weight_gradient(&x, dy, &mut expected, dims);
+        host::weight_gradient(activation::Input::Plain(&x), dy, None, &mut expected, dims);
         let pairs = dims.inputs * dims.outputs;
         let partial = queue.allocate(device::gradient_partial(dims, element).bytes(pairs)).unwrap();
         let dw = queue.allocate(weight.len() * 4).unwrap();

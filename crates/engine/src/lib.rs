@@ -36,6 +36,7 @@
 //! ```
 
 mod arrange;
+mod bind;
 #[cfg(feature = "cdylib")]
 pub mod c_api;
 mod compile;
@@ -49,7 +50,6 @@ mod int8;
 mod load;
 mod lower;
 mod measure;
-mod mobilenet;
 mod multiples;
 pub mod onnx;
 mod place;
@@ -63,11 +63,11 @@ mod shape;
 #[doc = include_str!("../../../docs/embedding.md")]
 struct Manual;
 
+pub use bind::bind;
 pub use engine::{Engine, Options, Products, Session};
 pub use error::{Error, Result};
 pub use fold::fold;
 pub use load::{Loaded, input_side, is_onnx, load, load_with};
-pub use mobilenet::mobilenet;
 pub use multiples::multiples;
 pub use quantized::is_quantized;
 pub use report::LayerReport;

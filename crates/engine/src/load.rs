@@ -1,13 +1,13 @@
 //! A network from a file: weights of `sparse-train`, packed or not, of 8 bits or not, also in the folder of a run, or ONNX.
 
+use crate::bind::bind;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::mobilenet::mobilenet;
 use crate::onnx::{self, ReadOptions};
 use crate::quantized;
 use serde_json::Value;
 use sparse_formats::{MappedFile, foreign_weights, open_regular};
-use sparse_network::{Architecture, HEAD_WEIGHT, MobileNetConfig};
+use sparse_network::{Architecture, NetworkConfig};
 use std::io::Read;
 use std::path::Path;
 
@@ -100,12 +100,12 @@ fn weights(path: &Path, size: Option<[usize; 2]>) -> Result<Loaded> {
     }
     let network = network(&file, &metadata, 1)?;
     let side = input_side(&metadata, network.channels);
-    let graph = mobilenet(&network, size.unwrap_or([side; 2]), &mut |name| Ok(tensor(&file, name)?.1))?;
+    let graph = bind(&network.graph()?, size.unwrap_or([side; 2]), &mut |name| Ok(tensor(&file, name)?.1))?;
     Ok(Loaded { graph, metadata })
 }
 
 /// The network by the shapes of its first and last tensor and by the metadata; `classes`: the axis of the last one that counts classes.
-pub(crate) fn network(file: &MappedFile, metadata: &Value, classes: usize) -> Result<MobileNetConfig> {
+pub(crate) fn network(file: &MappedFile, metadata: &Value, classes: usize) -> Result<NetworkConfig> {
     let reason = |reason: String| Error::Metadata { path: file.path().to_owned(), reason };
     let said = metadata.get("architecture").cloned().unwrap_or(Value::Null);
     let architecture: Option<Architecture> =
@@ -116,9 +116,10 @@ pub(crate) fn network(file: &MappedFile, metadata: &Value, classes: usize) -> Re
         let dimension = shape.get(axis).copied();
         dimension.ok_or_else(|| reason(format!("`{name}` has the shape {shape:?}")))
     };
-    let (channels, classes) = (side("conv1_weights", 1)?, side(HEAD_WEIGHT, classes)?);
+    let kind = architecture.kind().unwrap_or_default();
+    let (channels, classes) = (side(kind.first(), 1)?, side(kind.head()[0], classes)?);
     let scale = architecture.scale().unwrap_or(1.0);
-    Ok(architecture.refine(&MobileNetConfig::new(scale, channels, classes)))
+    Ok(architecture.refine(&NetworkConfig::new(kind, scale, channels, classes)))
 }
 
 pub(crate) fn tensor(file: &MappedFile, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {

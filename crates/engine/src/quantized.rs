@@ -1,33 +1,35 @@
-//! A MobileNetV1 of 8 bits: to a packed file, and back.
+//! A network of 8 bits: to a packed file, and back.
 //!
 //! The file has the weights as multiples of a scale for each output, batch norms multiplied in, `<layer>_bias`, and for each node whose numbers are rounded
 //! `<node>_quantization`: the scale, and the byte that stands for 0. Layers that are kept are there as f32. `docs/packed.md` has an example.
 
+use crate::bind::{geometry, plain};
 use crate::error::{Error, Result};
 use crate::graph::{Convolution, Function, Graph, Node, Op, Quantization};
 use crate::load::{Loaded, input_side, network, tensor};
-use crate::mobilenet::{clip, frame};
 use serde_json::Value;
 use sparse_formats::packed::{Multiples, write_int8};
 use sparse_formats::{MappedFile, Tensor, Tensors};
-use sparse_network::{ConvKind, HEAD_BIAS, HEAD_WEIGHT, layers};
+use sparse_network::{Op as NetworkOp, Shape};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Ends the name of what a node's numbers are rounded by.
 const QUANTIZATION: &str = "_quantization";
+/// Ends the name of the bias of a linear layer.
+const OFFSET: &str = "_offset";
 /// Ends the name of a node that rounds.
 const ROUNDS: &str = "_quantized";
 
-/// Whether a file holds a MobileNetV1 of 8 bits; what cannot be read is none.
+/// Whether a file holds a network of 8 bits; what cannot be read is none.
 pub fn is_quantized(path: &Path) -> bool {
     path.is_file() && MappedFile::open(path).is_ok_and(|file| file.is_int8())
 }
 
-/// Writes the graph of a MobileNetV1 whose layers are rounded, atomically; `metadata` is that of its weights.
+/// Writes the graph of a network known by name whose layers are rounded, atomically; `metadata` is that of its weights.
 ///
 /// # Errors
-/// [`Error::File`] if it cannot be written, [`Error::Unsupported`] naming a node that is none of a MobileNetV1.
+/// [`Error::File`] if it cannot be written, [`Error::Unsupported`] naming a node that is none of such a network.
 pub fn write(graph: &Graph, path: &Path, metadata: &str) -> Result<()> {
     let mut file = Written::default();
     for node in &graph.nodes {
@@ -60,7 +62,8 @@ impl Written {
             }
             Op::Linear { weight, bias, scales } => {
                 let shape = [bias.len(), weight.len() / bias.len().max(1)];
-                self.layer([HEAD_WEIGHT, HEAD_BIAS], &shape, weight, bias, scales.as_deref());
+                let (weights, offset) = (format!("{name}_weights"), format!("{name}{OFFSET}"));
+                self.layer([&weights, &offset], &shape, weight, bias, scales.as_deref());
             }
             Op::Function(Function::Quantize(Quantization { scale, zero })) => {
                 let source = &graph.nodes[node.inputs[0]].name;
@@ -68,8 +71,9 @@ impl Written {
                 self.tensors.insert(format!("{source}{QUANTIZATION}"), numbers);
             }
             Op::Input { .. } | Op::Clip { .. } | Op::GlobalAveragePool | Op::Flatten => (),
+            Op::Add | Op::MaxPool(_) | Op::AveragePool { .. } => (),
             _ => {
-                let what = "it is none of a MobileNetV1";
+                let what = "it is none of a network that is known by name";
                 return Err(Error::Unsupported { node: name.clone(), what });
             }
         }
@@ -106,34 +110,44 @@ impl Written {
 pub(crate) fn read(file: &MappedFile, metadata: Value, size: Option<[usize; 2]>) -> Result<Loaded> {
     let network = network(file, &metadata, 0)?;
     let side = input_side(&metadata, network.channels);
-    let mut size = size.unwrap_or([side; 2]);
     let mut reading = Reading { file, used: BTreeSet::new() };
-    let mut graph = Graph::new([network.channels, size[0], size[1]]);
-    reading.rounding(&mut graph)?;
-    let mut features = network.channels;
-    for layer in layers(&network)? {
-        let (window, after) = frame(&layer, network.padding, size);
-        size = after;
-        let shape = layer.weight_shape();
-        let name = format!("{}_weights", layer.name);
-        let (weight, scales) = reading.weight(&name, &shape)?;
-        let bias = reading.values(&format!("{}_bias", layer.name), &[layer.outputs])?;
-        let groups = if layer.kind == ConvKind::Depthwise { layer.inputs } else { 1 };
-        graph.append(
-            &layer.name,
-            Op::Convolution(Convolution { weight, shape, bias, groups, window, scales }),
-        );
-        reading.rounding(&mut graph)?;
-        graph.append(&format!("{}_relu", layer.name), clip(network.activation));
-        reading.rounding(&mut graph)?;
-        features = layer.outputs;
+    let size = size.unwrap_or([side; 2]);
+    let described = network.graph()?;
+    let shapes = described.shapes(size)?;
+    let mut graph = Graph::default();
+    // What stands for each node: batch norms are multiplied in, and roundings follow.
+    let mut stands_for = Vec::with_capacity(described.nodes.len());
+    for node in &described.nodes {
+        let inputs: Vec<usize> = node.inputs.iter().map(|&input| stands_for[input]).collect();
+        let before = node.inputs.first().map_or(Shape::Flat(0), |&input| shapes[input]);
+        let op = match &node.op {
+            NetworkOp::BatchNorm(_) => {
+                stands_for.push(inputs[0]);
+                continue;
+            }
+            NetworkOp::Conv(conv) => {
+                let (shape, window) = geometry(&described, conv, before);
+                let (weight, scales) = reading.weight(&described.parameters[conv.weight].name, &shape)?;
+                let bias = reading.values(&format!("{}_bias", node.name), &[conv.outputs])?;
+                Op::Convolution(Convolution { weight, shape, bias, groups: conv.groups, window, scales })
+            }
+            &NetworkOp::Linear { weight, .. } => {
+                let weight = &described.parameters[weight];
+                let (inputs, outputs) = (weight.shape[0], weight.shape[1]);
+                let (weight, scales) = reading.weight(&weight.name, &[outputs, inputs])?;
+                let bias = reading.values(&format!("{}{OFFSET}", node.name), &[outputs])?;
+                Op::Linear { weight, bias, scales }
+            }
+            op => plain(op, shapes[0], before),
+        };
+        graph.output = graph.nodes.len();
+        graph.nodes.push(Node { name: node.name.clone(), op, inputs });
+        if !matches!(node.op, NetworkOp::Flatten) {
+            reading.rounding(&mut graph)?;
+        }
+        stands_for.push(graph.output);
     }
-    graph.append("pool", Op::GlobalAveragePool);
-    reading.rounding(&mut graph)?;
-    graph.append("features", Op::Flatten);
-    let (weight, scales) = reading.weight(HEAD_WEIGHT, &[network.classes, features])?;
-    let bias = reading.values(HEAD_BIAS, &[network.classes])?;
-    graph.append("fc7", Op::Linear { weight, bias, scales });
+    graph.output = stands_for[described.output];
     reading.finish()?;
     Ok(Loaded { graph, metadata })
 }
@@ -191,39 +205,25 @@ impl Reading<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bind;
     use crate::fold;
     use crate::load::load;
-    use crate::mobilenet::mobilenet;
-    use sparse_network::{Architecture, MobileNetConfig};
+    use sparse_network::{Architecture, Kind, NetworkConfig};
 
     /// A small network with folded batch norms, and the metadata of its weights.
-    fn small() -> (Graph, String) {
-        let network = MobileNetConfig::new(0.125, 3, 5);
+    fn small(kind: Kind) -> (Graph, String) {
+        let network = NetworkConfig::new(kind, 0.125, 3, 5);
         let mut state = 7_u32;
         let mut number = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 8) as f32 / (1 << 24) as f32 + 0.01
         };
-        let lengths: BTreeMap<String, usize> = layers(&network)
-            .unwrap()
-            .iter()
-            .flat_map(|layer| {
-                let norms = ["scale", "offset", "mean", "variance"];
-                let norms = norms.map(|what| (format!("{}_bn_{what}", layer.name), layer.outputs));
-                let weight = layer.weight_shape().iter().product();
-                norms.into_iter().chain([(format!("{}_weights", layer.name), weight)])
-            })
-            .collect();
-        let features = layers(&network).unwrap().last().unwrap().outputs;
+        let described = network.graph().unwrap();
         let mut values = |name: &str| {
-            let len = match name {
-                HEAD_WEIGHT => 5 * features,
-                HEAD_BIAS => 5,
-                _ => lengths[name],
-            };
+            let len = described.parameter(name).unwrap().count();
             Ok((0..len).map(|_| number()).collect())
         };
-        let graph = fold(mobilenet(&network, [32; 2], &mut values).unwrap());
+        let graph = fold(bind(&described, [32; 2], &mut values).unwrap());
         let metadata = serde_json::json!({
             "architecture": Architecture::of(&network),
             "recipe": {"data.image_size": 32},
@@ -233,7 +233,7 @@ mod tests {
 
     /// Each layer but the second rounded, and what it reads and makes.
     fn rounded(graph: &Graph) -> Graph {
-        let mut to = Graph::new([3, 32, 32]);
+        let (mut to, mut stands_for) = (Graph::default(), Vec::new());
         let mut kept = 0;
         let round = |weight: &mut [f32], outputs: usize| -> Vec<f32> {
             let row = weight.len() / outputs;
@@ -256,10 +256,10 @@ mod tests {
                 Op::Linear { weight, bias, scales } => *scales = Some(round(weight, bias.len())),
                 _ => (),
             }
-            if !matches!(op, Op::Input { .. }) {
-                to.append(&node.name, op);
-            }
-            if matches!(node.op, Op::Input { .. } | Op::Clip { .. } | Op::GlobalAveragePool) {
+            let inputs = node.inputs.iter().map(|&input| stands_for[input]).collect();
+            to.output = to.nodes.len();
+            to.nodes.push(Node { name: node.name.clone(), op, inputs });
+            if matches!(node.op, Op::Input { .. } | Op::Clip { .. } | Op::GlobalAveragePool | Op::Add) {
                 let zero = if to.output == 0 { 128 } else { 0 };
                 let quantization = Quantization { scale: 0.05, zero };
                 to.append(
@@ -267,27 +267,31 @@ mod tests {
                     Op::Function(Function::Quantize(quantization)),
                 );
             }
+            stands_for.push(to.output);
         }
+        to.output = stands_for[graph.output];
         to
     }
 
     #[test]
     fn a_network_comes_back_from_its_file() {
-        let (graph, metadata) = small();
-        let graph = rounded(&graph);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("int8");
-        write(&graph, &path, &metadata).unwrap();
-        assert!(is_quantized(&path));
-        assert_eq!(load(&path, None).unwrap().graph, graph);
-        // Of another size it is the same but for where padding lies.
-        let larger = load(&path, Some([64; 2])).unwrap().graph;
-        assert_eq!((larger.nodes.len(), larger.output), (graph.nodes.len(), graph.output));
+        for kind in Kind::ALL {
+            let (graph, metadata) = small(kind);
+            let graph = rounded(&graph);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("int8");
+            write(&graph, &path, &metadata).unwrap();
+            assert!(is_quantized(&path));
+            assert_eq!(load(&path, None).unwrap().graph, graph, "{kind:?}");
+            // Of another size it is the same but for where padding lies.
+            let larger = load(&path, Some([64; 2])).unwrap().graph;
+            assert_eq!((larger.nodes.len(), larger.output), (graph.nodes.len(), graph.output));
+        }
     }
 
     #[test]
     fn tensors_that_are_none_of_the_network_and_odd_numbers_are_named() {
-        let (graph, metadata) = small();
+        let (graph, metadata) = small(Kind::MobileNet);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("int8");
         let refused = |change: &dyn Fn(&mut Written)| {
@@ -321,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_that_is_no_mobilenet_is_not_written() {
+    fn a_graph_that_is_none_of_ours_is_not_written() {
         let mut graph = Graph::new([3, 32, 32]);
         graph.append("odd", Op::Softmax);
         let error = write(&graph, Path::new("nowhere"), "{}").unwrap_err();

@@ -7,6 +7,7 @@
 
 use sparse_kernels::host::activation::{GateSums, Input, Norm, NormGradient, OutputGradient, Statistics};
 use sparse_kernels::host::pointwise::{self, Choice, Dims, Gradients, Kept, Pattern, WallClock};
+use sparse_network::Bounds;
 use std::time::{Duration, Instant};
 
 /// A chosen path that takes more than so many times what the other takes is marked.
@@ -58,7 +59,7 @@ impl Layer {
     fn pass(&self, choice: Choice) -> [Duration; 2] {
         let pattern = |sparse: bool| sparse.then_some(&self.pattern);
         let channels = self.of_input.as_slice();
-        let norm = Norm { mean: channels, gain: channels, offset: channels, ceiling: f32::INFINITY };
+        let norm = Norm { mean: channels, gain: channels, offset: channels, bounds: Bounds::RELU };
         let x = Input::Normalised(self.x.as_slice(), norm);
         let channels = self.of_output.as_slice();
         let norm = NormGradient { mean: channels, gain: channels, constant: channels, slope: channels };

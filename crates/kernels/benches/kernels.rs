@@ -8,10 +8,12 @@
 use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
-use sparse_kernels::host::activation::{GateSums, Input, Norm, NormGradient, OutputGradient, Statistics};
-use sparse_kernels::host::padding::Padding;
+use sparse_kernels::host::activation::{
+    GateSums, Input, InputGradient, Norm, NormGradient, OutputGradient, Statistics,
+};
 use sparse_kernels::host::pointwise::{self, Gradients, Kept, Pattern};
-use sparse_kernels::host::{conv3x3, depthwise};
+use sparse_kernels::host::{depthwise, spatial};
+use sparse_network::{Bounds, Padding, Window};
 
 const BATCH: usize = 32;
 
@@ -29,7 +31,7 @@ impl Channels {
     }
 
     fn norm(&self) -> Norm<'_, f32> {
-        Norm { mean: &self.0[0], gain: &self.0[1], offset: &self.0[2], ceiling: f32::INFINITY }
+        Norm { mean: &self.0[0], gain: &self.0[1], offset: &self.0[2], bounds: Bounds::RELU }
     }
 
     fn gradient(&self) -> NormGradient<'_, f32> {
@@ -93,7 +95,7 @@ fn pointwise(criterion: &mut Criterion) {
             });
             measure(&mut group, &format!("backward {name}"), [2 * bytes, 2 * flops], || {
                 let sums = Some(GateSums { sum: &mut sum, product: &mut product });
-                let into = Gradients { dx: &mut dx, sums, dw: &mut dw };
+                let into = Gradients { dx: InputGradient::only(&mut dx, sums), dw: &mut dw };
                 pointwise::backward(&weight, Kept { input: sparse, weight: sparse }, x, dy, into, dims);
             });
         }
@@ -133,8 +135,8 @@ fn depthwise(criterion: &mut Criterion) {
 fn stem(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stem");
     group.sample_size(10);
-    let (height, width, padding) = (224, 224, Padding::Symmetric);
-    let dims = conv3x3::Dims { outputs: 32, inputs: 3, height, width, batch: BATCH, stride: 2, padding };
+    let (height, width, window) = (224, 224, Window::square(3, 2, Padding::Symmetric));
+    let dims = spatial::Dims { outputs: 32, inputs: 3, height, width, batch: BATCH, window };
     let out_plane = dims.out_height() * dims.out_width() * BATCH;
     let (x, weight) = (values(3 * 224 * 224 * BATCH, 1), values(32 * 27, 2));
     let (g, mut y) = (values(32 * out_plane, 3), values(32 * out_plane, 4));
@@ -145,11 +147,11 @@ fn stem(criterion: &mut Criterion) {
     measure(&mut group, "forward", [bytes, flops], || {
         let shift = of_output.norm().mean;
         let statistics = Statistics { shift, mean: &mut mean, variance: &mut variance };
-        conv3x3::forward(&x, &weight, &mut y, Some(statistics), dims);
+        spatial::forward(Input::Plain(&x), &weight, None, &mut y, Some(statistics), dims);
     });
     measure(&mut group, "backward", [bytes + 4 * g.len(), flops], || {
         let dy = OutputGradient::ThroughNorm(g.as_slice(), y.as_slice(), of_output.gradient());
-        conv3x3::weight_gradient(&x, dy, &mut dw, dims);
+        spatial::weight_gradient(Input::Plain(&x), dy, None, &mut dw, dims);
     });
 }
 

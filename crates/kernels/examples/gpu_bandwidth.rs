@@ -13,9 +13,8 @@ use sparse_kernels::cuda::sparse_pointwise::Pattern;
 use sparse_kernels::cuda::{
     Coefficients, Element, Memory, Operand, Product, Queue, Result, Stream, layout, masks, pool, stem,
 };
-use sparse_kernels::host::activation::Activation;
-use sparse_kernels::host::padding::Padding;
-use sparse_kernels::host::{conv3x3, depthwise as host};
+use sparse_kernels::host::{depthwise as host, spatial};
+use sparse_network::{Bounds, Padding, Window};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -94,7 +93,7 @@ fn activations(table: &Table<'_>, element: Element) -> Result<()> {
     let partial = partial.slice();
     let rows = queue.allocate(Coefficients::bytes(1024))?;
     let of = |channels| Coefficients::new(rows.slice(), channels);
-    let reading = |y, channels| Reading { y, coefficients: Some(of(channels)), activation: Activation::Relu };
+    let reading = |y, channels| Reading { y, coefficients: Some(of(channels)), bounds: Bounds::RELU };
     let name = |kernel: &str| format!("{kernel}, {element:?}");
     table.row(&name("statistics"), bytes, || batch_norm::statistics(queue, y, partial, dims))?;
     table.row(&name("normalise"), 2 * bytes, || batch_norm::normalise(queue, reading(y, 64), g, dims))?;
@@ -125,14 +124,13 @@ fn activations(table: &Table<'_>, element: Element) -> Result<()> {
             depthwise::backward(queue, x, weight, dy, [into.slice(), partial], dims, element)
         })?;
     }
-    let dims = conv3x3::Dims {
+    let dims = spatial::Dims {
         outputs: 32,
         inputs: 3,
         height: 224,
         width: 224,
         batch: BATCH,
-        stride: 2,
-        padding: Padding::Symmetric,
+        window: Window::square(3, 2, Padding::Symmetric),
     };
     let [input, output] = [3 * 224 * 224 * BATCH, 32 * 112 * 112 * BATCH];
     let images = queue.allocate(input * size_of::<f32>())?;

@@ -1,6 +1,6 @@
 //! What the metadata of a weights file says about the network, under the key `architecture`.
 
-use crate::{Activation, MobileNetConfig, Padding, layers};
+use crate::{Activation, Kind, NetworkConfig, Padding};
 use serde::{Deserialize, Serialize};
 
 /// The object under the key `architecture`; files of the first version lack some of it.
@@ -10,7 +10,7 @@ pub struct Architecture {
     bn_epsilon: Option<f64>,
     channels: Option<usize>,
     classes: Option<usize>,
-    model: Option<ModelName>,
+    model: Option<KindName>,
     padding: Option<PaddingName>,
     scale: Option<f64>,
 }
@@ -29,14 +29,28 @@ enum PaddingName {
     Same,
 }
 
+/// A [`Kind`] by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-enum ModelName {
-    MobileNet,
+#[serde(into = "String", try_from = "String")]
+struct KindName(Kind);
+
+impl From<KindName> for String {
+    fn from(KindName(kind): KindName) -> Self {
+        kind.name().to_owned()
+    }
+}
+
+impl TryFrom<String> for KindName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Kind::named(&name).map(Self).ok_or_else(|| format!("there is no network `{name}`"))
+    }
 }
 
 impl Architecture {
     /// Everything there is to say about a network.
-    pub fn of(network: &MobileNetConfig) -> Self {
+    pub fn of(network: &NetworkConfig) -> Self {
         Self {
             activation: Some(match network.activation {
                 Activation::Relu => ActivationName::Relu,
@@ -45,20 +59,21 @@ impl Architecture {
             bn_epsilon: Some(network.bn_epsilon),
             channels: Some(network.channels),
             classes: Some(network.classes),
-            model: Some(ModelName::MobileNet),
+            model: Some(KindName(network.kind)),
             padding: Some(match network.padding {
-                Padding::Symmetric => PaddingName::Symmetric,
                 Padding::Same => PaddingName::Same,
+                Padding::Symmetric | Padding::Lines(_) => PaddingName::Symmetric,
             }),
             scale: Some(network.scale),
         }
     }
 
     /// A network of known widths with what else is said here; a scale that gives other widths is not believed.
-    pub fn refine(&self, by_shape: &MobileNetConfig) -> MobileNetConfig {
+    pub fn refine(&self, by_shape: &NetworkConfig) -> NetworkConfig {
         let mut network = *by_shape;
-        let said = MobileNetConfig { scale: self.scale.unwrap_or(network.scale), ..network };
-        if matches!((layers(&said), layers(&network)), (Ok(a), Ok(b)) if a == b) {
+        let said = NetworkConfig { scale: self.scale.unwrap_or(network.scale), ..network };
+        let widths = |network: &NetworkConfig| network.graph().map(|graph| graph.parameters);
+        if matches!((widths(&said), widths(&network)), (Ok(a), Ok(b)) if a == b) {
             network.scale = said.scale;
         }
         match self.activation {
@@ -77,6 +92,11 @@ impl Architecture {
         network
     }
 
+    /// Which network, if it is said.
+    pub fn kind(&self) -> Option<Kind> {
+        self.model.map(|KindName(kind)| kind)
+    }
+
     /// The width multiplier, if it is said.
     pub fn scale(&self) -> Option<f64> {
         self.scale
@@ -89,11 +109,11 @@ mod tests {
 
     #[test]
     fn what_is_written_comes_back() {
-        let network = MobileNetConfig {
+        let network = NetworkConfig {
             activation: Activation::Relu6,
             padding: Padding::Same,
             bn_epsilon: 1e-3,
-            ..MobileNetConfig::new(0.5, 3, 7)
+            ..NetworkConfig::mobilenet(0.5, 3, 7)
         };
         let text = serde_json::to_string(&serde_json::to_value(Architecture::of(&network)).unwrap()).unwrap();
         assert_eq!(
@@ -101,14 +121,14 @@ mod tests {
             r#"{"activation":"relu6","bn_epsilon":0.001,"channels":3,"classes":7,"model":"MobileNet","padding":"same","scale":0.5}"#
         );
         let read: Architecture = serde_json::from_str(&text).unwrap();
-        let refined = read.refine(&MobileNetConfig::new(0.5003, 3, 7));
-        assert_eq!(MobileNetConfig { bn_momentum: network.bn_momentum, ..refined }, network);
+        let refined = read.refine(&NetworkConfig::mobilenet(0.5003, 3, 7));
+        assert_eq!(refined, network);
     }
 
     #[test]
     fn a_file_of_the_first_version_says_little_and_is_still_read() {
         let read: Architecture = serde_json::from_str(r#"{"scale":2.0,"bn_epsilon":-1.0}"#).unwrap();
         // Other widths than those of the file, and an impossible ε.
-        assert_eq!(read.refine(&MobileNetConfig::new(1.0, 3, 10)), MobileNetConfig::new(1.0, 3, 10));
+        assert_eq!(read.refine(&NetworkConfig::mobilenet(1.0, 3, 10)), NetworkConfig::mobilenet(1.0, 3, 10));
     }
 }

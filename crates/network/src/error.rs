@@ -16,12 +16,28 @@ pub enum Error {
         least: f64,
     },
     /// No input channels or no classes.
-    #[error("a MobileNet needs at least one input channel and one class, got {channels} and {classes}")]
+    #[error("a network needs at least one input channel and one class, got {channels} and {classes}")]
     Empty {
         /// Input channels given.
         channels: usize,
         /// Classes given.
         classes: usize,
+    },
+    /// A node that does not fit what it reads.
+    #[error("the node `{node}` of the network {reason}")]
+    Graph {
+        /// Which.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// A node that training has no step for.
+    #[error("the node `{node}` of the network cannot be trained: {reason}")]
+    NoStep {
+        /// Which.
+        node: String,
+        /// Why.
+        reason: String,
     },
 }
 

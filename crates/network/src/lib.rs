@@ -1,29 +1,41 @@
-//! MobileNetV1 as a table: its layers, its parameters, and what a weights file says about it.
+//! Networks as graphs: what is computed, over which tensors, and in which steps it is trained.
 //!
-//! [`layers`] is the one description of the network: training, parameter counts, FLOPs, the inference engine and
-//! exports all read it. Names and initial values follow PaddleSlim's demo (`conv1_weights`, `conv2_1_dw_bn_scale`, …,
-//! `fc7_offset`).
+//! A [`Graph`] is a list of nodes over named [`Parameter`]s; shapes, counts of parameters and multiply-adds are walked here
+//! and nowhere else. [`NetworkConfig`] builds the networks there are by name, [`Builder`] any other. [`Plan`] lowers a graph
+//! to fused steps, which host and device execute alike.
 //!
-//! Invariant: one layer table, never copied; no tensors, no candle.
+//! Invariant: no values, no kernels, no candle.
 //!
 //! ```
-//! use sparse_network::{ConvKind, MobileNetConfig, layers, parameters};
+//! use sparse_network::NetworkConfig;
 //!
-//! let config = MobileNetConfig::new(1.0, 3, 1000);
-//! let pointwise = layers(&config)?.iter().filter(|layer| layer.kind == ConvKind::Pointwise).count();
-//! assert_eq!(pointwise, 13);
-//! assert_eq!(parameters(&config)?.len(), 137);
+//! let graph = NetworkConfig::mobilenet(1.0, 3, 1000).graph()?;
+//! assert_eq!(graph.parameters.len(), 137);
+//! assert_eq!(graph.macs([224, 224])?.iter().sum::<u64>(), 568_740_352);
 //! # Ok::<(), sparse_network::Error>(())
 //! ```
 
 mod architecture;
+mod bounds;
+mod builder;
+mod config;
 mod error;
-mod table;
+mod graph;
+mod layers;
+mod mobilenet_v1;
+mod mobilenet_v2;
+mod padding;
+mod plan;
+mod resnet;
+mod shape;
 
 pub use architecture::Architecture;
+pub use bounds::{Activation, Bounds};
+pub use builder::{Builder, Layer};
+pub use config::{Kind, NetworkConfig};
 pub use error::{Error, Result};
-pub use sparse_kernels::host::activation::Activation;
-pub use sparse_kernels::host::padding::Padding;
-pub use table::{
-    ConvKind, ConvLayer, HEAD_BIAS, HEAD_WEIGHT, Initial, MobileNetConfig, Parameter, layers, parameters,
-};
+pub use graph::{BatchNorm, Conv, Graph, Initial, Node, Op, Parameter, ParameterId, Window};
+pub use layers::{ConvLayer, layers, parameters};
+pub use padding::Padding;
+pub use plan::{ConvKind, Norm, Plan, Step, StepOp, Value, Way};
+pub use shape::Shape;

@@ -1,13 +1,9 @@
-//! Batch norm followed by ReLU or ReLU6.
+//! Batch norm followed by bounds.
 
-#[cfg(feature = "cuda")]
-use crate::batch_norm_cuda;
-#[cfg(feature = "cuda")]
-use crate::cuda::{DeviceOperand, DeviceOutput, Place};
 use crate::host::{Element, Op, Operand, Output, Ternary, Unary, ensure, only_tracked};
 use candle_core::{Result, Shape, Tensor};
-use sparse_kernels::host::activation::Activation;
-use sparse_kernels::host::batch_norm::{self, Channels};
+use sparse_kernels::host::batch_norm::{self as kernel, Channels};
+use sparse_network::Bounds;
 
 /// Mean and biased variance of each channel, as one tensor `[2, C]`.
 #[derive(Clone, Debug)]
@@ -15,7 +11,7 @@ pub struct ChannelStatistics(Tensor);
 
 impl ChannelStatistics {
     /// The statistics of a batch, `x: [C, H, W, N]`. They carry no gradient of their own: the backward pass of
-    /// [`batch_norm_relu`] accounts for their dependence on `x`.
+    /// [`batch_norm`] accounts for their dependence on `x`.
     ///
     /// # Errors
     /// If the element type is not f32 or f64.
@@ -48,16 +44,16 @@ impl ChannelStatistics {
     }
 }
 
-/// The constants of a [`batch_norm_relu`].
+/// The constants of a [`batch_norm`].
 #[derive(Clone, Copy, Debug)]
 pub struct Form {
     /// Added to the variance.
     pub epsilon: f64,
-    /// What follows.
-    pub activation: Activation,
+    /// What bounds the result.
+    pub bounds: Bounds,
 }
 
-/// `activation((x − mean) / sqrt(variance + epsilon) · scale + offset)`.
+/// `min(max((x − mean) / sqrt(variance + epsilon) · scale + offset, low), high)`.
 ///
 /// Shapes: `x: [C, H, W, N]`, `scale, offset: [C]`. In the backward pass the statistics are taken to be those
 /// of `x` itself, so train with [`ChannelStatistics::of_batch`] and use [`ChannelStatistics::given`] only for
@@ -65,7 +61,7 @@ pub struct Form {
 ///
 /// # Errors
 /// If the shapes do not fit together or the element type is not f32 or f64.
-pub fn batch_norm_relu(
+pub fn batch_norm(
     x: &Tensor,
     statistics: &ChannelStatistics,
     [scale, offset]: [&Tensor; 2],
@@ -75,13 +71,13 @@ pub fn batch_norm_relu(
     x.contiguous()?.apply_op3(&scale.contiguous()?, &offset.contiguous()?, Op(op))
 }
 
-/// Gradients of [`batch_norm_relu`] to `x`, `scale` and `offset`, the statistics being those of `x`.
+/// Gradients of [`batch_norm`] to `x`, `scale` and `offset`, the statistics being those of `x`.
 ///
 /// Shapes: `x`, its result `y` and the gradient `dy`: `[C, H, W, N]`; results `[C, H, W, N]`, `[C]`, `[C]`.
 ///
 /// # Errors
 /// If the shapes do not fit together.
-fn batch_norm_relu_gradients(
+fn batch_norm_gradients(
     [x, y, dy]: [&Tensor; 3],
     statistics: &ChannelStatistics,
     scale: &Tensor,
@@ -102,13 +98,8 @@ impl Unary for Statistics {
         let channels = x.dims[0];
         let mut both = vec![T::default(); 2 * channels];
         let (mean, variance) = both.split_at_mut(channels);
-        batch_norm::statistics(x.data, mean, variance);
+        kernel::statistics(x.data, mean, variance);
         Ok((both, Shape::from((2, channels))))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn run_cuda(&self, place: &Place, x: DeviceOperand<'_>) -> DeviceOutput {
-        batch_norm_cuda::statistics(place, x)
     }
 }
 
@@ -130,12 +121,12 @@ fn with_channels<T: Element, R>(
     };
     let both = Operand::<T>::new(storage, layout)?;
     let (mean, variance) = both.data.split_at(scale.len());
-    let Form { epsilon, activation } = form;
-    Ok(body(Channels { mean, variance, scale, epsilon, activation }))
+    let Form { epsilon, bounds } = form;
+    Ok(body(Channels { mean, variance, scale, epsilon, bounds }))
 }
 
 impl Ternary for Forward {
-    const NAME: &'static str = "batch-norm-relu";
+    const NAME: &'static str = "batch-norm";
 
     fn run<T: Element>(&self, [x, scale, offset]: [Operand<'_, T>; 3]) -> Output<T> {
         let channels = x.dims[0];
@@ -143,14 +134,9 @@ impl Ternary for Forward {
         ensure(self.statistics.0.dims() == [2, channels], Self::NAME, x.dims, self.statistics.0.dims())?;
         let mut y = vec![T::default(); x.data.len()];
         with_channels(&self.statistics.0, scale.data, self.form, |channels| {
-            batch_norm::forward(x.data, channels, offset.data, &mut y);
+            kernel::forward(x.data, channels, offset.data, &mut y);
         })?;
         Ok((y, Shape::from(x.dims.to_vec())))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn run_cuda(&self, place: &Place, operands: [DeviceOperand<'_>; 3]) -> DeviceOutput {
-        batch_norm_cuda::forward(place, operands, &self.statistics.0, self.form)
     }
 
     fn gradients(
@@ -160,13 +146,7 @@ impl Ternary for Forward {
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
         let tracked = [x, scale, offset].map(Tensor::track_op);
-        #[cfg(feature = "cuda")]
-        if x.device().is_cuda() {
-            let gradients =
-                batch_norm_cuda::gradients([x, scale, offset], dy, &self.statistics.0, self.form)?;
-            return Ok(only_tracked(gradients, tracked));
-        }
-        let gradients = batch_norm_relu_gradients([x, y, dy], &self.statistics, scale, self.form)?;
+        let gradients = batch_norm_gradients([x, y, dy], &self.statistics, scale, self.form)?;
         Ok(only_tracked(gradients, tracked))
     }
 }
@@ -179,7 +159,7 @@ struct ParameterGradients<'a> {
 }
 
 impl Ternary for ParameterGradients<'_> {
-    const NAME: &'static str = "batch-norm-relu-parameter-gradients";
+    const NAME: &'static str = "batch-norm-parameter-gradients";
 
     fn run<T: Element>(&self, [x, y, dy]: [Operand<'_, T>; 3]) -> Output<T> {
         let channels = x.dims[0];
@@ -187,7 +167,7 @@ impl Ternary for ParameterGradients<'_> {
         let (dscale, doffset) = both.split_at_mut(channels);
         let scale = self.scale.to_vec1::<T>()?;
         with_channels(self.statistics, &scale, self.form, |channels| {
-            batch_norm::parameter_gradients([x.data, y.data, dy.data], channels, dscale, doffset);
+            kernel::parameter_gradients([x.data, y.data, dy.data], channels, dscale, doffset);
         })?;
         Ok((both, Shape::from((2, channels))))
     }
@@ -202,7 +182,7 @@ struct InputGradient<'a> {
 }
 
 impl Ternary for InputGradient<'_> {
-    const NAME: &'static str = "batch-norm-relu-input-gradient";
+    const NAME: &'static str = "batch-norm-input-gradient";
 
     fn run<T: Element>(&self, [x, y, dy]: [Operand<'_, T>; 3]) -> Output<T> {
         let mut dx = vec![T::default(); x.data.len()];
@@ -210,7 +190,7 @@ impl Ternary for InputGradient<'_> {
         let sums = self.sums.flatten_all()?.to_vec1::<T>()?;
         let (dscale, doffset) = sums.split_at(scale.len());
         with_channels(self.statistics, &scale, self.form, |channels| {
-            batch_norm::input_gradient([x.data, y.data, dy.data], channels, [dscale, doffset], &mut dx);
+            kernel::input_gradient([x.data, y.data, dy.data], channels, [dscale, doffset], &mut dx);
         })?;
         Ok((dx, Shape::from(x.dims.to_vec())))
     }

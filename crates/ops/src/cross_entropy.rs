@@ -13,19 +13,7 @@ use std::sync::Arc;
 /// If the number of labels is not N, a label is too large, or the element type is not f32 or f64.
 pub fn cross_entropy(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<Tensor> {
     check(logits, labels)?;
-    if logits.device().is_cuda() {
-        return composed(logits, labels, smoothing);
-    }
     logits.contiguous()?.apply_op1(Op(Forward { labels: labels.into(), smoothing }))
-}
-
-/// The same of candle's own operations.
-fn composed(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<Tensor> {
-    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
-    let log_probabilities = shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(1)?.log()?)?;
-    let labels = Tensor::new(labels, logits.device())?.unsqueeze(1)?;
-    let of_labels = log_probabilities.gather(&labels, 1)?.mean_all()?.affine(smoothing - 1.0, 0.0)?;
-    of_labels + log_probabilities.mean_all()?.affine(-smoothing, 0.0)?
 }
 
 fn check(logits: &Tensor, labels: &[u32]) -> Result<()> {
@@ -69,28 +57,5 @@ impl Binary for InputGradient {
         let mut dlogits = vec![T::default(); logits.data.len()];
         cross_entropy::input_gradient(logits.data, &self.labels, self.smoothing, dy.data[0], &mut dlogits);
         Ok((dlogits, Shape::from(logits.dims.to_vec())))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::{Device, Var};
-
-    /// What CUDA tensors get is the operation's value and gradient.
-    #[test]
-    fn the_composition_is_the_operation() {
-        let numbers: Vec<f64> = (0..15).map(|i| f64::from(i * 7 % 11) / 3.0 - 1.5).collect();
-        let logits = Var::from_tensor(&Tensor::from_vec(numbers, (3, 5), &Device::Cpu).unwrap()).unwrap();
-        for smoothing in [0.0, 0.1] {
-            let both = [composed, cross_entropy].map(|loss: fn(&Tensor, &[u32], f64) -> Result<Tensor>| {
-                let loss = loss(logits.as_tensor(), &[4, 0, 2], smoothing).unwrap();
-                let gradient = loss.backward().unwrap().remove(logits.as_tensor()).unwrap();
-                let mut values = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-                values.push(loss.to_scalar::<f64>().unwrap());
-                values
-            });
-            assert!(both[0].iter().zip(&both[1]).all(|(a, b)| (a - b).abs() < 1e-12), "{both:?}");
-        }
     }
 }

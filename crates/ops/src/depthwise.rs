@@ -1,16 +1,12 @@
 //! Depthwise 3×3 convolution.
 
-#[cfg(feature = "cuda")]
-use crate::cuda::{DeviceOperand, DeviceOutput, Place, error};
 use crate::host::{
     Binary, Element, Op, Operand, Output, by_dtype, dims4, ensure, only_tracked, two_gradients,
 };
 use candle_core::{Result, Shape, Tensor, bail};
-#[cfg(feature = "cuda")]
-use sparse_kernels::cuda::{self, Memory, depthwise as device, partial_sums};
 use sparse_kernels::host::activation::{Input, OutputGradient};
 use sparse_kernels::host::depthwise::{self, Dims};
-use sparse_kernels::host::padding::Padding;
+use sparse_network::Padding;
 
 /// Each channel convolved with its own 3×3 kernel, with a border of zeros.
 ///
@@ -50,24 +46,8 @@ impl Binary for Forward {
         Ok((y, shape))
     }
 
-    #[cfg(feature = "cuda")]
-    fn run_cuda(&self, place: &Place, x: DeviceOperand<'_>, weight: DeviceOperand<'_>) -> DeviceOutput {
-        let dims = self.dims(x.dims, weight.dims)?;
-        let shape = Shape::from((dims.channels, dims.out_height(), dims.out_width(), dims.batch));
-        let y = place.zeros(shape.elem_count())?;
-        let (x, element) = (cuda::Reading::plain(x.slice), cuda::Element::F32);
-        device::forward(&*place.queue, x, weight.slice, place.view(&y), None, dims, element)
-            .map_err(error)?;
-        Ok((y, shape))
-    }
-
     fn gradients(&self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
         let dims = self.dims(x.dims(), weight.dims())?;
-        #[cfg(feature = "cuda")]
-        if x.device().is_cuda() {
-            let gradients = cuda_gradients([x, weight, dy], dims)?;
-            return Ok(only_tracked(gradients, [x, weight].map(Tensor::track_op)));
-        }
         let gradients = by_dtype!(x.dtype(), Self::NAME, T => gradients::<T>([x, weight, dy], dims))?;
         Ok(only_tracked(gradients, [x, weight].map(Tensor::track_op)))
     }
@@ -78,22 +58,4 @@ fn gradients<T: Element>(operands: [&Tensor; 3], dims: Dims) -> Result<[Tensor; 
     two_gradients::<T>(operands, |[x, weight, dy], [dx, dw]| {
         depthwise::backward(Input::Plain(x), weight, OutputGradient::Plain(dy), dx, None, dw, dims);
     })
-}
-
-/// Gradients to `x` and to `weight` of tensors on a CUDA device.
-#[cfg(feature = "cuda")]
-fn cuda_gradients([x, weight, dy]: [&Tensor; 3], dims: Dims) -> Result<[Tensor; 2]> {
-    let (place, element) = (Place::of_tensor(x)?, cuda::Element::F32);
-    let (dx, dw) = (place.zeros(x.elem_count())?, place.zeros(weight.elem_count())?);
-    let sums = device::backward_partial(dims, element);
-    let partial = place.scratch(sums.bytes(dims.channels))?;
-    let contiguous = [x.contiguous()?, weight.contiguous()?, dy.contiguous()?];
-    place.with(contiguous.each_ref(), |[x, weight, dy]| {
-        let (x, into) = (cuda::Reading::plain(x), [place.view(&dx), partial.slice()]);
-        let dy = device::OutputGradient { g: dy, behind: None };
-        device::backward(&*place.queue, x, weight, dy, into, dims, element).map_err(error)?;
-        let partial = (partial.slice(), sums);
-        partial_sums::fold(&*place.queue, partial, 9, dims.channels, place.view(&dw)).map_err(error)
-    })?;
-    Ok([place.tensor(dx, x.shape()), place.tensor(dw, weight.shape())])
 }

@@ -1,9 +1,5 @@
 //! Adapters from a kernel on slices to candle's custom operations, generic over f32 and f64.
 
-#[cfg(feature = "cuda")]
-use crate::cuda::{DeviceOperand, DeviceOutput, Place, no_kernel};
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
 use candle_core::backend::BackendStorage;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail,
@@ -125,10 +121,6 @@ pub(crate) trait Unary {
     fn gradient(&self, _x: &Tensor, _dy: &Tensor) -> Result<Tensor> {
         Err(candle_core::Error::BackwardNotSupported { op: Self::NAME })
     }
-    #[cfg(feature = "cuda")]
-    fn run_cuda(&self, _place: &Place, _x: DeviceOperand<'_>) -> DeviceOutput {
-        no_kernel(Self::NAME)
-    }
 }
 
 /// An operation of two operands.
@@ -138,10 +130,6 @@ pub(crate) trait Binary {
     fn gradients(&self, _a: &Tensor, _b: &Tensor, _dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
         Err(candle_core::Error::BackwardNotSupported { op: Self::NAME })
     }
-    #[cfg(feature = "cuda")]
-    fn run_cuda(&self, _place: &Place, _a: DeviceOperand<'_>, _b: DeviceOperand<'_>) -> DeviceOutput {
-        no_kernel(Self::NAME)
-    }
 }
 
 /// An operation of three operands; `y` in `gradients` is its result.
@@ -150,10 +138,6 @@ pub(crate) trait Ternary {
     fn run<T: Element>(&self, operands: [Operand<'_, T>; 3]) -> Output<T>;
     fn gradients(&self, _operands: [&Tensor; 3], _y: &Tensor, _dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
         Err(candle_core::Error::BackwardNotSupported { op: Self::NAME })
-    }
-    #[cfg(feature = "cuda")]
-    fn run_cuda(&self, _place: &Place, _operands: [DeviceOperand<'_>; 3]) -> DeviceOutput {
-        no_kernel(Self::NAME)
     }
 }
 
@@ -167,12 +151,6 @@ impl<K: Unary> CustomOp1 for Op<K> {
 
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         by_dtype!(s.dtype(), K::NAME, T => self.0.run::<T>(Operand::new(s, l)?).map(stored))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> Result<(CudaStorage, Shape)> {
-        let place = Place::of(s.device());
-        Ok(place.stored(self.0.run_cuda(&place, place.operand(s, l)?)?))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
@@ -195,19 +173,6 @@ impl<K: Binary> CustomOp2 for Op<K> {
         by_dtype!(s1.dtype(), K::NAME, T => {
             self.0.run::<T>(Operand::new(s1, l1)?, Operand::new(s2, l2)?).map(stored)
         })
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        let place = Place::of(s1.device());
-        let (a, b) = (place.operand(s1, l1)?, place.operand(s2, l2)?);
-        Ok(place.stored(self.0.run_cuda(&place, a, b)?))
     }
 
     fn bwd(
@@ -240,21 +205,6 @@ impl<K: Ternary> CustomOp3 for Op<K> {
             let operands = [Operand::new(s1, l1)?, Operand::new(s2, l2)?, Operand::new(s3, l3)?];
             self.0.run::<T>(operands).map(stored)
         })
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-        s3: &CudaStorage,
-        l3: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        let place = Place::of(s1.device());
-        let operands = [place.operand(s1, l1)?, place.operand(s2, l2)?, place.operand(s3, l3)?];
-        Ok(place.stored(self.0.run_cuda(&place, operands)?))
     }
 
     fn bwd(

@@ -1,13 +1,7 @@
 //! From images as loaders make them to the layout of the kernels.
 
-#[cfg(feature = "cuda")]
-use crate::cuda::{DeviceOperand, DeviceOutput, Place, error};
 use crate::host::{Element, Op, Operand, Output, Unary, dims4};
-#[cfg(feature = "cuda")]
-use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{Result, Shape, Tensor};
-#[cfg(feature = "cuda")]
-use sparse_kernels::cuda::{self, layout as device};
 use sparse_kernels::host::transpose::transpose;
 
 /// Moves the batch innermost: `x: [N, C, H, W]`, result `[C, H, W, N]`.
@@ -34,13 +28,6 @@ impl Unary for ToInnermost {
     fn gradient(&self, _x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         dy.apply_op1_no_bwd(&Op(ToOutermost))
     }
-
-    #[cfg(feature = "cuda")]
-    fn run_cuda(&self, place: &Place, x: DeviceOperand<'_>) -> DeviceOutput {
-        let [batch, channels, height, width] = dims4(x.dims, Self::NAME)?;
-        let out = transposed(place, x, [batch, channels * height * width])?;
-        Ok((out, Shape::from((channels, height, width, batch))))
-    }
 }
 
 impl Unary for ToOutermost {
@@ -52,20 +39,4 @@ impl Unary for ToOutermost {
         transpose(x.data, &mut out, batch);
         Ok((out, Shape::from((batch, channels, height, width))))
     }
-
-    #[cfg(feature = "cuda")]
-    fn run_cuda(&self, place: &Place, x: DeviceOperand<'_>) -> DeviceOutput {
-        let [channels, height, width, batch] = dims4(x.dims, Self::NAME)?;
-        let out = transposed(place, x, [channels * height * width, batch])?;
-        Ok((out, Shape::from((batch, channels, height, width))))
-    }
-}
-
-/// `x: [rows, columns]` as `[columns, rows]`.
-#[cfg(feature = "cuda")]
-fn transposed(place: &Place, x: DeviceOperand<'_>, sizes: [usize; 2]) -> Result<CudaSlice<f32>> {
-    let out = place.zeros(sizes[0] * sizes[1])?;
-    let slices = [x.slice, place.view(&out)];
-    device::batch_innermost(&*place.queue, slices, sizes, cuda::Element::F32).map_err(error)?;
-    Ok(out)
 }

@@ -1,14 +1,13 @@
 //! Candle operations, forward and backward, over [`sparse_kernels`].
 //!
 //! Candle can hold the tensors and walk the graph backwards, but its grouped convolution and its batch norm
-//! are too slow to train a depthwise network. These operations replace them: [`conv3x3`], [`depthwise3x3`],
-//! [`pointwise`], [`batch_norm_relu`], [`global_mean_pool`], [`linear`], [`cross_entropy`], and the optimizer
+//! are too slow to train a depthwise network. These operations replace them: [`conv`], [`depthwise3x3`],
+//! [`pointwise`], [`batch_norm`], [`global_mean_pool`], [`linear`], [`cross_entropy`], and the optimizer
 //! [`Sgd`]. Activations between them are channel-major with the batch innermost, `[C, H, W, N]` (see
 //! [`sparse_kernels`]): [`batch_innermost`] brings images `[N, C, H, W]` there, and features leave
 //! [`global_mean_pool`] as `[N, C]`.
 //!
-//! Invariant: the only place where autograd meets kernels. All operations take f32 and f64 tensors; with feature `cuda` f32 tensors on a
-//! CUDA device as well.
+//! Invariant: the only place where autograd meets kernels. All operations take f32 and f64 tensors.
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
@@ -27,12 +26,9 @@
 
 mod average;
 mod batch_norm;
-#[cfg(feature = "cuda")]
-mod batch_norm_cuda;
-mod conv3x3;
+mod clip;
+mod conv;
 mod cross_entropy;
-#[cfg(feature = "cuda")]
-mod cuda;
 mod depthwise;
 mod host;
 mod layout;
@@ -40,19 +36,17 @@ mod linear;
 mod pointwise;
 mod pool;
 mod sgd;
-#[cfg(feature = "cuda")]
-mod sgd_cuda;
 
 pub use average::move_average;
-pub use batch_norm::{ChannelStatistics, Form, batch_norm_relu};
-pub use conv3x3::conv3x3;
+pub use batch_norm::{ChannelStatistics, Form, batch_norm};
+pub use clip::clip;
+pub use conv::conv;
 pub use cross_entropy::cross_entropy;
 pub use depthwise::depthwise3x3;
 pub use host::{Element, with_values};
 pub use layout::batch_innermost;
 pub use linear::linear;
 pub use pointwise::pointwise;
-pub use pool::global_mean_pool;
+pub use pool::{Pool, global_mean_pool, pool};
 pub use sgd::{GradientMask, Sgd, SgdConfig};
-pub use sparse_kernels::host::activation::Activation;
-pub use sparse_kernels::host::padding::Padding;
+pub use sparse_network::{Bounds, Padding, Window};

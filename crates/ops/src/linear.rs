@@ -11,9 +11,6 @@ use sparse_kernels::host::linear::{self, Dims};
 /// # Errors
 /// If the shapes do not fit together or the element type is not f32 or f64.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if x.device().is_cuda() {
-        return x.matmul(weight)?.broadcast_add(bias);
-    }
     x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Op(Forward))
 }
 

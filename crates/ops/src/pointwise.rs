@@ -4,7 +4,7 @@ use crate::host::{
     Binary, Element, Op, Operand, Output, by_dtype, dims4, ensure, only_tracked, two_gradients,
 };
 use candle_core::{Result, Shape, Tensor};
-use sparse_kernels::host::activation::{Input, OutputGradient};
+use sparse_kernels::host::activation::{Input, InputGradient, OutputGradient};
 use sparse_kernels::host::pointwise::{self, Dims, Gradients, Kept};
 
 /// `y = weight · x` over channels, at every pixel.
@@ -14,12 +14,6 @@ use sparse_kernels::host::pointwise::{self, Dims, Gradients, Kept};
 /// # Errors
 /// If the shapes do not fit together or the element type is not f32 or f64.
 pub fn pointwise(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if x.device().is_cuda() {
-        let [inputs, height, width, batch] = dims4(x.dims(), Forward::NAME)?;
-        let dims = Forward::dims(x.dims(), weight.dims())?;
-        let y = weight.reshape((dims.outputs, inputs))?.matmul(&x.reshape((inputs, dims.pixels))?)?;
-        return y.reshape((dims.outputs, height, width, batch));
-    }
     x.contiguous()?.apply_op2(&weight.contiguous()?, Op(Forward))
 }
 
@@ -55,6 +49,13 @@ impl Binary for Forward {
 fn gradients<T: Element>(operands: [&Tensor; 3], dims: Dims) -> Result<[Tensor; 2]> {
     two_gradients::<T>(operands, |[x, weight, dy], [dx, dw]| {
         let (x, dy) = (Input::Plain(x), OutputGradient::Plain(dy));
-        pointwise::backward(weight, Kept::default(), x, dy, Gradients { dx, sums: None, dw }, dims);
+        pointwise::backward(
+            weight,
+            Kept::default(),
+            x,
+            dy,
+            Gradients { dx: InputGradient::only(dx, None), dw },
+            dims,
+        );
     })
 }

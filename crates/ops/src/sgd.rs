@@ -81,12 +81,6 @@ impl Sgd {
                 hold_pruned: mask.is_some_and(|mask| mask.hold_pruned),
             };
             let velocity = self.velocities[name].as_tensor();
-            #[cfg(feature = "cuda")]
-            if variable.device().is_cuda() {
-                let operands = [variable.as_tensor(), &gradient, velocity];
-                crate::sgd_cuda::step(operands, rule, learning_rate)?;
-                continue;
-            }
             velocity.inplace_op3(&gradient, variable.as_tensor(), &UpdateVelocity(rule))?;
             variable.as_tensor().inplace_op2(velocity, &ApplyVelocity { learning_rate })?;
         }
@@ -120,10 +114,6 @@ fn gradient_of(gradients: &BTreeMap<String, Tensor>, name: &str, variable: &Var)
 }
 
 fn squared_norm(gradient: &Tensor, mask: Option<&[u64]>) -> Result<f64> {
-    #[cfg(feature = "cuda")]
-    if gradient.device().is_cuda() {
-        return crate::sgd_cuda::squared_norm(gradient, mask);
-    }
     let (storage, layout) = gradient.storage_and_layout();
     let candle_core::Storage::Cpu(storage) = &*storage else { bail!("gradient is not on the CPU") };
     by_dtype!(storage.dtype(), "squared-norm", T => {

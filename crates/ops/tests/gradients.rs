@@ -7,8 +7,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sparse_ops::Padding::{Same, Symmetric};
 use sparse_ops::{
-    Activation, ChannelStatistics, Form, batch_innermost, batch_norm_relu, conv3x3, cross_entropy,
-    depthwise3x3, global_mean_pool, linear, pointwise,
+    Bounds, ChannelStatistics, Form, Pool, Window, batch_innermost, batch_norm, clip, conv, cross_entropy,
+    depthwise3x3, global_mean_pool, linear, pointwise, pool,
 };
 
 /// Step of the finite difference, and the largest relative error allowed.
@@ -53,10 +53,35 @@ fn check(name: &str, inputs: &[Tensor], op: impl Fn(&[Tensor]) -> Result<Tensor>
 }
 
 #[test]
-fn stem_convolution() {
-    for (stride, size, padding) in [(1, 4, Symmetric), (2, 5, Symmetric), (2, 4, Symmetric), (2, 4, Same)] {
-        let inputs = [random(&[3, size, size, 2], 1), random(&[4, 3, 3, 3], 2)];
-        check("conv3x3", &inputs, |i| conv3x3(&i[0], &i[1], stride, padding));
+fn convolutions_of_any_window() {
+    let windows = [
+        (3, 1, 4, Symmetric),
+        (3, 2, 5, Symmetric),
+        (3, 2, 4, Same),
+        (7, 2, 6, Symmetric),
+        (1, 2, 5, Symmetric),
+    ];
+    for (kernel, stride, size, padding) in windows {
+        let inputs = [random(&[3, size, size, 2], 1), random(&[4, 3, kernel, kernel], 2)];
+        check("conv", &inputs, |i| conv(&i[0], &i[1], Window::square(kernel, stride, padding)));
+    }
+}
+
+#[test]
+fn bounds() {
+    let x = (random(&[3, 2, 2, 4], 16) * 10.0).unwrap();
+    for bounds in [Bounds::RELU, Bounds::RELU6, Bounds::NONE] {
+        check("clip", std::slice::from_ref(&x), |i| clip(&i[0], bounds));
+    }
+}
+
+#[test]
+fn pooling_of_windows() {
+    for kind in [Pool::Max, Pool::Mean { counts_padding: true }, Pool::Mean { counts_padding: false }] {
+        for (kernel, stride, size) in [(3, 2, 6), (2, 2, 4), (3, 1, 4)] {
+            let inputs = [random(&[2, size, size, 3], 17)];
+            check("pool", &inputs, |i| pool(&i[0], Window::square(kernel, stride, Symmetric), kind));
+        }
     }
 }
 
@@ -81,14 +106,14 @@ fn pointwise_convolution() {
 }
 
 #[test]
-fn batch_norm_with_relu() {
+fn batch_norm_with_bounds() {
     // A large scale, so that some values lie above the 6 of ReLU6.
     let scale = (random(&[3], 8) * 10.0).unwrap();
     let inputs = [random(&[3, 2, 2, 4], 7), scale, random(&[3], 9)];
-    for activation in [Activation::Relu, Activation::Relu6] {
-        check("batch_norm_relu", &inputs, |i| {
+    for bounds in [Bounds::RELU, Bounds::RELU6, Bounds::NONE] {
+        check("batch_norm", &inputs, |i| {
             let statistics = ChannelStatistics::of_batch(&i[0])?;
-            batch_norm_relu(&i[0], &statistics, [&i[1], &i[2]], Form { epsilon: 1e-5, activation })
+            batch_norm(&i[0], &statistics, [&i[1], &i[2]], Form { epsilon: 1e-5, bounds })
         });
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::weights::set_variables;
 use candle_core::{Device, Tensor};
 use sparse_formats::Tensors;
-use sparse_mobilenet::{MobileNet, Mode};
+use sparse_model::{Mode, Model};
 use sparse_ops::move_average;
 use sparse_prune::{Pruner, PrunerConfig, Sparsity};
 use sparse_sparsity::Mask;
@@ -24,7 +24,7 @@ pub const EMA_WEIGHTS_FILE: &str = "weights_ema.safetensors";
 /// The averaged network.
 pub struct Ema {
     /// Its variables are the averages.
-    model: MobileNet,
+    model: Model,
     decay: f64,
     updates: u64,
 }
@@ -34,10 +34,9 @@ impl Ema {
     ///
     /// # Errors
     /// Candle's, on allocation.
-    pub(crate) fn new(model: &MobileNet, decay: f64) -> Result<Self> {
+    pub(crate) fn new(model: &Model, decay: f64) -> Result<Self> {
         let dtype = model.variables().values().next().map_or(candle_core::DType::F32, |first| first.dtype());
-        let mut ema =
-            Self { model: MobileNet::new(model.config(), 0, dtype, &Device::Cpu)?, decay, updates: 0 };
+        let mut ema = Self { model: Model::new(model.config(), 0, dtype, &Device::Cpu)?, decay, updates: 0 };
         ema.restart(model)?;
         Ok(ema)
     }
@@ -46,7 +45,7 @@ impl Ema {
     ///
     /// # Errors
     /// Candle's.
-    pub(crate) fn restart(&mut self, model: &MobileNet) -> Result<()> {
+    pub(crate) fn restart(&mut self, model: &Model) -> Result<()> {
         self.updates = 0;
         for (name, average) in self.model.variables() {
             average.set(&model.variables()[name].as_detached_tensor().copy()?)?;
@@ -58,7 +57,7 @@ impl Ema {
     ///
     /// # Errors
     /// Candle's.
-    pub(crate) fn update(&mut self, model: &MobileNet, masks: Option<&BTreeMap<String, Mask>>) -> Result<()> {
+    pub(crate) fn update(&mut self, model: &Model, masks: Option<&BTreeMap<String, Mask>>) -> Result<()> {
         let share = 1.0 - decay_at(self.decay, self.updates);
         self.updates += 1;
         for (name, average) in self.model.variables() {
@@ -88,11 +87,11 @@ impl Ema {
     }
 
     /// The network whose variables are the averages.
-    pub fn model(&self) -> &MobileNet {
+    pub fn model(&self) -> &Model {
         &self.model
     }
 
-    pub(crate) fn model_mut(&mut self) -> &mut MobileNet {
+    pub(crate) fn model_mut(&mut self) -> &mut Model {
         &mut self.model
     }
 
@@ -126,9 +125,9 @@ fn decay_at(decay: f64, updates: u64) -> f64 {
 mod tests {
     use super::*;
     use candle_core::DType;
-    use sparse_mobilenet::MobileNetConfig;
+    use sparse_model::NetworkConfig;
 
-    fn values(model: &MobileNet, name: &str) -> Vec<f32> {
+    fn values(model: &Model, name: &str) -> Vec<f32> {
         model.variables()[name].flatten_all().unwrap().to_vec1().unwrap()
     }
 
@@ -143,7 +142,7 @@ mod tests {
     #[test]
     fn every_variable_is_averaged_and_what_is_pruned_is_zero() {
         let network = |seed| {
-            MobileNet::new(MobileNetConfig::new(0.0625, 1, 2), seed, DType::F32, &Device::Cpu).unwrap()
+            Model::new(NetworkConfig::mobilenet(0.0625, 1, 2), seed, DType::F32, &Device::Cpu).unwrap()
         };
         let (first, second) = (network(1), network(2));
         let mean = &second.variables()["conv1_bn_mean"];

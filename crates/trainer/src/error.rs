@@ -18,7 +18,7 @@ pub enum Error {
 
     /// There is no network of this width, or it does not fit the images.
     #[error(transparent)]
-    Model(#[from] sparse_mobilenet::Error),
+    Model(#[from] sparse_model::Error),
 
     /// There is no network of this width.
     #[error(transparent)]
@@ -321,9 +321,19 @@ pub enum Error {
         /// The file or folder.
         path: PathBuf,
         /// What does not fit.
-        source: sparse_mobilenet::Error,
+        source: sparse_model::Error,
     },
 
+    /// Another network is set than that of the weights.
+    #[error("{} holds a {made}, and model.model is {given}; leave --model out to follow the file", .path.display())]
+    OtherNetwork {
+        /// The file.
+        path: PathBuf,
+        /// The network of the file.
+        made: &'static str,
+        /// That of the config.
+        given: &'static str,
+    },
     /// A width is set that the file of the weights has not.
     #[error(
         "{} holds a network of model.scale {scale} and model.scale = {given} is set: leave model.scale out, or set it to \

@@ -17,8 +17,8 @@ use crate::through_host::ThroughHost;
 use candle_core::{DType, Storage, Tensor};
 use sparse_collectives::Slice;
 use sparse_kernels::cuda::{AllReduce, Queue};
-use sparse_mobilenet::{
-    Across, LayerPaths, Loss, Masks, MobileNet, Mode, Precision, Targets, Times, TrainPass,
+use sparse_model::{
+    Across, BN_MOMENTUM, LayerPaths, Loss, Masks, Mode, Model, Precision, Targets, Times, TrainPass,
 };
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
 use sparse_prune::{GradientMode, Pruner, PrunerConfig, Strategy};
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 /// The model with its optimizer and its pruner.
 pub struct Learner {
-    model: MobileNet,
+    model: Model,
     optimizer: Sgd,
     pruner: Pruner,
     pass: TrainPass,
@@ -110,8 +110,8 @@ impl Learner {
     ///
     /// # Errors
     /// What the pruner refuses, or candle's on allocation.
-    pub fn new(model: MobileNet, config: LearnerConfig) -> Result<Self> {
-        let optimizer = Sgd::new(model.trainable()?, config.sgd)?;
+    pub fn new(model: Model, config: LearnerConfig) -> Result<Self> {
+        let optimizer = Sgd::new(model.trainable(), config.sgd)?;
         let prunes = config.pruner.is_some();
         let measure_only = || PrunerConfig::new(sparse_prune::Mode::Threshold(0.0));
         let pruner = Pruner::new(&model.var_map(), config.pruner.unwrap_or_else(measure_only))?;
@@ -167,7 +167,7 @@ impl Learner {
     }
 
     /// The averages, to restore them, and the weights.
-    pub(crate) fn ema_mut(&mut self) -> (Option<&mut Ema>, &MobileNet) {
+    pub(crate) fn ema_mut(&mut self) -> (Option<&mut Ema>, &Model) {
         (self.ema.as_mut(), &self.model)
     }
 
@@ -210,7 +210,7 @@ impl Learner {
     }
 
     /// The model.
-    pub fn model(&self) -> &MobileNet {
+    pub fn model(&self) -> &Model {
         &self.model
     }
 
@@ -443,11 +443,7 @@ impl Learner {
         let targets = Targets { labels, label_smoothing: 0.0, soft: None, features: None };
         let averaged = self.ema.as_mut().map(Ema::model_mut);
         for model in std::iter::once(&mut self.model).chain(averaged) {
-            let momentum = model.config().bn_momentum;
-            model.set_bn_momentum(keep);
-            let passed = forward(&mut self.pass, model, images, targets, &self.ranks, self.sync_bn);
-            model.set_bn_momentum(momentum);
-            passed?;
+            forward(&mut self.pass, model, images, (targets, keep), &self.ranks, self.sync_bn)?;
             if !self.ranks.is_alone() && !self.sync_bn {
                 let mut buckets = Buckets::new(&self.ranks);
                 add_running_averages(model, &self.ranks, &mut buckets)?;
@@ -497,14 +493,14 @@ impl Learner {
 /// The loss of the whole batch, the scores of this rank's part, and the gradient of that loss, on every rank the same.
 fn passes(
     pass: &mut TrainPass,
-    model: &MobileNet,
+    model: &Model,
     images: &Tensor,
     targets: Targets<'_>,
     ranks: &Ranks,
     sync_bn: bool,
 ) -> Result<(f64, Tensor, BTreeMap<String, Tensor>)> {
     let features = targets.features;
-    let Loss { loss, logits } = forward(pass, model, images, targets, ranks, sync_bn)?;
+    let Loss { loss, logits } = forward(pass, model, images, (targets, BN_MOMENTUM), ranks, sync_bn)?;
     // Not finite on one rank is not finite on all, so that all end here.
     let loss = if ranks.is_alone() { loss } else { ranks.mean(loss)? };
     if !loss.is_finite() {
@@ -523,7 +519,7 @@ fn passes(
     let mut across =
         Across { ranks: ranks.place().ranks, statistics: if sync_bn { Some(&mut add_up) } else { None } };
     pass.backward_to(model, features, &mut across, &mut |name, gradient| {
-        buckets.add(name, &gradient).map_err(|error| sparse_mobilenet::Error::Across(error.into()))
+        buckets.add(name, &gradient).map_err(|error| sparse_model::Error::Across(error.into()))
     })?;
     if sync_bn {
         return Ok((loss, logits, buckets.sums()?));
@@ -534,33 +530,34 @@ fn passes(
     Ok((loss, logits, sums))
 }
 
+/// A forward pass of this rank's part of a batch; running averages keep `momentum` of what they were.
 fn forward(
     pass: &mut TrainPass,
-    model: &MobileNet,
+    model: &Model,
     images: &Tensor,
-    targets: Targets<'_>,
+    (targets, momentum): (Targets<'_>, f64),
     ranks: &Ranks,
     sync_bn: bool,
 ) -> Result<Loss> {
     let mut add_up = add_up(ranks);
     let mut across =
         Across { ranks: ranks.place().ranks, statistics: if sync_bn { Some(&mut add_up) } else { None } };
-    Ok(pass.forward_to(model, images, targets, &mut across)?)
+    Ok(pass.forward_to(model, images, targets, momentum, &mut across)?)
 }
 
 /// How a pass adds up statistics over ranks.
-fn add_up(ranks: &Ranks) -> impl FnMut(&mut [f64]) -> sparse_mobilenet::Result<()> {
-    |values| ranks.sum(Slice::F64(values)).map_err(|error| sparse_mobilenet::Error::Across(error.into()))
+fn add_up(ranks: &Ranks) -> impl FnMut(&mut [f64]) -> sparse_model::Result<()> {
+    |values| ranks.sum(Slice::F64(values)).map_err(|error| sparse_model::Error::Across(error.into()))
 }
 
 /// The running averages of batch norm, by name.
-fn running_averages(model: &MobileNet) -> Result<impl Iterator<Item = (&String, &candle_core::Var)>> {
-    let trainable = model.trainable()?;
+fn running_averages(model: &Model) -> Result<impl Iterator<Item = (&String, &candle_core::Var)>> {
+    let trainable = model.trainable();
     Ok(model.variables().iter().filter(move |(name, _)| !trainable.contains_key(*name)))
 }
 
 /// This rank's share of the running averages of all.
-fn add_running_averages(model: &MobileNet, ranks: &Ranks, buckets: &mut Buckets<'_>) -> Result<()> {
+fn add_running_averages(model: &Model, ranks: &Ranks, buckets: &mut Buckets<'_>) -> Result<()> {
     let share = 1.0 / ranks.place().ranks as f64;
     for (name, variable) in running_averages(model)? {
         buckets.add(name.clone(), &(variable.as_tensor() * share)?)?;
@@ -569,7 +566,7 @@ fn add_running_averages(model: &MobileNet, ranks: &Ranks, buckets: &mut Buckets<
 }
 
 /// Takes the running averages of all out of the sums.
-fn set_running_averages(model: &MobileNet, sums: &mut BTreeMap<String, Tensor>) -> Result<()> {
+fn set_running_averages(model: &Model, sums: &mut BTreeMap<String, Tensor>) -> Result<()> {
     for (name, variable) in running_averages(model)? {
         if let Some(average) = sums.remove(name) {
             variable.set(&average)?;

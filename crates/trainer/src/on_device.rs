@@ -11,10 +11,10 @@ use sparse_kernels::cuda::chunks::{Chunks, Member, Span};
 use sparse_kernels::cuda::select::Selector;
 use sparse_kernels::cuda::sgd::Rule;
 use sparse_kernels::cuda::{AllReduce, Memory, Queue, Slice, download, masks};
-use sparse_mobilenet::device::{
+use sparse_model::device::{
     BatchResults, DeviceAcross, DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed,
 };
-use sparse_mobilenet::{ConvKind, ConvLayer, MobileNet, Mode, Precision};
+use sparse_model::{ConvKind, ConvLayer, Mode, Model, Precision};
 use sparse_ops::{Sgd, SgdConfig};
 use sparse_prune::{Pruner, Task};
 use sparse_sparsity::Mask;
@@ -48,14 +48,14 @@ pub(crate) struct DeviceRule {
 
 /// Whom a learner on a device learns from.
 pub(crate) struct DeviceTeacher<'a> {
-    pub(crate) model: &'a MobileNet,
+    pub(crate) model: &'a Model,
     pub(crate) temperature: f64,
     pub(crate) weight: f64,
 }
 
 /// What of a learner lies on the host.
 pub(crate) struct HostState<'a> {
-    pub(crate) model: &'a MobileNet,
+    pub(crate) model: &'a Model,
     pub(crate) optimizer: &'a Sgd,
     pub(crate) pruner: &'a mut Pruner,
 }
@@ -67,7 +67,7 @@ pub(crate) trait OnDevice {
         &mut self,
         batch: HostBatch<'_>,
         rule: DeviceRule,
-        model: &MobileNet,
+        model: &Model,
         pruner: Option<&mut Pruner>,
     ) -> Result<()>;
 
@@ -105,7 +105,6 @@ pub(crate) struct DeviceLearner<Q: Queue> {
     pass: DevicePass<Q::Memory>,
     masks: DeviceMasks<Q::Memory>,
     teacher: Option<Teaching<Q::Memory>>,
-    bn_momentum: f64,
     /// Share of pruned weights from which pointwise layers leave their zeros out.
     sparse_from: f64,
     /// Whether there are as many zeros.
@@ -154,7 +153,6 @@ impl<Q: Queue> DeviceLearner<Q> {
         let mut learner = Self {
             pass: DevicePass::new(model.config(), precision)?,
             feed: Feed::default(),
-            bn_momentum: model.config().bn_momentum,
             sharing,
             queue,
             parameters,
@@ -177,7 +175,7 @@ impl<Q: Queue> DeviceLearner<Q> {
     }
 
     /// Lets the pruner do its step.
-    fn prune(&mut self, model: &MobileNet, pruner: &mut Pruner) -> Result<()> {
+    fn prune(&mut self, model: &Model, pruner: &mut Pruner) -> Result<()> {
         if !pruner.can_be_told() {
             // What the kernels cannot rank is ranked on the host.
             self.parameters.give_some(&self.queue, model, self.masks.spans.keys())?;
@@ -221,7 +219,7 @@ impl<Q: Queue> DeviceLearner<Q> {
         if std::mem::take(&mut self.untold) {
             let (sparse, spans) = (self.sparse, &self.masks.spans);
             let leaves_out = |layer: &ConvLayer| {
-                let pruned = spans.contains_key(&format!("{}_weights", layer.name));
+                let pruned = spans.contains_key(&layer.weight);
                 sparse && layer.kind == ConvKind::Pointwise && pruned
             };
             self.pass.set_sparse(&self.queue, &self.parameters, leaves_out, self.masked_gradient)?;
@@ -241,7 +239,7 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
         &mut self,
         batch: HostBatch<'_>,
         rule: DeviceRule,
-        model: &MobileNet,
+        model: &Model,
         pruner: Option<&mut Pruner>,
     ) -> Result<()> {
         self.feed.put(&self.queue, batch.images, batch.labels, batch.size)?;
@@ -256,7 +254,7 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
         let targets = DeviceTargets { label_smoothing: rule.label_smoothing, soft };
         let across = self.sharing.as_ref().map(Sharing::across);
         let (queue, parameters) = (&self.queue, &self.parameters);
-        self.pass.forward(queue, parameters, self.feed.batch(), targets, Mode::Train, across)?;
+        self.pass.forward(queue, parameters, self.feed.batch(), targets, Mode::TRAIN, across)?;
         self.pass.backward(queue, parameters, across)?;
         let update = Rule {
             learning_rate: rule.learning_rate,
@@ -293,12 +291,9 @@ impl<Q: Queue> OnDevice for DeviceLearner<Q> {
     fn average_statistics(&mut self, batch: HostBatch<'_>, momentum: f64) -> Result<()> {
         self.feed.put(&self.queue, batch.images, batch.labels, batch.size)?;
         self.enforce()?;
-        self.pass.set_bn_momentum(momentum);
         let (fed, targets) = (self.feed.batch(), DeviceTargets::default());
         let across = self.sharing.as_ref().map(Sharing::across);
-        let passed = self.pass.forward(&self.queue, &self.parameters, fed, targets, Mode::Train, across);
-        self.pass.set_bn_momentum(self.bn_momentum);
-        passed?;
+        self.pass.forward(&self.queue, &self.parameters, fed, targets, Mode::Train { momentum }, across)?;
         across.map_or(Ok(()), |across| Ok(across.all_reduce.join(&self.queue)?))
     }
 

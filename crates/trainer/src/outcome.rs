@@ -9,7 +9,7 @@ use crate::run_folder::RunFolder;
 use crate::weights::to_tensors;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sparse_mobilenet::MobileNet;
+use sparse_model::Model;
 use sparse_network::Architecture;
 use sparse_prune::Sparsity;
 use std::path::Path;
@@ -91,7 +91,7 @@ pub(crate) fn write_weights(learner: &Learner, config: &TrainConfig, folder: &Ru
     }
 }
 
-fn write(model: &MobileNet, sparsity: Sparsity, recipe: Recipe, path: &Path) -> Result<()> {
+fn write(model: &Model, sparsity: Sparsity, recipe: Recipe, path: &Path) -> Result<()> {
     let metadata = json!({
         "architecture": Architecture::of(&model.config()),
         "recipe": recipe,

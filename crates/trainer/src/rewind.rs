@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::strategy_error::StrategyError;
 use crate::weights::{WEIGHTS_FILE, set_variables, to_tensors};
 use sparse_formats::Tensors;
-use sparse_mobilenet::MobileNet;
+use sparse_model::Model;
 use sparse_ops::Sgd;
 use sparse_prune::{Pruner, RewindConfig, Strategy};
 use std::path::Path;
@@ -23,7 +23,7 @@ impl Rewind {
     ///
     /// # Errors
     /// If the variables cannot be read.
-    pub(crate) fn of(pruner: &Pruner, model: &MobileNet) -> Result<Option<Self>> {
+    pub(crate) fn of(pruner: &Pruner, model: &Model) -> Result<Option<Self>> {
         let Strategy::Rewind(config) = &pruner.config().strategy else { return Ok(None) };
         let mut rewind = Self { config: config.clone(), early: None };
         rewind.remember(config.resume_step, model)?;
@@ -31,7 +31,7 @@ impl Rewind {
     }
 
     /// Takes the variables if these are the steps to go back to.
-    fn remember(&mut self, steps: u64, model: &MobileNet) -> Result<()> {
+    fn remember(&mut self, steps: u64, model: &Model) -> Result<()> {
         if self.config.weights && steps == self.config.rewind_step {
             self.early = Some(to_tensors(model.variables())?);
         }
@@ -43,13 +43,7 @@ impl Rewind {
     ///
     /// # Errors
     /// [`StrategyError::NothingToRewindTo`]; if variables cannot be read or set.
-    pub(crate) fn after(
-        &mut self,
-        steps: u64,
-        model: &MobileNet,
-        sgd: &Sgd,
-        pruner: &Pruner,
-    ) -> Result<bool> {
+    pub(crate) fn after(&mut self, steps: u64, model: &Model, sgd: &Sgd, pruner: &Pruner) -> Result<bool> {
         self.remember(steps, model)?;
         if !self.config.goes_back(steps) {
             return Ok(false);

@@ -17,7 +17,7 @@ use crate::shared_device::connect;
 use crate::teacher::Teacher;
 use candle_core::{DType, Device};
 use sparse_data::Fingerprint;
-use sparse_mobilenet::{MobileNet, Precision};
+use sparse_model::{Model, Precision};
 use sparse_ops::SgdConfig;
 use sparse_prune::{GradientMode, Mode, Pattern, Pruner, PrunerConfig, Ranking, Scope};
 use std::collections::BTreeMap;
@@ -36,8 +36,8 @@ pub struct Start {
 ///
 /// # Errors
 /// If the settings make no network.
-pub fn build_model(config: &TrainConfig, channels: usize) -> Result<MobileNet> {
-    Ok(MobileNet::new(config.model.network(channels), config.train.seed, DType::F32, &Device::Cpu)?)
+pub fn build_model(config: &TrainConfig, channels: usize) -> Result<Model> {
+    Ok(Model::new(config.model.network(channels), config.train.seed, DType::F32, &Device::Cpu)?)
 }
 
 /// A learner at the step where its run begins.
@@ -219,12 +219,12 @@ pub(crate) fn check_pruner(plan: &TrainPlan) -> Result<()> {
     Ok(())
 }
 
-fn new_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learner> {
+fn new_learner(plan: &TrainPlan, model: Model, step: usize) -> Result<Learner> {
     Ok(bare_learner(plan, model, step)?.with_teacher(Teacher::of_plan(plan)?))
 }
 
 /// A learner without a teacher.
-fn bare_learner(plan: &TrainPlan, model: MobileNet, step: usize) -> Result<Learner> {
+fn bare_learner(plan: &TrainPlan, model: Model, step: usize) -> Result<Learner> {
     let train = &plan.config.train;
     let config = LearnerConfig {
         sgd: SgdConfig {

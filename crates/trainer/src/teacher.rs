@@ -9,15 +9,15 @@ use crate::ranks::Ranks;
 use crate::weights::{checksum, share, to_tensors};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
-use sparse_mobilenet::{
-    FeatureTargets, MobileNet, MobileNetConfig, Precision, SoftTargets, TrainPass, check_features,
+use sparse_model::{
+    FeatureTargets, Kind, Model, NetworkConfig, Precision, SoftTargets, TrainPass, check_features,
 };
 
 /// A network whose scores are soft targets.
 ///
 /// Source: Hinton et al. 2015, arXiv:1503.02531.
 pub struct Teacher {
-    model: MobileNet,
+    model: Model,
     pass: TrainPass,
     temperature: f64,
     weight: f64,
@@ -38,11 +38,11 @@ impl Teacher {
         pretrained.warn();
         // Its width, activation and padding are its own.
         let (channels, classes) = (plan.data.image_shape[0], plan.config.model.num_classes);
-        let network = MobileNetConfig { channels, classes, ..pretrained.network };
+        let network = NetworkConfig { channels, classes, ..pretrained.network };
         if plan.config.train.distill_features > 0.0 {
             check_features(&plan.config.model.network(channels), &network)?;
         }
-        let model = MobileNet::new(network, 0, DType::F32, &Device::Cpu)?;
+        let model = Model::new(network, 0, DType::F32, &Device::Cpu)?;
         let path = pretrained.path.clone();
         let head = pretrained.load(&model, plan.config.data.classes.as_deref())?;
         if let Head::New { classes, of } = head {
@@ -68,16 +68,19 @@ impl Teacher {
         if let Some(teacher) = mine {
             return share(&teacher.model, ranks).map(|()| None);
         }
-        let model = MobileNet::new(facts.network(plan), 0, DType::F32, &Device::Cpu)?;
+        let model = Model::new(facts.network(plan), 0, DType::F32, &Device::Cpu)?;
         share(&model, ranks)?;
         Self::new(model, plan).map(Some)
     }
 
-    fn new(model: MobileNet, plan: &TrainPlan) -> Result<Self> {
+    fn new(model: Model, plan: &TrainPlan) -> Result<Self> {
         let checksum = checksum(&to_tensors(model.variables())?);
         let train = &plan.config.train;
         Ok(Self {
-            pass: TrainPass::new(&model, Precision::Full)?,
+            pass: match train.distill_features > 0.0 {
+                true => TrainPass::new(&model, Precision::Full)?.keeping_features(),
+                false => TrainPass::new(&model, Precision::Full)?,
+            },
             model,
             temperature: train.distill_temperature,
             weight: train.distill_weight,
@@ -116,6 +119,7 @@ impl Teacher {
 /// What of the network of a teacher is its own.
 #[derive(Serialize, Deserialize)]
 struct Facts {
+    kind: String,
     scale: f64,
     activation: Activation,
     padding: Padding,
@@ -123,18 +127,19 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(network: &MobileNetConfig) -> Self {
+    fn of(network: &NetworkConfig) -> Self {
         let (activation, padding) = (network.activation.into(), network.padding.into());
-        Self { scale: network.scale, activation, padding, bn_epsilon: network.bn_epsilon }
+        let kind = network.kind.name().to_owned();
+        Self { kind, scale: network.scale, activation, padding, bn_epsilon: network.bn_epsilon }
     }
 
-    fn network(self, plan: &TrainPlan) -> MobileNetConfig {
+    fn network(self, plan: &TrainPlan) -> NetworkConfig {
         let (channels, classes) = (plan.data.image_shape[0], plan.config.model.num_classes);
-        MobileNetConfig {
+        NetworkConfig {
             activation: self.activation.into(),
             padding: self.padding.into(),
             bn_epsilon: self.bn_epsilon,
-            ..MobileNetConfig::new(self.scale, channels, classes)
+            ..NetworkConfig::new(Kind::named(&self.kind).unwrap_or_default(), self.scale, channels, classes)
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::train::feed;
 use crate::weights::share;
 use candle_core::Tensor;
 use sparse_data::Split;
-use sparse_mobilenet::MobileNet;
+use sparse_model::Model;
 use sparse_prune::{Mode, Pruner, PrunerConfig};
 use std::path::{Path, PathBuf};
 
@@ -83,7 +83,7 @@ pub fn test_shared<'a>(
 }
 
 /// Puts weights into a model; gives the file they were read from, and how the head came out of it.
-fn load(config: &TrainConfig, weights: WeightsAt<'_>, model: &MobileNet) -> Result<(PathBuf, String)> {
+fn load(config: &TrainConfig, weights: WeightsAt<'_>, model: &Model) -> Result<(PathBuf, String)> {
     let pretrained = Pretrained::read(weights)?;
     let path = pretrained.path.clone();
     match pretrained.load(model, config.data.classes.as_deref())? {

@@ -28,6 +28,7 @@ impl Error {
                 | Error::ThresholdPrunesAll { .. }
                 | Error::BenchSetting { .. }
                 | Error::NoImages { .. }
+                | Error::OtherNetwork { .. }
                 | Error::OtherWidth { .. }
                 | Error::OntoInput { .. }
                 | Error::KeyOfOnnx { .. }

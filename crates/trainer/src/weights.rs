@@ -6,7 +6,7 @@ use crate::ranks::Ranks;
 use crate::run_folder::run_beside;
 use candle_core::{Device, Tensor, Var};
 use sparse_formats::{Dtype, Tensors};
-use sparse_mobilenet::MobileNet;
+use sparse_model::Model;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,7 @@ fn run_meant(path: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// If a rank is gone, or its model is another one.
-pub(crate) fn share(model: &MobileNet, ranks: &Ranks) -> Result<()> {
+pub(crate) fn share(model: &Model, ranks: &Ranks) -> Result<()> {
     if ranks.is_alone() {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use sparse_engine::onnx::metadata;
 use sparse_engine::{Engine, Options, Products};
 use sparse_formats::Tensors;
-use sparse_mobilenet::{Activation, MobileNet, MobileNetConfig, Mode, Padding};
+use sparse_model::{Activation, Mode, Model, NetworkConfig, Padding};
 use sparse_trainer::data::sample_rng;
 use sparse_trainer::{Head, OnnxOptions, Pretrained, export_onnx};
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ const TOLERANCE: f64 = 1e-5;
 /// A network with random statistics and a few zeros, as a model and as a file.
 struct Case {
     folder: TempDir,
-    model: MobileNet,
+    model: Model,
 }
 
 impl Case {
-    fn new(config: MobileNetConfig) -> Self {
-        let model = MobileNet::new(config, 3, DType::F32, &Device::Cpu).unwrap();
+    fn new(config: NetworkConfig) -> Self {
+        let model = Model::new(config, 3, DType::F32, &Device::Cpu).unwrap();
         let mut rng = sample_rng(5, 0, 0);
         for (name, variable) in model.variables() {
             let around = |low: f64, high: f64, rng: &mut _| uniform(variable.dims(), low, high, rng);
@@ -73,8 +73,8 @@ fn uniform(shape: &[usize], low: f64, high: f64, rng: &mut sparse_trainer::data:
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-fn network(activation: Activation, padding: Padding, channels: usize) -> MobileNetConfig {
-    MobileNetConfig { activation, padding, bn_epsilon: 1e-3, ..MobileNetConfig::new(0.25, channels, 7) }
+fn network(activation: Activation, padding: Padding, channels: usize) -> NetworkConfig {
+    NetworkConfig { activation, padding, bn_epsilon: 1e-3, ..NetworkConfig::mobilenet(0.25, channels, 7) }
 }
 
 /// The scores of an engine.
@@ -179,8 +179,8 @@ fn a_background_class_is_left_out_and_the_programs_input_is_kept() {
     assert_eq!(properties["input"], input);
     assert!(properties["architecture"].contains(r#""classes":1000"#));
 
-    let config = MobileNetConfig { classes: 1000, ..pretrained.network };
-    let model = MobileNet::new(config, 1, DType::F32, &Device::Cpu).unwrap();
+    let config = NetworkConfig { classes: 1000, ..pretrained.network };
+    let model = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
     assert_eq!(pretrained.load(&model, None).unwrap(), Head::WithoutBackground);
     let images = uniform(&[2, 3, 32, 32], -1.0, 1.0, &mut sample_rng(9, 0, 0));
     let expected: Vec<f32> =

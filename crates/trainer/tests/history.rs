@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use candle_core::{DType, Device, Tensor, Var};
-use sparse_mobilenet::{MobileNet, MobileNetConfig, Precision};
+use sparse_model::{Model, NetworkConfig, Precision};
 use sparse_ops::SgdConfig;
 use sparse_prune::{
     AcdcConfig, DropGrowConfig, GmpConfig, GradientMode, Growth, Mode, ParamsType, Pattern, PrunerConfig,
@@ -18,7 +18,7 @@ const BATCH: usize = 4;
 
 /// A learner at step 0.
 fn learner(precision: Precision, clip_norm: Option<f64>, pruner: Option<PrunerConfig>) -> Learner {
-    let model = MobileNet::new(MobileNetConfig::new(0.125, 1, 10), 3, DType::F32, &Device::Cpu).unwrap();
+    let model = Model::new(NetworkConfig::mobilenet(0.125, 1, 10), 3, DType::F32, &Device::Cpu).unwrap();
     let sgd = SgdConfig { momentum: 0.9, l2_decay: 1e-4, clip_norm };
     Learner::new(model, LearnerConfig { sgd, label_smoothing: 0.1, precision, pruner }).unwrap()
 }
@@ -29,7 +29,7 @@ fn update(learner: &mut Learner, step: usize) {
     let images: Vec<f32> = (0..BATCH * 256).map(pixel).collect();
     let images = Tensor::from_vec(images, (BATCH, 1, 16, 16), &Device::Cpu).unwrap();
     let labels: Vec<u32> = (0..BATCH as u32).map(|image| (image * 3 + step as u32) % 10).collect();
-    learner.step(&images, &labels, 0.05).unwrap();
+    learner.step(&images, &labels, 0.02).unwrap();
 }
 
 /// Puts the state of a learner into a fresh one, by copies of what a checkpoint holds.

@@ -18,7 +18,7 @@ fn step(
     let learning = LearnerConfig {
         sgd: sparse_ops::SgdConfig { momentum: 0.9, l2_decay: 0.0, clip_norm: None },
         label_smoothing: 0.0,
-        precision: sparse_mobilenet::Precision::Full,
+        precision: sparse_model::Precision::Full,
         pruner: None,
     };
     let learner = Learner::new(build_model(&config, 1).unwrap(), learning).unwrap();

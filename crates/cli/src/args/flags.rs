@@ -16,7 +16,7 @@ use super::sensitivity::SensitivityArgs;
 use super::sweep::SweepArgs;
 use sparse_trainer::config::Layers;
 
-/// Train, prune and test MobileNetV1 image classifiers; without a subcommand, train or test: `sparse-train --config FILE`.
+/// Train, prune and test image classifiers; without a subcommand, train or test: `sparse-train --config FILE`.
 #[derive(Debug, Parser)]
 #[command(
     name = "sparse-train",

@@ -397,7 +397,10 @@ mod tests {
             ("--seed -1", "train.seed = -1 (flag --seed): must be"),
             ("--sparse_block 2", "prune.sparse_block = [2] (flag --sparse_block): must be two whole numbers"),
             ("--step_epochs 88 71", "train.step_epochs = [88, 71] (flag --step_epochs): must be"),
-            ("--model ResNet50", "model.model = \"ResNet50\" (flag --model): must be \"MobileNet\""),
+            (
+                "--model ResNet5",
+                "model.model = \"ResNet5\" (flag --model): must be \"MobileNet\", \"MobileNetV2\"",
+            ),
             ("--data coco", "data.data = \"coco\" (flag --data): must be"),
             (
                 "--pruning_strategy gmp",

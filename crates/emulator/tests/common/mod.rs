@@ -6,7 +6,8 @@ use half::{bf16, f16};
 use sparse_emulator::{TestQueue, download, upload};
 use sparse_kernels::cuda::batch_norm::PartialSums;
 use sparse_kernels::cuda::{Coefficients, Element, Memory, Queue, Reading, Slice};
-use sparse_kernels::host::activation::{Activation, Input, Norm};
+use sparse_kernels::host::activation::{Input, Norm};
+use sparse_network::Bounds;
 use sparse_testing::Need;
 
 /// Orders of threads and blocks: forwards, backwards, shuffled.
@@ -71,7 +72,7 @@ pub struct BatchNorm {
 }
 
 /// Below many of the values, so that the gate shuts at both ends.
-pub const ACTIVATION: Activation = Activation::Relu6;
+pub const BOUNDS: Bounds = Bounds::RELU6;
 
 impl BatchNorm {
     /// Coefficients of so many channels; gains up to 8 let some values reach the ceiling of 6.
@@ -92,18 +93,20 @@ impl BatchNorm {
     }
 
     pub fn reading<'a>(&'a self, y: Slice<'a>) -> Reading<'a> {
-        Reading { y, coefficients: Some(self.coefficients()), activation: ACTIVATION }
+        Reading { y, coefficients: Some(self.coefficients()), bounds: BOUNDS }
     }
 
     pub fn input<'a>(&'a self, y: &'a [f32]) -> Input<'a, f32> {
-        let ceiling = ACTIVATION.ceiling();
-        Input::Normalised(y, Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset, ceiling })
+        Input::Normalised(
+            y,
+            Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset, bounds: BOUNDS },
+        )
     }
 }
 
 /// Values read as they are.
 pub fn plain(y: Slice<'_>) -> Reading<'_> {
-    Reading { y, coefficients: None, activation: Activation::Relu }
+    Reading { y, coefficients: None, bounds: Bounds::RELU }
 }
 
 /// Mean and variance of each channel from the moments that a kernel leaves.

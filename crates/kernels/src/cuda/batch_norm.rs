@@ -2,7 +2,7 @@
 
 use super::queue::{self, count};
 use super::{Argument, Element, Launch, Queue, Result, Slice};
-use crate::host::activation::Activation;
+use sparse_network::Bounds;
 
 const THREADS: usize = 256;
 /// Vectors of a thread, at least; and chunks of a channel, at most.
@@ -49,17 +49,17 @@ pub struct Reading<'a> {
     /// Of its batch norm; `None` reads values as they are.
     pub coefficients: Option<Coefficients<'a>>,
     /// What follows.
-    pub activation: Activation,
+    pub bounds: Bounds,
 }
 
 impl<'a> Reading<'a> {
     /// Values as they are.
     pub fn plain(y: Slice<'a>) -> Self {
-        Self { y, coefficients: None, activation: Activation::Relu }
+        Self { y, coefficients: None, bounds: Bounds::RELU }
     }
 
     pub(crate) fn ceiling(&self) -> f32 {
-        self.activation.ceiling()
+        self.bounds.high as f32
     }
 }
 

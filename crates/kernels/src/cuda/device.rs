@@ -332,24 +332,14 @@ impl Stream {
 
 /// Whether the driver's library is on this machine: without it cudarc panics.
 fn driver_is_there() -> bool {
-    #[cfg(feature = "linked")]
-    return true;
     // SAFETY: only tries to load the library.
-    #[cfg(not(feature = "linked"))]
-    unsafe {
-        cudarc::driver::sys::is_culib_present()
-    }
+    unsafe { cudarc::driver::sys::is_culib_present() }
 }
 
 /// Whether cuBLAS is on this machine.
 fn blas_is_there() -> bool {
-    #[cfg(feature = "linked")]
-    return true;
     // SAFETY: only tries to load the library.
-    #[cfg(not(feature = "linked"))]
-    unsafe {
-        cudarc::cublas::sys::is_culib_present()
-    }
+    unsafe { cudarc::cublas::sys::is_culib_present() }
 }
 
 fn failed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> Error {

@@ -26,13 +26,8 @@ pub struct Nccl {
 
 /// Whether the library is on this machine: without it cudarc panics.
 pub fn is_there() -> bool {
-    #[cfg(feature = "linked")]
-    return true;
     // SAFETY: only tries to load the library.
-    #[cfg(not(feature = "linked"))]
-    unsafe {
-        sys::is_culib_present()
-    }
+    unsafe { sys::is_culib_present() }
 }
 
 /// What the ranks of a new run find each other by: one of them asks for it and tells all others.

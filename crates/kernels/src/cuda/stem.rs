@@ -4,7 +4,7 @@ use super::batch_norm::{MOMENTS, PartialSums};
 use super::depthwise::OutputGradient;
 use super::queue::{self, count};
 use super::{Argument, Element, Launch, Queue, Result, Slice, partial_sums};
-use crate::host::conv3x3::Dims;
+use crate::host::spatial::Dims;
 use bytemuck::{Pod, Zeroable};
 
 const FILE: &str = "stem";
@@ -37,7 +37,7 @@ impl Image {
         let [inputs, outputs, height, width] =
             [dims.inputs, dims.outputs, dims.height, dims.width].map(count);
         let [out_height, out_width] = [dims.out_height(), dims.out_width()].map(count);
-        let [batch, stride] = [dims.batch, dims.stride].map(count);
+        let [batch, stride] = [dims.batch, dims.window.stride[0]].map(count);
         Self { inputs, outputs, height, width, out_height, out_width, batch, stride, above, left }
     }
 }
@@ -123,6 +123,7 @@ pub fn weight_gradient<Q: Queue>(
 
 #[track_caller]
 fn check([x, weight, y]: [Slice<'_>; 3], dims: Dims, element: Element) {
+    assert!(dims.window.kernel == [3; 2] && dims.window.stride[0] == dims.window.stride[1], "{dims:?}");
     x.holds_elements(dims.inputs * dims.height * dims.width * dims.batch, element);
     y.holds_elements(dims.outputs * dims.out_plane(), element);
     weight.holds::<f32>(dims.outputs * dims.inputs * 9);

@@ -9,28 +9,9 @@
 use super::vector::Stored;
 use crate::Real;
 use pulp::Simd;
+use sparse_network::Bounds;
 
-/// What bounds a value after batch norm.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// `max(0, z)`.
-    #[default]
-    Relu,
-    /// `min(max(0, z), 6)` (Krizhevsky 2010, "Convolutional Deep Belief Networks on CIFAR-10").
-    Relu6,
-}
-
-impl Activation {
-    /// What lets a gradient through lies between 0 and this.
-    pub fn ceiling<T: Real>(self) -> T {
-        match self {
-            Self::Relu => T::infinity(),
-            Self::Relu6 => T::from_f64(6.0),
-        }
-    }
-}
-
-/// Batch norm and ReLU of each channel, `[C]` each: `z = min(max(0, (y − mean) · gain + offset), ceiling)`.
+/// Batch norm and bounds of each channel, `[C]` each: `z = min(max((y − mean) · gain + offset, low), high)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a, T> {
     /// Mean to subtract.
@@ -39,8 +20,8 @@ pub struct Norm<'a, T> {
     pub gain: &'a [T],
     /// Added last.
     pub offset: &'a [T],
-    /// [`Activation::ceiling`], for all channels.
-    pub ceiling: T,
+    /// What bounds `z`, for all channels; a gradient passes between them.
+    pub bounds: Bounds,
 }
 
 /// What a convolution reads, `[C, pixels]`.
@@ -48,8 +29,10 @@ pub struct Norm<'a, T> {
 pub enum Input<'a, E: Stored> {
     /// The values themselves.
     Plain(&'a [E]),
-    /// The raw output `y` of the layer before, to be normalised and rectified.
+    /// The raw output `y` of the layer before, to be normalised and bounded.
     Normalised(&'a [E], Norm<'a, E::Real>),
+    /// Values that were bounded when they were written; a gradient passes between the bounds.
+    Bounded(&'a [E], Bounds),
 }
 
 /// The way of a gradient back through batch norm, `[C]` each: `dy = gain · (g − constant − (y − mean) · slope)`.
@@ -94,11 +77,31 @@ pub struct GateSums<'a, T> {
     pub product: &'a mut [T],
 }
 
+/// Where the gradient to what a layer read goes, `[C, pixels]`.
+#[derive(Debug)]
+pub struct InputGradient<'a, E: Stored> {
+    /// Written, or added to.
+    pub values: &'a mut [E],
+    /// Whether what lies there is a part of the gradient, from other readers.
+    pub adds: bool,
+    /// Whether this is the last part, after which the gradient is shut where the bounds of the input were.
+    pub gated: bool,
+    /// Takes the sums over the last part; for a normalised input only.
+    pub sums: Option<GateSums<'a, E::Real>>,
+}
+
+impl<'a, E: Stored> InputGradient<'a, E> {
+    /// The gradient from the only reader.
+    pub fn only(values: &'a mut [E], sums: Option<GateSums<'a, E::Real>>) -> Self {
+        Self { values, adds: false, gated: true, sums }
+    }
+}
+
 impl<'a, E: Stored> Input<'a, E> {
     /// The elements as they are stored.
     pub fn values(&self) -> &'a [E] {
         match *self {
-            Self::Plain(values) | Self::Normalised(values, _) => values,
+            Self::Plain(values) | Self::Normalised(values, _) | Self::Bounded(values, _) => values,
         }
     }
 
@@ -106,8 +109,18 @@ impl<'a, E: Stored> Input<'a, E> {
     #[inline(always)]
     pub(crate) fn norm(&self, channel: usize) -> Option<ChannelNorm<E::Real>> {
         match self {
+            Self::Plain(_) | Self::Bounded(..) => None,
+            Self::Normalised(_, norm) => Some(norm.channel(channel)),
+        }
+    }
+
+    /// Where a gradient to channel `channel` passes; `None` = everywhere.
+    #[inline(always)]
+    pub(crate) fn gate(&self, channel: usize) -> Option<ChannelNorm<E::Real>> {
+        match self {
             Self::Plain(_) => None,
             Self::Normalised(_, norm) => Some(norm.channel(channel)),
+            Self::Bounded(_, bounds) => Some(ChannelNorm::identity(*bounds)),
         }
     }
 }
@@ -120,7 +133,8 @@ impl<T: Real> Norm<'_, T> {
             mean: self.mean[channel],
             gain: self.gain[channel],
             offset: self.offset[channel],
-            ceiling: self.ceiling,
+            low: T::from_f64(self.bounds.low),
+            high: T::from_f64(self.bounds.high),
         }
     }
 }
@@ -131,19 +145,27 @@ pub(crate) struct ChannelNorm<T> {
     pub(crate) mean: T,
     pub(crate) gain: T,
     pub(crate) offset: T,
-    pub(crate) ceiling: T,
+    pub(crate) low: T,
+    pub(crate) high: T,
 }
 
 impl<T: Real> ChannelNorm<T> {
+    /// Nothing but bounds.
+    #[inline(always)]
+    pub(crate) fn identity(bounds: Bounds) -> Self {
+        let [low, high] = [bounds.low, bounds.high].map(T::from_f64);
+        Self { mean: T::zero(), gain: T::one(), offset: T::zero(), low, high }
+    }
+
     /// `z` of one element.
     #[inline(always)]
     pub(crate) fn apply(&self, y: T) -> T {
         let z = (y - self.mean).mul_add(self.gain, self.offset);
         // A NaN passes through, so that the loss shows it.
-        if z < T::zero() {
-            T::zero()
-        } else if self.ceiling < z {
-            self.ceiling
+        if z < self.low {
+            self.low
+        } else if self.high < z {
+            self.high
         } else {
             z
         }
@@ -153,10 +175,10 @@ impl<T: Real> ChannelNorm<T> {
     #[inline(always)]
     pub(crate) fn lets_through(&self, y: T) -> bool {
         let z = (y - self.mean).mul_add(self.gain, self.offset);
-        T::zero() < z && z < self.ceiling
+        self.low < z && z < self.high
     }
 
-    /// `z` of a register, before the ReLU.
+    /// `z` of a register, before the bounds.
     #[inline(always)]
     pub(crate) fn linear_vector<S: Simd>(&self, simd: S, y: T::Vector<S>) -> T::Vector<S> {
         let centred = T::v_sub(simd, y, T::v_splat(simd, self.mean));
@@ -172,7 +194,7 @@ impl<T: Real> ChannelNorm<T> {
     /// `z` of what [`ChannelNorm::linear_vector`] gave.
     #[inline(always)]
     pub(crate) fn bound<S: Simd>(&self, simd: S, linear: T::Vector<S>) -> T::Vector<S> {
-        T::v_bound(simd, linear, T::v_splat(simd, self.ceiling))
+        T::v_bound(simd, linear, T::v_splat(simd, self.low), T::v_splat(simd, self.high))
     }
 
     /// `gradient` where it passes to an element whose [`ChannelNorm::linear_vector`] is `linear`, else 0.
@@ -183,7 +205,7 @@ impl<T: Real> ChannelNorm<T> {
         linear: T::Vector<S>,
         gradient: T::Vector<S>,
     ) -> T::Vector<S> {
-        T::where_between(simd, linear, T::v_splat(simd, self.ceiling), gradient)
+        T::where_between(simd, linear, T::v_splat(simd, self.low), T::v_splat(simd, self.high), gradient)
     }
 }
 

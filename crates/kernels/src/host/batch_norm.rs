@@ -1,11 +1,11 @@
-//! Batch norm followed by ReLU, over channel-major activations.
+//! Batch norm followed by bounds, over channel-major activations.
 //!
 //! Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1; variance is biased, as PaddlePaddle keeps it.
 
-use super::activation::Activation;
 use super::simd::{dispatch, sum_terms};
 use crate::Real;
 use rayon::prelude::*;
+use sparse_network::Bounds;
 
 /// Mean and biased variance of each channel.
 ///
@@ -38,7 +38,7 @@ pub struct Channels<'a, T> {
     /// Added to the variance before the root.
     pub epsilon: f64,
     /// What follows.
-    pub activation: Activation,
+    pub bounds: Bounds,
 }
 
 impl<T: Real> Channels<'_, T> {
@@ -46,15 +46,20 @@ impl<T: Real> Channels<'_, T> {
     fn inverse_deviation(&self, channel: usize) -> T {
         (self.variance[channel] + T::from_f64(self.epsilon)).sqrt().recip()
     }
+
+    /// The bounds, low and high.
+    fn bounds(&self) -> [T; 2] {
+        [T::from_f64(self.bounds.low), T::from_f64(self.bounds.high)]
+    }
 }
 
-/// `y = activation((x − mean) / sqrt(variance + ε) · scale + offset)`.
+/// `y = min(max((x − mean) / sqrt(variance + ε) · scale + offset, low), high)`.
 ///
 /// Shapes: `x, y: [C, pixels]`, `offset: [C]`.
 pub fn forward<T: Real>(x: &[T], channels: Channels<'_, T>, offset: &[T], y: &mut [T]) {
     let pixels = x.len() / offset.len();
     y.par_chunks_mut(pixels).zip(x.par_chunks(pixels)).enumerate().for_each(|(c, (y, x))| {
-        let (mean, offset, ceiling) = (channels.mean[c], offset[c], channels.activation.ceiling::<T>());
+        let (mean, offset, [low, high]) = (channels.mean[c], offset[c], channels.bounds());
         let gain = channels.inverse_deviation(c) * channels.scale[c];
         dispatch(
             #[inline(always)]
@@ -62,22 +67,22 @@ pub fn forward<T: Real>(x: &[T], channels: Channels<'_, T>, offset: &[T], y: &mu
                 for (y, &x) in y.iter_mut().zip(x) {
                     let value = (x - mean).mul_add(gain, offset);
                     // A NaN passes through, so that the loss shows it.
-                    *y = if value < T::zero() { T::zero() } else { value };
-                    *y = if ceiling < *y { ceiling } else { *y };
+                    *y = if value < low { low } else { value };
+                    *y = if high < *y { high } else { *y };
                 }
             },
         );
     });
 }
 
-/// The gradient behind the ReLU.
+/// The gradient behind the bounds.
 #[inline(always)]
-fn gated<T: Real>(y: T, dy: T, ceiling: T) -> T {
-    if y > T::zero() && y < ceiling { dy } else { T::zero() }
+fn gated<T: Real>(y: T, dy: T, [low, high]: [T; 2]) -> T {
+    if y > low && y < high { dy } else { T::zero() }
 }
 
 /// Gradients to scale and offset: `dscale = Σ dz·x̂`, `doffset = Σ dz` with `dz = dy` where
-/// `0 < y < ceiling`, else 0.
+/// `low < y < high`, else 0.
 ///
 /// Shapes: `x, y, dy: [C, pixels]`, `dscale, doffset: [C]`.
 pub fn parameter_gradients<T: Real>(
@@ -91,12 +96,12 @@ pub fn parameter_gradients<T: Real>(
         let range = c * pixels..(c + 1) * pixels;
         let (x, y, dy) = (&x[range.clone()], &y[range.clone()], &dy[range]);
         let (mean, inverse) = (channels.mean[c], channels.inverse_deviation(c));
-        let ceiling = channels.activation.ceiling::<T>();
+        let bounds = channels.bounds();
         dispatch(
             #[inline(always)]
             || {
-                *doffset = T::from_f64(sum_terms([y, dy], |[y, dy]| gated(y, dy, ceiling)));
-                let product = sum_terms([x, y, dy], |[x, y, dy]| gated(y, dy, ceiling) * (x - mean));
+                *doffset = T::from_f64(sum_terms([y, dy], |[y, dy]| gated(y, dy, bounds)));
+                let product = sum_terms([x, y, dy], |[x, y, dy]| gated(y, dy, bounds) * (x - mean));
                 *dscale = T::from_f64(product) * inverse;
             },
         );
@@ -121,12 +126,12 @@ pub fn input_gradient<T: Real>(
         let (mean, inverse) = (channels.mean[c], channels.inverse_deviation(c));
         let gain = channels.scale[c] * inverse;
         let (constant, slope) = (doffset[c] * share, dscale[c] * share * inverse);
-        let ceiling = channels.activation.ceiling::<T>();
+        let bounds = channels.bounds();
         dispatch(
             #[inline(always)]
             || {
                 for (((dx, &x), &y), &dy) in dx.iter_mut().zip(x).zip(y).zip(dy) {
-                    *dx = gain * (gated(y, dy, ceiling) - constant - (x - mean) * slope);
+                    *dx = gain * (gated(y, dy, bounds) - constant - (x - mean) * slope);
                 }
             },
         );
@@ -148,8 +153,8 @@ mod tests {
 
     #[test]
     fn values_are_cut_at_both_ends_and_nan_passes() {
-        let activation = Activation::Relu6;
-        let channels = Channels { mean: &[1.0], variance: &[4.0], scale: &[2.0], epsilon: 0.0, activation };
+        let bounds = Bounds::RELU6;
+        let channels = Channels { mean: &[1.0], variance: &[4.0], scale: &[2.0], epsilon: 0.0, bounds };
         let mut y = [0.0f64; 4];
         forward(&[3.0, -5.0, f64::NAN, 9.0], channels, &[0.5], &mut y);
         assert_eq!((y[0], y[1], y[3]), (2.5, 0.0, 6.0));

@@ -4,12 +4,13 @@
 //! Source: Romero et al. 2015, "FitNets", arXiv:1412.6550, equation 3 (features as hints); measured as `Σ (s − t)² / Σ t²` as in Frantar &
 //! Alistarh 2022, "SPDY", arXiv:2201.13096, section 3.3 (Global AdaPrune), so that layers of any scale count alike.
 
-use super::activation::{ChannelNorm, GateSums, Norm};
+use super::activation::{ChannelNorm, GateSums, Input};
 use super::lanes::{Sums, Vector, load, store, tail};
 use super::vector::{Stored, Vectors, dispatch, lanes};
 use crate::Real;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use sparse_network::Bounds;
 
 /// Fewest elements worth a task of their own.
 const TASK: usize = 8192;
@@ -17,29 +18,20 @@ const TASK: usize = 8192;
 /// Elements between two folds of the sums.
 const RUN: usize = 4096;
 
-/// The output of a layer: raw, and how it is normalised and rectified.
-#[derive(Clone, Copy, Debug)]
-pub struct Output<'a, E: Stored> {
-    /// `[C, pixels]`.
-    pub raw: &'a [E],
-    /// `[C]` each.
-    pub norm: Norm<'a, E::Real>,
-}
-
 /// `Σ (s − t)²` and `Σ t²` over all channels, where `s` and `t` are the normalised and rectified outputs of student and teacher.
 ///
 /// Both have the same channels of `pixels` pixels each. The order of the sums is fixed by the shapes.
 pub fn errors<E: Stored, F: Stored<Real = E::Real>>(
-    student: Output<'_, E>,
-    teacher: Output<'_, F>,
+    student: Input<'_, E>,
+    teacher: Input<'_, F>,
     pixels: usize,
 ) -> [f64; 2] {
     check(&student, &teacher, pixels);
-    let channels = student.raw.par_chunks(pixels).zip(teacher.raw.par_chunks(pixels)).enumerate();
+    let channels = student.values().par_chunks(pixels).zip(teacher.values().par_chunks(pixels)).enumerate();
     let totals: Vec<[f64; 2]> = channels
         .with_min_len(tasks(pixels))
         .map(|(channel, (student_raw, teacher_raw))| {
-            let norms = [student.norm.channel(channel), teacher.norm.channel(channel)];
+            let norms = [bounded(&student, channel), bounded(&teacher, channel)];
             dispatch(Errors { student: student_raw, teacher: teacher_raw, norms })
         })
         .collect();
@@ -51,40 +43,46 @@ pub fn errors<E: Stored, F: Stored<Real = E::Real>>(
 ///
 /// Shapes as in [`errors`]; `dx: [C, pixels]`. With `scale = 2·u / Σ t²` this is the gradient of `u · Σ (s − t)² / Σ t²`.
 pub fn add_gradient<E: Stored, F: Stored<Real = E::Real>>(
-    student: Output<'_, E>,
-    teacher: Output<'_, F>,
+    student: Input<'_, E>,
+    teacher: Input<'_, F>,
     scale: f64,
     dx: &mut [E],
-    sums: GateSums<'_, E::Real>,
+    sums: Option<GateSums<'_, E::Real>>,
     pixels: usize,
 ) {
     check(&student, &teacher, pixels);
-    assert_eq!(dx.len(), student.raw.len(), "elements of the gradient");
+    assert_eq!(dx.len(), student.values().len(), "elements of the gradient");
     let scale = E::Real::from_f64(scale);
-    let rows = student.raw.par_chunks(pixels).zip(teacher.raw.par_chunks(pixels)).enumerate();
+    let rows = student.values().par_chunks(pixels).zip(teacher.values().par_chunks(pixels)).enumerate();
     let totals: Vec<[f64; 2]> = dx
         .par_chunks_mut(pixels)
         .zip(rows)
         .with_min_len(tasks(pixels))
         .map(|(dx, (channel, (student_raw, teacher_raw)))| {
-            let norms = [student.norm.channel(channel), teacher.norm.channel(channel)];
+            let norms = [bounded(&student, channel), bounded(&teacher, channel)];
             dispatch(AddGradient { student: student_raw, teacher: teacher_raw, norms, scale, dx })
         })
         .collect();
+    let Some(sums) = sums else { return };
     for (channel, [sum, product]) in totals.into_iter().enumerate() {
         sums.sum[channel] = E::Real::from_f64(sums.sum[channel].widen() + sum);
         sums.product[channel] = E::Real::from_f64(sums.product[channel].widen() + product);
     }
 }
 
+/// How a channel is read.
+fn bounded<E: Stored>(x: &Input<'_, E>, channel: usize) -> ChannelNorm<E::Real> {
+    x.gate(channel).unwrap_or(ChannelNorm::identity(Bounds::NONE))
+}
+
 /// Panics unless the sizes fit.
 fn check<E: Stored, F: Stored<Real = E::Real>>(
-    student: &Output<'_, E>,
-    teacher: &Output<'_, F>,
+    student: &Input<'_, E>,
+    teacher: &Input<'_, F>,
     pixels: usize,
 ) {
-    assert!(pixels > 0 && student.raw.len().is_multiple_of(pixels), "whole channels of {pixels} pixels");
-    assert_eq!(student.raw.len(), teacher.raw.len(), "elements of student and teacher");
+    assert!(pixels > 0 && student.values().len().is_multiple_of(pixels), "whole channels of {pixels} pixels");
+    assert_eq!(student.values().len(), teacher.values().len(), "elements of student and teacher");
 }
 
 /// Channels that make a task together.
@@ -205,6 +203,7 @@ fn gather<T: Real, S: Simd>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::activation::Norm;
     use super::*;
     use half::bf16;
 
@@ -252,16 +251,16 @@ mod tests {
         let t: Vec<F> = raw(2).into_iter().map(F::store).collect();
         let mut dx: Vec<E> = raw(3).into_iter().map(E::store).collect();
         let norms = [STUDENT, TEACHER].map(|(mean, gain, offset, ceiling)| {
-            (real(&mean), real(&gain), real(&offset), E::Real::from_f64(ceiling))
+            (real(&mean), real(&gain), real(&offset), Bounds { low: 0.0, high: ceiling })
         });
         let [student, teacher] = [0, 1].map(|side| {
-            let (mean, gain, offset, ceiling) = &norms[side];
-            Norm { mean, gain, offset, ceiling: *ceiling }
+            let (mean, gain, offset, bounds) = &norms[side];
+            Norm { mean, gain, offset, bounds: *bounds }
         });
-        let (student, teacher) = (Output { raw: &s, norm: student }, Output { raw: &t, norm: teacher });
+        let (student, teacher) = (Input::Normalised(&s, student), Input::Normalised(&t, teacher));
         let errors = errors(student, teacher, pixels);
         let (mut sum, mut product) = (real(&[0.25; CHANNELS]), real(&[0.5; CHANNELS]));
-        let sums = GateSums { sum: &mut sum, product: &mut product };
+        let sums = Some(GateSums { sum: &mut sum, product: &mut product });
         add_gradient(student, teacher, SCALE, &mut dx, sums, pixels);
         let wide = |values: Vec<E::Real>| values.into_iter().map(Real::widen).collect::<Vec<_>>();
         (errors, wide(dx.into_iter().map(E::load).collect()), [wide(sum), wide(product)])

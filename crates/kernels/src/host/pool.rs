@@ -62,7 +62,7 @@ pub fn backward<E: Stored>(
                     *share_of = dy[image * channels + channel] * share;
                 }
                 rest.chunks_exact_mut(batch).for_each(|run| copy(first, run));
-                let norm = x.norm(channel);
+                let norm = x.gate(channel);
                 dispatch(Spread { x: plane, norm, gradient: scratch, dx })
             },
         )
@@ -129,11 +129,11 @@ impl<E: Stored> WithSimd for Mean<'_, E> {
 }
 
 /// Gates the gradient of one channel; gives Σ g and Σ g·(y − mean).
-struct Spread<'a, E: Stored> {
-    x: &'a [E],
-    norm: Option<ChannelNorm<E::Real>>,
-    gradient: &'a [E::Real],
-    dx: &'a mut [E],
+pub(super) struct Spread<'a, E: Stored> {
+    pub(super) x: &'a [E],
+    pub(super) norm: Option<ChannelNorm<E::Real>>,
+    pub(super) gradient: &'a [E::Real],
+    pub(super) dx: &'a mut [E],
 }
 
 impl<E: Stored> WithSimd for Spread<'_, E> {
@@ -196,6 +196,7 @@ mod tests {
     use super::super::activation::Norm;
     use super::*;
     use half::bf16;
+    use sparse_network::Bounds;
 
     const CHANNELS: usize = 3;
     const MEAN: [f64; 3] = [0.25, -0.5, 0.125];
@@ -240,8 +241,8 @@ mod tests {
         let [mean, gain, offset] = [MEAN, GAIN, OFFSET].map(|values| real(&values));
         let input = match normalised {
             true => {
-                let ceiling = E::Real::from_f64(CEILING);
-                Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, ceiling })
+                let bounds = Bounds { low: 0.0, high: CEILING };
+                Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, bounds })
             }
             false => Input::Plain(&x),
         };

@@ -118,15 +118,29 @@ pub trait Vectors: Sized + Copy {
     ) -> Self::Vector<S>;
     /// `value` where `gate > 0`, else 0.
     fn where_positive<S: Simd>(simd: S, gate: Self::Vector<S>, value: Self::Vector<S>) -> Self::Vector<S>;
-    /// `value` where `0 < gate < ceiling`, else 0.
+    /// `value` where `low < gate < high`, else 0.
     fn where_between<S: Simd>(
         simd: S,
         gate: Self::Vector<S>,
-        ceiling: Self::Vector<S>,
+        low: Self::Vector<S>,
+        high: Self::Vector<S>,
         value: Self::Vector<S>,
     ) -> Self::Vector<S>;
-    /// `value`, but 0 below 0 and `ceiling` above it; a NaN passes.
-    fn v_bound<S: Simd>(simd: S, value: Self::Vector<S>, ceiling: Self::Vector<S>) -> Self::Vector<S>;
+    /// `then` where `left < right`, else `otherwise`.
+    fn where_less<S: Simd>(
+        simd: S,
+        left: Self::Vector<S>,
+        right: Self::Vector<S>,
+        then: Self::Vector<S>,
+        otherwise: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    /// `value`, but `low` below that and `high` above it; a NaN passes.
+    fn v_bound<S: Simd>(
+        simd: S,
+        value: Self::Vector<S>,
+        low: Self::Vector<S>,
+        high: Self::Vector<S>,
+    ) -> Self::Vector<S>;
     /// Σ of all lanes, in an order fixed by the number of lanes.
     fn v_sum<S: Simd>(simd: S, value: Self::Vector<S>) -> Self;
     /// Σ of all lanes of each of four registers, each in an order fixed by the number of lanes.
@@ -214,15 +228,25 @@ macro_rules! vectors {
                 simd.$select(simd.$less(zero, gate), value, zero)
             }
             #[inline(always)]
-            fn where_between<S: Simd>(simd: S, gate: S::$V, ceiling: S::$V, value: S::$V) -> S::$V {
-                let below = simd.$select(simd.$less(gate, ceiling), value, simd.$splat(0.0));
-                Self::where_positive(simd, gate, below)
+            fn where_between<S: Simd>(simd: S, gate: S::$V, low: S::$V, high: S::$V, value: S::$V) -> S::$V {
+                let zero = simd.$splat(0.0);
+                let below = simd.$select(simd.$less(gate, high), value, zero);
+                simd.$select(simd.$less(low, gate), below, zero)
             }
             #[inline(always)]
-            fn v_bound<S: Simd>(simd: S, value: S::$V, ceiling: S::$V) -> S::$V {
-                let zero = simd.$splat(0.0);
-                let above = simd.$select(simd.$less(value, zero), zero, value);
-                simd.$select(simd.$less(ceiling, above), ceiling, above)
+            fn where_less<S: Simd>(
+                simd: S,
+                left: S::$V,
+                right: S::$V,
+                then: S::$V,
+                otherwise: S::$V,
+            ) -> S::$V {
+                simd.$select(simd.$less(left, right), then, otherwise)
+            }
+            #[inline(always)]
+            fn v_bound<S: Simd>(simd: S, value: S::$V, low: S::$V, high: S::$V) -> S::$V {
+                let above = simd.$select(simd.$less(value, low), low, value);
+                simd.$select(simd.$less(high, above), high, above)
             }
             #[inline(always)]
             fn v_sum<S: Simd>(simd: S, value: S::$V) -> Self {

@@ -3,7 +3,7 @@
 use super::{MASKS, SEED};
 use crate::error::Result;
 use sparse_data::{SampleRng, sample_rng};
-use sparse_mobilenet::{ConvKind, MobileNetConfig, layers};
+use sparse_model::{ConvKind, NetworkConfig, layers};
 use sparse_sparsity::{Mask, select};
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// If the settings make no network.
-pub(super) fn random_masks(network: &MobileNetConfig, sparsity: f64) -> Result<BTreeMap<String, Mask>> {
+pub(super) fn random_masks(network: &NetworkConfig, sparsity: f64) -> Result<BTreeMap<String, Mask>> {
     let mut masks = BTreeMap::new();
     for (index, layer) in layers(network)?.into_iter().enumerate() {
         if layer.kind == ConvKind::Pointwise {
@@ -20,7 +20,7 @@ pub(super) fn random_masks(network: &MobileNetConfig, sparsity: f64) -> Result<B
             let values = normal(&mut sample_rng(SEED, MASKS, index), len);
             let count = (sparsity * len as f64).round() as usize;
             let mask = select::prune_smallest(&values, count).map_err(sparse_prune::Error::from)?;
-            masks.insert(format!("{}_weights", layer.name), mask);
+            masks.insert(layer.weight, mask);
         }
     }
     Ok(masks)
@@ -31,7 +31,7 @@ pub(super) fn random_masks(network: &MobileNetConfig, sparsity: f64) -> Result<B
 /// # Errors
 /// If the settings make no network.
 pub(super) fn random_block_masks(
-    network: &MobileNetConfig,
+    network: &NetworkConfig,
     sparsity: f64,
     block: usize,
 ) -> Result<BTreeMap<String, Mask>> {
@@ -44,7 +44,7 @@ pub(super) fn random_block_masks(
             let blocks = select::prune_smallest(&values, count).map_err(sparse_prune::Error::from)?;
             let block_of = |at: usize| at / layer.inputs * of_row + at % layer.inputs / block;
             let mask = Mask::from_fn(layer.outputs * layer.inputs, |at| blocks.get(block_of(at)));
-            masks.insert(format!("{}_weights", layer.name), mask);
+            masks.insert(layer.weight, mask);
         }
     }
     Ok(masks)
@@ -69,7 +69,7 @@ pub(super) fn normal(rng: &mut SampleRng, count: usize) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    const NETWORK: MobileNetConfig = MobileNetConfig::new(0.25, 3, 10);
+    const NETWORK: NetworkConfig = NetworkConfig::mobilenet(0.25, 3, 10);
 
     #[test]
     fn each_pointwise_layer_loses_exactly_its_share() {

@@ -33,7 +33,7 @@ use crate::shared_error::SharedError;
 use candle_core::{DType, Device, Tensor};
 use sparse_data::sample_rng;
 use sparse_kernels::peak;
-use sparse_mobilenet::{MobileNet, MobileNetConfig};
+use sparse_model::{Model, NetworkConfig};
 use sparse_ops::SgdConfig;
 use sparse_prune::{GmpConfig, Mode, ParamsType, PrunerConfig, Strategy};
 
@@ -101,8 +101,8 @@ impl BenchConfig {
         check_network(scale, classes, &self.sparsities)
     }
 
-    fn network(&self) -> MobileNetConfig {
-        MobileNetConfig::new(self.scale, CHANNELS, self.classes)
+    fn network(&self) -> NetworkConfig {
+        NetworkConfig::mobilenet(self.scale, CHANNELS, self.classes)
     }
 }
 
@@ -210,7 +210,7 @@ fn bench_one(
 
 /// A fresh learner; with masks that stay if `sparsity` is above 0.
 fn learner(config: &BenchConfig, sparsity: f64) -> Result<Learner> {
-    let model = MobileNet::new(config.network(), SEED, DType::F32, &Device::Cpu)?;
+    let model = Model::new(config.network(), SEED, DType::F32, &Device::Cpu)?;
     let learning = LearnerConfig {
         sgd: SgdConfig { momentum: 0.9, l2_decay: 3e-5, clip_norm: None },
         label_smoothing: 0.0,

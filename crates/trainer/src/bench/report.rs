@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::learner::{Learner, StepTimes};
 use serde::Serialize;
 use sparse_kernels::peak;
-use sparse_mobilenet::{ConvKind, ConvLayer, LayerPaths, LayerTimes, layers};
+use sparse_model::{ConvKind, ConvLayer, LayerPaths, LayerTimes, layers};
 use std::time::Duration;
 
 /// What the machine can do at most, measured when the benchmark starts.
@@ -139,19 +139,17 @@ pub(super) fn report(
 ) -> Result<BenchReport> {
     let table = layers(&config.network())?;
     let masks = learner.pruner().masks();
-    let pruned = |layer: &ConvLayer| {
-        masks.get(&format!("{}_weights", layer.name)).map_or(0, sparse_sparsity::Mask::pruned)
-    };
+    let pruned = |layer: &ConvLayer| masks.get(&layer.weight).map_or(0, sparse_sparsity::Mask::pruned);
     let work = work::convolutions(config, &table, pruned);
     let head = work::head(config, table.last().map_or(0, |layer| layer.outputs));
     let steps = &measured.steps;
-    let spent: Vec<Spent> = (0..table.len()).map(|index| convolution_ms(steps, index)).collect();
+    let spent: Vec<Spent> = table.iter().map(|layer| convolution_ms(steps, &layer.name)).collect();
     let step_ms = median_ms(steps.iter().map(|step| step.step));
     let ms = |step: Option<Duration>| step.unwrap_or_default().as_secs_f64() * 1e3;
     let paths = learner.paths();
     let layer = |index: usize| {
         let (layer, [forward_ms, backward_ms], work) = (&table[index], spent[index], work[index]);
-        let weights: usize = layer.weight_shape().iter().product();
+        let weights: usize = layer.shape.iter().product();
         LayerBench {
             name: layer.name.clone(),
             kind: kind(layer),
@@ -193,8 +191,8 @@ pub(super) fn report(
     })
 }
 
-fn convolution_ms(steps: &[Timed], index: usize) -> Spent {
-    let times = |step: &Timed| step.times.passes.convolutions.get(index).copied().unwrap_or_default();
+fn convolution_ms(steps: &[Timed], name: &str) -> Spent {
+    let times = |step: &Timed| step.times.passes.convolutions.get(name).copied().unwrap_or_default();
     let pass = |pick: fn(LayerTimes) -> Duration| median_ms(steps.iter().map(|step| pick(times(step))));
     [pass(|times| times.forward), pass(|times| times.backward)]
 }
@@ -248,7 +246,7 @@ fn sparse_paths(paths: &[LayerPaths], layer: &ConvLayer) -> Option<SparsePaths> 
 
 fn kind(layer: &ConvLayer) -> &'static str {
     match layer.kind {
-        ConvKind::Stem => "stem",
+        ConvKind::Spatial => "stem",
         ConvKind::Depthwise => "depthwise",
         ConvKind::Pointwise => "pointwise",
     }

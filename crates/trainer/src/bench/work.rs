@@ -2,7 +2,7 @@
 
 use super::BenchConfig;
 use crate::config::Precision;
-use sparse_mobilenet::{ConvKind, ConvLayer};
+use sparse_model::{ConvKind, ConvLayer};
 
 /// What one layer does in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -35,11 +35,11 @@ pub(super) fn convolutions(
         let input = layer.inputs as f64 * area(size);
         size = size.div_ceil(layer.stride);
         let output = layer.outputs as f64 * area(size);
-        let first = layer.kind == ConvKind::Stem;
+        let first = layer.kind == ConvKind::Spatial;
         // Every weight meets every pixel of its output, those of the border that it misses included.
         let products = if first { 2.0 } else { 3.0 };
         let flops = |weights: usize| 2.0 * products * weights as f64 * area(size);
-        let (weights, pruned) = (layer.weight_shape().iter().product::<usize>(), pruned(layer));
+        let (weights, pruned) = (layer.shape.iter().product::<usize>(), pruned(layer));
         let moved = 2.0 * input + 3.0 * output + if first { 0.0 } else { input };
         work.push(Work { flops: flops(weights - pruned), skipped: flops(pruned), bytes: bytes * moved });
     }
@@ -54,7 +54,7 @@ pub(super) fn head(config: &BenchConfig, features: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sparse_mobilenet::layers;
+    use sparse_model::layers;
 
     /// The multiply-adds of one image of 224 × 224 by Howard et al. 2017, table 8: 569 million.
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::{
-    ConfigError, DataKind, Origin, TrainConfig,
+    Architecture, ConfigError, DataKind, Origin, TrainConfig,
     file::read_text,
     keys::{check_known, expectation, known_key},
     mode::resolve_mode,
@@ -128,7 +128,14 @@ impl Layers {
         ];
         let mode = resolve_mode(&layers)?;
         let given = layers.iter().find_map(|(table, _)| table.get("data")?.get("data"));
-        let mut merged = to_table(&TrainConfig::defaults(self.data_kind(given)?))?;
+        let mut defaults = TrainConfig::defaults(self.data_kind(given)?);
+        let beneath = std::iter::once(&self.beneath);
+        let models = layers.iter().map(|(table, _)| *table).chain(beneath);
+        let model = models.filter_map(|table| table.get("model")?.get("model")?.as_str()).next();
+        if let Some(network) = model.and_then(Architecture::named) {
+            defaults.model.activation = network.activation();
+        }
+        let mut merged = to_table(&defaults)?;
         merge(&mut merged, &self.beneath);
         for (table, _) in layers.iter().rev() {
             merge(&mut merged, table);
@@ -359,11 +366,13 @@ mod tests {
             ),
             (
                 "data.data=minst",
-                "data.data = \"minst\" (--set data.data=minst): must be \"mnist\", \"cifar10\" or \"imagenet\"",
+                "data.data = \"minst\" (--set data.data=minst): must be \"mnist\", \"cifar10\" or \"imagenet\"; the nearest \
+                 is \"mnist\"",
             ),
             (
-                "model.model=ResNet50",
-                "model.model = \"ResNet50\" (--set model.model=ResNet50): must be \"MobileNet\", the one network there is",
+                "model.model=ResNet51",
+                "model.model = \"ResNet51\" (--set model.model=ResNet51): must be \"MobileNet\", \"MobileNetV2\", \"ResNet18\", \
+                 \"ResNet34\" or \"ResNet50\"; the nearest is \"ResNet50\"",
             ),
         ] {
             assert_eq!(message(&layers("", &[assignment])), expected);

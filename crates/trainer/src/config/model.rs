@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sparse_mobilenet::MobileNetConfig;
+use sparse_model::{Kind, NetworkConfig};
 
 use super::{
     Key, Values,
@@ -14,6 +14,50 @@ choices! {
     pub enum Architecture {
         /// MobileNetV1.
         MobileNet = "MobileNet",
+        /// MobileNetV2.
+        MobileNetV2 = "MobileNetV2",
+        /// Residual network of 18 layers.
+        ResNet18 = "ResNet18",
+        /// Residual network of 34 layers.
+        ResNet34 = "ResNet34",
+        /// Residual network of 50 layers.
+        ResNet50 = "ResNet50",
+    }
+}
+
+impl Architecture {
+    /// The network of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Kind::named(name).map(Self::from)
+    }
+
+    /// What follows each batch norm in its paper.
+    pub(super) fn activation(self) -> Activation {
+        NetworkConfig::new(self.into(), 1.0, 3, 1).activation.into()
+    }
+}
+
+impl From<Architecture> for Kind {
+    fn from(network: Architecture) -> Self {
+        match network {
+            Architecture::MobileNet => Self::MobileNet,
+            Architecture::MobileNetV2 => Self::MobileNetV2,
+            Architecture::ResNet18 => Self::ResNet18,
+            Architecture::ResNet34 => Self::ResNet34,
+            Architecture::ResNet50 => Self::ResNet50,
+        }
+    }
+}
+
+impl From<Kind> for Architecture {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::MobileNet => Self::MobileNet,
+            Kind::MobileNetV2 => Self::MobileNetV2,
+            Kind::ResNet18 => Self::ResNet18,
+            Kind::ResNet34 => Self::ResNet34,
+            Kind::ResNet50 => Self::ResNet50,
+        }
     }
 }
 
@@ -37,7 +81,7 @@ choices! {
     }
 }
 
-impl From<Activation> for sparse_mobilenet::Activation {
+impl From<Activation> for sparse_model::Activation {
     fn from(activation: Activation) -> Self {
         match activation {
             Activation::Relu => Self::Relu,
@@ -46,16 +90,16 @@ impl From<Activation> for sparse_mobilenet::Activation {
     }
 }
 
-impl From<sparse_mobilenet::Activation> for Activation {
-    fn from(activation: sparse_mobilenet::Activation) -> Self {
+impl From<sparse_model::Activation> for Activation {
+    fn from(activation: sparse_model::Activation) -> Self {
         match activation {
-            sparse_mobilenet::Activation::Relu => Self::Relu,
-            sparse_mobilenet::Activation::Relu6 => Self::Relu6,
+            sparse_model::Activation::Relu => Self::Relu,
+            sparse_model::Activation::Relu6 => Self::Relu6,
         }
     }
 }
 
-impl From<Padding> for sparse_mobilenet::Padding {
+impl From<Padding> for sparse_model::Padding {
     fn from(padding: Padding) -> Self {
         match padding {
             Padding::Symmetric => Self::Symmetric,
@@ -64,11 +108,11 @@ impl From<Padding> for sparse_mobilenet::Padding {
     }
 }
 
-impl From<sparse_mobilenet::Padding> for Padding {
-    fn from(padding: sparse_mobilenet::Padding) -> Self {
+impl From<sparse_model::Padding> for Padding {
+    fn from(padding: sparse_model::Padding) -> Self {
         match padding {
-            sparse_mobilenet::Padding::Symmetric => Self::Symmetric,
-            sparse_mobilenet::Padding::Same => Self::Same,
+            sparse_model::Padding::Same => Self::Same,
+            sparse_model::Padding::Symmetric | sparse_model::Padding::Lines(_) => Self::Symmetric,
         }
     }
 }
@@ -78,8 +122,7 @@ settings! {
     pub struct ModelSection: "model", with the defaults for data => {
         /// Network.
         model: Architecture = Architecture::MobileNet,
-            Key::of(Architecture::VALUES).words("\"MobileNet\", the one network there is").flag("MODEL").in_tests()
-                .must_agree();
+            Key::of(Architecture::VALUES).flag("MODEL").in_tests().must_agree();
         /// Width multiplier: every layer has `int(channels · scale)` channels.
         scale: f64 = 1.0,
             Key::of(Values::ABOVE_ZERO).words("a width multiplier above 0").in_tests().must_agree();
@@ -89,8 +132,8 @@ settings! {
                 .default_words("those of the weights given, else one for each of data.classes, else 1000 for imagenet and 10 for the others");
         /// What follows each batch norm.
         activation: Activation = Activation::Relu,
-            Key::of(Activation::VALUES).in_tests().must_agree();
-        /// Where the 3×3 convolutions have their border of zeros.
+            Key::of(Activation::VALUES).in_tests().must_agree().default_words("relu6 for MobileNetV2, else relu");
+        /// Where convolutions have their border of zeros.
         padding: Padding = Padding::Symmetric,
             Key::of(Padding::VALUES).in_tests().must_agree();
         /// ε of batch norm.
@@ -114,12 +157,12 @@ settings! {
 impl ModelSection {
     /// The network for images of `channels` channels.
     #[must_use]
-    pub fn network(&self, channels: usize) -> MobileNetConfig {
-        MobileNetConfig {
+    pub fn network(&self, channels: usize) -> NetworkConfig {
+        NetworkConfig {
             activation: self.activation.into(),
             padding: self.padding.into(),
             bn_epsilon: self.bn_epsilon,
-            ..MobileNetConfig::new(self.scale, channels, self.num_classes)
+            ..NetworkConfig::new(self.model.into(), self.scale, channels, self.num_classes)
         }
     }
 }

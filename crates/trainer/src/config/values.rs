@@ -105,6 +105,13 @@ impl Values {
             return Some(format!("write {list}"));
         }
         match (self, value) {
+            (Self::Names { names, .. }, Value::String(text)) => {
+                let likeness = |name: &&&str| {
+                    strsim::normalized_damerau_levenshtein(&name.to_lowercase(), &text.to_lowercase())
+                };
+                let nearest = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+                (likeness(&nearest) > 0.6).then(|| format!("the nearest is \"{nearest}\""))
+            }
             (_, Value::String(text)) => {
                 let read = toml::from_str::<toml::Table>(&format!("value = {}", text.trim().to_lowercase()));
                 fits(read.ok()?.get("value")?.clone()).map(|read| format!("write {read}, without quotes"))

@@ -273,13 +273,13 @@ pub(super) fn unfold(
         }
         (Op::Linear { bias, .. }, Op::Linear { weight, bias: new, .. }) => {
             let (classes, inputs) = (new.len(), weight.len() / new.len().max(1));
-            file.replace(sparse_network::HEAD_WEIGHT, |raw| {
+            file.replace(&format!("{name}_weights"), |raw| {
                 // `[inputs, classes]` there.
                 raw.iter_mut()
                     .enumerate()
                     .for_each(|(at, raw)| *raw = weight[at % classes * inputs + at / classes]);
             })?;
-            file.replace(sparse_network::HEAD_BIAS, |offset| {
+            file.replace(&format!("{name}_offset"), |offset| {
                 let biases = bias.iter().zip(new);
                 offset.iter_mut().zip(biases).for_each(|(to, (before, after))| *to += after - before);
             })

@@ -17,9 +17,9 @@ use crate::stop::StopFlag;
 use crate::weights::{WEIGHTS_FILE, set_variables, to_tensors};
 use sparse_data::{Dataset, Loader, LoaderConfig, Order};
 use sparse_engine::graph::Graph;
-use sparse_engine::{fold, mobilenet};
+use sparse_engine::{bind, fold};
 use sparse_formats::Tensors;
-use sparse_mobilenet::{MobileNet, MobileNetConfig};
+use sparse_model::{Model, NetworkConfig};
 use sparse_oneshot::{Pruned, Statistics, Support};
 use sparse_prune::{Mode, Pruner};
 use sparse_sparsity::Mask;
@@ -66,7 +66,7 @@ impl ByData {
     ///
     /// # Errors
     /// What the pruner, the images and the engine report, [`OneshotError`] naming a layer that cannot be solved.
-    pub(crate) fn step(&mut self, model: &MobileNet, pruner: &mut Pruner) -> Result<()> {
+    pub(crate) fn step(&mut self, model: &Model, pruner: &mut Pruner) -> Result<()> {
         if !pruner.is_update_due() {
             pruner.step()?;
             return Ok(());
@@ -82,7 +82,7 @@ impl ByData {
     /// Puts solved weights into the model; gives the masks.
     fn solve(
         &mut self,
-        model: &MobileNet,
+        model: &Model,
         pruner: &Pruner,
         allowed: Option<&BTreeMap<String, Mask>>,
     ) -> Result<BTreeMap<String, Mask>> {
@@ -158,12 +158,12 @@ impl ByData {
 }
 
 /// The network with its batch norms folded, as a test sees it.
-fn graph(tensors: &Tensors, network: &MobileNetConfig, size: [usize; 2]) -> Result<Graph> {
+fn graph(tensors: &Tensors, network: &NetworkConfig, size: [usize; 2]) -> Result<Graph> {
     let mut values = |name: &str| match tensors.get(name) {
         Some(tensor) => Ok(tensor.to_f32()?),
         None => Err(sparse_engine::Error::TensorMissing { path: WEIGHTS_FILE.into(), name: name.to_owned() }),
     };
-    Ok(fold(mobilenet(network, size, &mut values)?))
+    Ok(fold(bind(&network.graph()?, size, &mut values)?))
 }
 
 /// What came out of a layer of the dense network, and what comes out now; nothing if no places of it were kept.

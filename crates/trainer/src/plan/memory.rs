@@ -1,6 +1,6 @@
 //! The size of the network, and an estimate of the memory a run needs.
 
-use sparse_mobilenet::{MobileNetConfig, layers, parameters};
+use sparse_model::{NetworkConfig, Parameter, Plan};
 
 use crate::{
     config::{Criterion, Precision, TrainConfig},
@@ -24,6 +24,8 @@ pub struct ModelSize {
     pub activations_per_image: usize,
     /// In the largest layer's output for one image.
     pub largest_activation: usize,
+    /// Gradients of such outputs that are there at the same time.
+    pub slots: usize,
 }
 
 impl ModelSize {
@@ -40,23 +42,21 @@ impl ModelSize {
     ///
     /// # Errors
     /// [`crate::error::Error::Network`] when there is no network of this width.
-    pub(crate) fn of_network(network: &MobileNetConfig, [mut height, mut width]: [usize; 2]) -> Result<Self> {
-        let product =
-            |sides: &[usize]| sides.iter().fold(1_usize, |product, &side| product.saturating_mul(side));
-        let (mut parameter_count, mut trainable) = (0_usize, 0_usize);
-        for parameter in parameters(network)? {
-            let count = product(&parameter.shape);
-            parameter_count = parameter_count.saturating_add(count);
-            trainable = trainable.saturating_add(if parameter.trainable { count } else { 0 });
-        }
-        let (mut activations_per_image, mut largest_activation) = (0_usize, 0);
-        for layer in layers(network)? {
-            (height, width) = (height.div_ceil(layer.stride), width.div_ceil(layer.stride));
-            let output = product(&[layer.outputs, height, width]);
-            activations_per_image = activations_per_image.saturating_add(output);
-            largest_activation = largest_activation.max(output);
-        }
-        Ok(Self { parameters: parameter_count, trainable, activations_per_image, largest_activation })
+    pub(crate) fn of_network(network: &NetworkConfig, size: [usize; 2]) -> Result<Self> {
+        let plan = Plan::new(network.graph()?)?;
+        let shapes = plan.graph.shapes(size)?;
+        let total = |counts: &mut dyn Iterator<Item = usize>| counts.fold(0_usize, usize::saturating_add);
+        let all = plan.graph.parameters.iter();
+        let trained = all.clone().filter(|parameter| parameter.trainable);
+        let values = || plan.values.iter().skip(1).filter(|value| !value.is_flat);
+        let counts = || values().map(|value| shapes[value.node].count());
+        Ok(Self {
+            parameters: total(&mut all.map(Parameter::count)),
+            trainable: total(&mut trained.map(Parameter::count)),
+            activations_per_image: total(&mut counts()),
+            largest_activation: counts().max().unwrap_or(0),
+            slots: plan.slots,
+        })
     }
 
     /// What training needs: parameters, gradients, momentum and masks; the activations of one batch with the gradients of
@@ -112,8 +112,6 @@ impl ModelSize {
 
     /// What steps on batches that are there need.
     pub(crate) fn steps(&self, batch_size: usize, image_shape: [usize; 3], precision: Precision) -> Need {
-        /// Into the layer at work and out of it.
-        const GRADIENTS: u64 = 2;
         /// Sums of the weight gradients at work, packed weights, and what the allocator keeps of them, in parameters.
         const WORK: u64 = 8;
         let [parameters, trainable, activations, largest] =
@@ -127,7 +125,8 @@ impl ModelSize {
         let numbers = parameters.saturating_mul(1 + WORK).saturating_add(trainable.saturating_mul(2));
         let mut need = Need::default();
         need.add(Part::Weights, F32.saturating_mul(numbers).saturating_add(trainable / 8));
-        let per_image = activations.saturating_add(largest.saturating_mul(GRADIENTS)).saturating_add(image);
+        let per_image =
+            activations.saturating_add(largest.saturating_mul(self.slots as u64)).saturating_add(image);
         need.add(Part::Activations, stored.saturating_mul(per_image).saturating_mul(batch_size as u64));
         need
     }
@@ -212,8 +211,13 @@ mod tests {
         let mut config = TrainConfig::defaults(DataKind::Mnist);
         (config.train.batch_size, config.data.num_workers) = (10, Some(2));
         let data = DataSize { train_len: 100, test_len: 10, classes: 10, image_shape: [1, 4, 4] };
-        let model =
-            ModelSize { parameters: 1000, trainable: 800, activations_per_image: 50, largest_activation: 20 };
+        let model = ModelSize {
+            parameters: 1000,
+            trainable: 800,
+            activations_per_image: 50,
+            largest_activation: 20,
+            slots: 2,
+        };
         let state = 4 * (9000 + 1600) + 100;
         let bytes = |config: &TrainConfig| model.training(config, config.train.batch_size, &data, 10).bytes();
         assert_eq!(bytes(&config), state + 10 * 4 * (50 + 40 + 16 + 7 * 16));

@@ -3,7 +3,7 @@
 use super::InputHint;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sparse_mobilenet::MobileNetConfig;
+use sparse_model::NetworkConfig;
 use sparse_network::Architecture;
 use std::path::Path;
 
@@ -35,7 +35,7 @@ impl Metadata {
     }
 
     /// The network with what the metadata adds to it.
-    pub(super) fn refine(&self, by_shape: &MobileNetConfig) -> MobileNetConfig {
+    pub(super) fn refine(&self, by_shape: &NetworkConfig) -> NetworkConfig {
         self.network.refine(by_shape)
     }
 
@@ -59,7 +59,7 @@ impl Metadata {
     /// Serde's.
     pub(super) fn text(
         &self,
-        network: &MobileNetConfig,
+        network: &NetworkConfig,
         input: Option<&InputHint>,
     ) -> serde_json::Result<String> {
         let mut keys = self.keys.clone();

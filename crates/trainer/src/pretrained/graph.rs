@@ -2,8 +2,8 @@
 
 use super::Pretrained;
 use crate::error::Result;
+use sparse_engine::bind;
 use sparse_engine::graph::Graph;
-use sparse_engine::mobilenet;
 
 impl Pretrained {
     /// The graph for images of height and width `size`, without the background class: from the normalised image,
@@ -20,6 +20,6 @@ impl Pretrained {
                 Err(sparse_engine::Error::TensorMissing { path: self.path.clone(), name: name.to_owned() })
             }
         };
-        Ok(mobilenet(&kept.network, size, &mut values)?)
+        Ok(bind(&kept.network.graph()?, size, &mut values)?)
     }
 }

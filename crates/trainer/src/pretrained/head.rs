@@ -4,7 +4,7 @@ use super::{Pretrained, Values};
 use crate::error::Result;
 use crate::weights::set_variables;
 use sparse_formats::{Tensor, Tensors};
-use sparse_mobilenet::{HEAD_BIAS, HEAD_WEIGHT, MobileNet};
+use sparse_model::Model;
 use std::fmt;
 
 /// How the head of a model came out of a file.
@@ -53,11 +53,11 @@ impl Pretrained {
     /// # Errors
     /// [`crate::Error::TensorShape`] naming the tensor if another tensor than the head does not fit, or candle's;
     /// nothing is set then.
-    pub fn load(mut self, model: &MobileNet, kept: Option<&[u32]>) -> Result<Head> {
-        let head = self.fit_head(model.config().classes, kept);
+    pub fn load(mut self, model: &Model, kept: Option<&[u32]>) -> Result<Head> {
+        let head = self.fit_head(model.classes(), kept);
         let mut variables = model.variables().clone();
         if let Head::New { .. } = head {
-            for name in [HEAD_WEIGHT, HEAD_BIAS] {
+            for name in self.network.kind.head() {
                 variables.remove(name);
                 self.tensors.remove(name);
             }
@@ -100,7 +100,7 @@ impl Pretrained {
     /// Keeps these outputs, in this order.
     fn keep_outputs(&mut self, outputs: &[usize]) {
         let classes = self.network.classes;
-        for name in [HEAD_WEIGHT, HEAD_BIAS] {
+        for name in self.network.kind.head() {
             let Some(Values { shape, values }) = self.tensors.get_mut(name) else { continue };
             let rows = values.chunks(classes.max(1));
             *values =

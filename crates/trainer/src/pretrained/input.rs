@@ -120,10 +120,10 @@ fn fitting(numbers: &[f64], channels: usize) -> Option<Vec<f64>> {
 mod tests {
     use super::super::settle::tests::pretrained;
     use super::*;
-    use sparse_mobilenet::MobileNetConfig;
+    use sparse_model::NetworkConfig;
 
     fn facts(channels: usize, metadata: &str) -> InputFacts {
-        pretrained(&MobileNetConfig::new(0.1, channels, 3), metadata).input_facts()
+        pretrained(&NetworkConfig::mobilenet(0.1, channels, 3), metadata).input_facts()
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn the_size_is_that_of_the_engine_also_where_a_crop_is_set() {
         let recipe = r#"{"recipe":{"data.data":"imagenet","data.image_size":128,"data.crop":96}}"#;
-        let file = pretrained(&MobileNetConfig::new(0.1, 3, 3), recipe);
+        let file = pretrained(&NetworkConfig::mobilenet(0.1, 3, 3), recipe);
         assert_eq!((file.input_side(), file.input_facts().input.size), (96, 96));
         assert_eq!(facts(1, "{}").input.size, 28);
     }

@@ -26,8 +26,8 @@ pub use place::WeightsAt;
 
 use architecture::Metadata;
 use sparse_formats::{Format, Tensor, Tensors};
-use sparse_mobilenet::names::Family;
-use sparse_mobilenet::{MobileNetConfig, layers};
+use sparse_model::names::Family;
+use sparse_model::{NetworkConfig, layers};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -43,7 +43,7 @@ pub struct Pretrained {
     /// Whose names it has.
     pub family: &'static Family,
     /// The network: widths, channels and outputs by the shapes; the rest by the metadata, else as the family has it.
-    pub network: MobileNetConfig,
+    pub network: NetworkConfig,
     /// Whether the first output is a background class.
     pub background: bool,
     /// Tensors of the file that belong to training and were passed over.
@@ -85,7 +85,7 @@ impl Pretrained {
 
     /// Whether a network of this scale has the same widths.
     fn has_widths_of(&self, scale: f64) -> bool {
-        let widths = |scale| layers(&MobileNetConfig { scale, ..self.network });
+        let widths = |scale| layers(&NetworkConfig { scale, ..self.network });
         matches!((widths(scale), widths(self.network.scale)), (Ok(a), Ok(b)) if a == b)
     }
 
@@ -99,8 +99,8 @@ impl Pretrained {
     }
 }
 
-impl From<sparse_mobilenet::names::Input> for InputHint {
-    fn from(input: sparse_mobilenet::names::Input) -> Self {
+impl From<sparse_model::names::Input> for InputHint {
+    fn from(input: sparse_model::names::Input) -> Self {
         let interpolation = Some(input.interpolation.to_owned());
         Self { mean: input.mean.to_vec(), std: input.std.to_vec(), interpolation }
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::weights::weights_path;
 use sparse_formats::import::{Choice, Contents, as_f32, import_with};
 use sparse_formats::{Dtype, Format, Imported, Tensor, Tensors};
-use sparse_mobilenet::names::{Facts, Found, Recognised, Source, Table, arranged, search};
+use sparse_model::names::{Facts, Found, Recognised, Source, Table, arranged, search};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -13,10 +13,14 @@ impl Pretrained {
     /// Warns where an explicit setting differs from the file, and as [`Self::warn`].
     ///
     /// # Errors
-    /// As [`Layers::resolve`], and [`Error::OtherWidth`] if another width is set.
+    /// As [`Layers::resolve`], [`Error::OtherNetwork`] if another network is set, and [`Error::OtherWidth`] if another width is.
     pub fn settle(&self, layers: &Layers) -> Result<TrainConfig> {
         let mut layers = layers.clone();
         let config = layers.beneath(&self.settings()).resolve()?;
+        let (made, given) = (self.network.kind.name(), config.model.model.name());
+        if made != given {
+            return Err(Error::OtherNetwork { path: self.path.clone(), made, given });
+        }
         let scale = config.model.scale;
         if !self.has_widths_of(scale) {
             let path = self.path.clone();
@@ -57,6 +61,7 @@ impl Pretrained {
     fn settings(&self) -> Table {
         let whole = |number: usize| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
         let model = Table::from_iter([
+            ("model".to_owned(), Value::String(self.network.kind.name().to_owned())),
             ("scale".to_owned(), Value::Float(self.network.scale)),
             ("num_classes".to_owned(), whole(self.classes())),
             ("activation".to_owned(), Value::String(spelled(Activation::from(self.network.activation)))),
@@ -136,11 +141,11 @@ fn per_channel(numbers: &[f64], channel: usize) -> Option<f64> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use sparse_mobilenet::{MobileNetConfig, parameters};
+    use sparse_model::{NetworkConfig, parameters};
     use std::path::Path;
 
     /// A file with our names for this network, and metadata.
-    pub(in crate::pretrained) fn pretrained(network: &MobileNetConfig, metadata: &str) -> Pretrained {
+    pub(in crate::pretrained) fn pretrained(network: &NetworkConfig, metadata: &str) -> Pretrained {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         let tensor = |shape: Vec<usize>| {
@@ -163,7 +168,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_file_says_what_is_left_open_and_yields_to_every_setting() {
-        let file = pretrained(&MobileNetConfig::new(0.1, 3, 20), FULL);
+        let file = pretrained(&NetworkConfig::mobilenet(0.1, 3, 20), FULL);
         let config = file.settle(&layers("[data]\ndata = \"imagenet\"")).unwrap();
         let model = &config.model;
         assert_eq!((model.scale, model.num_classes, model.bn_epsilon), (0.1, 20, 0.002));
@@ -183,7 +188,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_widths_count_and_not_the_digits_of_the_scale() {
-        let file = pretrained(&MobileNetConfig::new(0.1, 1, 10), "{}");
+        let file = pretrained(&NetworkConfig::mobilenet(0.1, 1, 10), "{}");
         assert_eq!(file.network.scale, 102.0 / 1024.0);
         assert_eq!(file.settle(&layers("[model]\nscale = 0.1")).unwrap().model.scale, 0.1);
         let error = file.settle(&layers("[model]\nscale = 0.2")).unwrap_err();
@@ -192,7 +197,7 @@ pub(super) mod tests {
 
     #[test]
     fn metadata_that_makes_no_sense_is_not_used() {
-        let network = MobileNetConfig::new(0.25, 1, 10);
+        let network = NetworkConfig::mobilenet(0.25, 1, 10);
         for metadata in [
             "[1]",
             r#"{"architecture":7}"#,
@@ -206,7 +211,7 @@ pub(super) mod tests {
 
     #[test]
     fn more_outputs_than_the_data_set_has_classes_are_pointed_out() {
-        let file = pretrained(&MobileNetConfig::new(0.25, 1, 1000), "{}");
+        let file = pretrained(&NetworkConfig::mobilenet(0.25, 1, 1000), "{}");
         let config = file.settle(&layers("")).unwrap();
         assert_eq!(config.model.num_classes, 1000);
         assert!(file.differences(&config)[0].contains("--num_classes 10 starts a new head"));

@@ -34,7 +34,7 @@ pub fn backward<E: Stored>(
             || Scratch::new(dims),
             |scratch, (channel, ((dx, plane), kernel))| {
                 let dy = Gradient::of(dy, channel, dims.out_plane());
-                let norm = x.norm(channel);
+                let norm = x.gate(channel);
                 dispatch(Channel { x: plane, norm, kernel, dy, dx, scratch, dims })
             },
         )
@@ -236,8 +236,13 @@ impl<T: Real, E: Stored<Real = T>> Seen<'_, E> {
             run.weights[i] = T::v_splat(simd, self.kernel[tap]);
             run.products[i] = sums.lanes[tap];
         }
-        let identity =
-            ChannelNorm { mean: T::zero(), gain: T::one(), offset: T::zero(), ceiling: T::infinity() };
+        let identity = ChannelNorm {
+            mean: T::zero(),
+            gain: T::one(),
+            offset: T::zero(),
+            low: T::zero(),
+            high: T::infinity(),
+        };
         match self.norm {
             Some(norm) => run.pass::<E, true>(simd, (x, dx), len, norm, self.ahead),
             None => run.pass::<E, false>(simd, (x, dx), len, identity, self.ahead),

@@ -13,9 +13,9 @@ mod forward;
 mod tests;
 
 use super::lanes::copy;
-use super::padding::Padding;
 use super::vector::MOST_LANES;
 use crate::Real;
+use sparse_network::Padding;
 
 pub use backward::backward;
 pub use forward::forward;
@@ -54,7 +54,8 @@ impl Dims {
     /// Zeros above the first row and before the first column: 1, or 0 with stride 2.
     #[inline(always)]
     pub(crate) fn before(&self) -> [usize; 2] {
-        [self.height, self.width].map(|side| self.padding.before(side, self.stride))
+        let before = |axis: usize, side: usize| self.padding.lines(axis, side, 3, self.stride)[0];
+        [before(0, self.height), before(1, self.width)]
     }
 
     #[inline(always)]

@@ -4,6 +4,7 @@ use super::super::activation::{GateSums, Input, Norm, NormGradient, OutputGradie
 use super::super::vector::Stored;
 use super::*;
 use half::bf16;
+use sparse_network::Bounds;
 
 const CHANNELS: usize = 3;
 
@@ -65,7 +66,7 @@ impl Case {
                 for tap in 0..9 {
                     // "SAME": the last window ends at the image or one behind, an odd line of zeros comes last.
                     let before = |side: usize, out: usize| match dims.padding {
-                        Padding::Symmetric => 1,
+                        Padding::Symmetric | Padding::Lines(_) => 1,
                         Padding::Same => ((out - 1) * dims.stride + 3 - side) / 2,
                     };
                     let r =
@@ -131,8 +132,8 @@ impl Case {
         let (x, weight, g, raw) = (stored(&self.x), real(&self.weight), stored(&self.g), stored(&self.raw));
         let input = match self.normalised {
             true => {
-                let ceiling = E::Real::from_f64(CEILING);
-                Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, ceiling })
+                let bounds = Bounds { low: 0.0, high: CEILING };
+                Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, bounds })
             }
             false => Input::Plain(&x),
         };
@@ -233,7 +234,7 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 fn a_nan_is_not_hidden_by_the_rectifier() {
     let dims = Dims { channels: 1, height: 2, width: 2, batch: 1, stride: 1, padding: Padding::Symmetric };
-    let norm = Norm { mean: &[0.0f32], gain: &[1.0], offset: &[0.0], ceiling: 6.0 };
+    let norm = Norm { mean: &[0.0f32], gain: &[1.0], offset: &[0.0], bounds: Bounds::RELU6 };
     let mut y = [0.0; 4];
     forward(Input::Normalised(&[f32::NAN, 1.0, 1.0, 1.0], norm), &[1.0; 9], &mut y, None, dims);
     assert!(y.iter().all(|y| y.is_nan()), "{y:?}");

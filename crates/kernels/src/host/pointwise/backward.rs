@@ -1,16 +1,14 @@
 //! The backward pass: one walk over the pixels gives the gradient to the input, gated by the ReLU in front of it, and the
 //! gradient to the weight.
 
-#![allow(unsafe_code)]
-
-use super::super::activation::{GateSums, Input, OutputGradient};
+use super::super::activation::{Input, InputGradient, OutputGradient};
 #[cfg(target_arch = "x86_64")]
 use super::super::product::Pairs;
 use super::super::product::{
-    Arithmetic, Columns, Finish, GradientRows, InputRows, Left, Matrix, Panels, Pattern, Plain, RowSums,
-    RowTile, SharedRows, Split, WeightSums, add_partials, add_rows, most_runs, multiply, spill, width,
+    Arithmetic, Columns, Gate, GradientRows, InputRows, Left, Matrix, Panels, Pattern, Plain, RowSums,
+    SharedRows, Split, WeightSums, add_partials, add_rows, most_runs, multiply,
 };
-use super::super::vector::{Stored, Vectors, lanes};
+use super::super::vector::Stored;
 use super::Dims;
 use crate::Real;
 use pulp::{Simd, WithSimd};
@@ -31,10 +29,8 @@ pub struct Kept<'a> {
 /// Where the gradients go.
 #[derive(Debug)]
 pub struct Gradients<'a, E: Stored> {
-    /// To the input, `[inputs, pixels]`; zero where the ReLU in front of the convolution was shut.
-    pub dx: &'a mut [E],
-    /// The sums of `dx` that batch norm needs; for a normalised input only.
-    pub sums: Option<GateSums<'a, E::Real>>,
+    /// To the input, `[inputs, pixels]`.
+    pub dx: InputGradient<'a, E>,
     /// To the weight, `[outputs, inputs]`.
     pub dw: &'a mut [E::Real],
 }
@@ -54,7 +50,7 @@ pub fn backward<E: Stored>(
     dims: Dims,
 ) {
     let Dims { outputs, inputs, pixels } = dims;
-    assert!(dy.len() == outputs * pixels && into.dx.len() == inputs * pixels, "operands of {dims:?}");
+    assert!(dy.len() == outputs * pixels && into.dx.values.len() == inputs * pixels, "operands of {dims:?}");
     [kept.input, kept.weight].iter().flatten().for_each(|pattern| pattern.check(outputs, inputs));
     let matrix = Matrix::row_major(weight, outputs, inputs, inputs).transposed();
     #[cfg(target_arch = "x86_64")]
@@ -79,7 +75,8 @@ fn walk<E: Stored, A: Arithmetic<E::Real>>(
 ) {
     let Dims { outputs, inputs, pixels } = dims;
     let split = Split::new(pixels, (inputs + outputs) * size_of::<E::Real>(), most_runs(outputs, inputs));
-    let out = SharedRows::new(into.dx, pixels);
+    let InputGradient { values, adds, gated, sums } = into.dx;
+    let out = SharedRows::new(values, pixels);
     let tasks = split.tasks(inputs.max(outputs));
     let results: Vec<Sums<'_, E::Real>> = tasks
         .par_iter()
@@ -93,11 +90,13 @@ fn walk<E: Stored, A: Arithmetic<E::Real>>(
                 split: &split,
                 run: task.run,
                 rows: [task.rows(inputs), task.rows(outputs)],
+                adds,
+                gated,
                 arithmetic: PhantomData,
             })
         })
         .collect();
-    if let Some(sums) = into.sums {
+    if let Some(sums) = sums {
         let totals =
             add_rows(inputs, tasks.iter().map(|task| task.rows(inputs)).zip(results.iter().map(|r| &r.gate)));
         for (channel, total) in totals.into_iter().enumerate() {
@@ -128,6 +127,9 @@ struct Task<'a, E: Stored, A> {
     split: &'a Split,
     run: usize,
     rows: [Range<usize>; 2],
+    /// Whether the gradient to the input is added to what is there, and whether it is shut.
+    adds: bool,
+    gated: bool,
     arithmetic: PhantomData<A>,
 }
 
@@ -143,8 +145,15 @@ impl<'a, E: Stored, A: Arithmetic<E::Real>> WithSimd for Task<'a, E, A> {
         let rows_len = if A::DEPTH > 1 { dy_panels.len() } else { 0 };
         let mut dy_rows = vec![E::Real::from_f64(0.0); rows_len];
         let mut x_panels = vec![E::Real::from_f64(0.0); weight.input_elements::<S>(self.split.block)];
-        let mut gate =
-            Gate { out: self.out, x: self.x, first_column: 0, sums: RowSums::new(simd, input_rows.clone()) };
+        let mut gate = Gate {
+            out: self.out,
+            x: self.gated.then_some(self.x.x),
+            pixels: self.x.pixels,
+            adds: self.adds,
+            lattice: None,
+            first_column: 0,
+            sums: RowSums::new(simd, input_rows.clone()),
+        };
         for block in self.split.blocks(self.run) {
             // Where a number holds two, the two products need `dy` packed along different sides.
             let by_row = (A::DEPTH > 1).then_some(dy_rows.as_mut_slice());
@@ -159,59 +168,5 @@ impl<'a, E: Stored, A: Arithmetic<E::Real>> WithSimd for Task<'a, E, A> {
             gate.sums.fold(simd);
         }
         Sums { gate: gate.sums.into_totals(), weight }
-    }
-}
-
-/// Shuts the gradient where the ReLU was shut, writes it, and gathers its sums.
-struct Gate<'a, E: Stored, S: Simd> {
-    out: &'a SharedRows<'a, E>,
-    x: InputRows<'a, E>,
-    first_column: usize,
-    /// Σ g and Σ g·(y − mean).
-    sums: RowSums<E::Real, S>,
-}
-
-impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, S> {
-    #[inline(always)]
-    fn expect(&self, row: usize, columns: Range<usize>) {
-        self.out.prefetch(row, self.first_column + columns.start..self.first_column + columns.end);
-    }
-
-    #[inline(always)]
-    fn finish(&mut self, simd: S, row: usize, columns: Range<usize>, tile: RowTile<E::Real, S>) {
-        let (width, lanes) = (width::<E::Real, S>(), lanes::<E::Real, S>());
-        let at = self.first_column + columns.start..self.first_column + columns.end;
-        // SAFETY: runs and row groups of different tasks do not overlap, and a task finishes each piece once.
-        let dx = unsafe { self.out.piece(row, at.clone()) };
-        let norm = self.x.x.norm(row);
-        let y = &self.x.x.values()[row * self.x.pixels..][at];
-        if dx.len() == width {
-            let Some(norm) = norm else {
-                for (v, &vector) in tile.iter().enumerate() {
-                    E::store_vector(simd, &mut dx[v * lanes..], vector);
-                }
-                return;
-            };
-            let mean = E::Real::v_splat(simd, norm.mean);
-            let [sum, product] = self.sums.lanes(row);
-            for (v, vector) in tile.into_iter().enumerate() {
-                let y = E::load_vector(simd, &y[v * lanes..]);
-                let g = norm.gate(simd, norm.linear_vector(simd, y), vector);
-                E::store_vector(simd, &mut dx[v * lanes..], g);
-                *sum = E::Real::v_add(simd, *sum, g);
-                *product = E::Real::v_mul_add(simd, g, E::Real::v_sub(simd, y, mean), *product);
-            }
-            return;
-        }
-        let tile = spill(simd, tile);
-        for ((dx, &value), &y) in dx.iter_mut().zip(&tile).zip(y) {
-            let Some(norm) = norm else {
-                *dx = E::store(value);
-                continue;
-            };
-            let g = if norm.lets_through(y.load()) { value } else { E::Real::from_f64(0.0) };
-            *dx = E::store(g);
-            self.sums.add(row, [g.widen(), g.widen() * (y.load() - norm.mean).widen()]);
-        }
     }
 }

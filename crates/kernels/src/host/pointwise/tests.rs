@@ -1,10 +1,13 @@
 //! Against plain loops in f64, with every instruction set, path and number of threads.
 
-use super::super::activation::{GateSums, Input, Norm, NormGradient, OutputGradient, Statistics};
+use super::super::activation::{
+    GateSums, Input, InputGradient, Norm, NormGradient, OutputGradient, Statistics,
+};
 use super::super::vector::{Level, Stored};
 use super::*;
 use crate::Real;
 use half::bf16;
+use sparse_network::Bounds;
 
 /// Below many of the values, so that the gate shuts at both ends.
 const CEILING: f64 = 0.75;
@@ -111,8 +114,8 @@ impl Case {
         let (weight, x, g, y) = (real(&self.weight), stored(&self.x), stored(&self.g), stored(&self.y));
         let [mean, gain, offset] = self.of_input.each_ref().map(|values| real(values));
         let input = if normalised {
-            let ceiling = E::Real::from_f64(CEILING);
-            Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, ceiling })
+            let bounds = Bounds { low: 0.0, high: CEILING };
+            Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, bounds })
         } else {
             Input::Plain(x.as_slice())
         };
@@ -132,7 +135,7 @@ impl Case {
         let mut dx = vec![E::default(); inputs * pixels];
         let (mut sum, mut product, mut dw) = (zeros(inputs), zeros(inputs), zeros(outputs * inputs));
         let sums = normalised.then_some(GateSums { sum: &mut sum, product: &mut product });
-        let into = Gradients { dx: &mut dx, sums, dw: &mut dw };
+        let into = Gradients { dx: InputGradient::only(&mut dx, sums), dw: &mut dw };
         backward(&weight, Kept { input: kept, weight: kept }, input, dy, into, self.dims);
         let (mean, variance) = (wide(out_mean), wide(variance));
         Found { y: out, mean, variance, dx, sum: wide(sum), product: wide(product), dw: wide(dw) }

@@ -8,6 +8,7 @@
 //! Source of the dense scheme: Goto & van de Geijn 2008, Anatomy of high-performance matrix multiplication.
 
 mod arithmetic;
+mod gate;
 mod left;
 mod matrix;
 mod multiply;
@@ -22,9 +23,10 @@ mod weight_gradient;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use arithmetic::Pairs;
 pub(crate) use arithmetic::{Arithmetic, Plain, join};
+pub(crate) use gate::{Gate, Lattice};
 pub(crate) use left::Left;
 pub use matrix::Matrix;
-pub(crate) use multiply::{Finish, Panels, RowTile, SharedRows, multiply, spill};
+pub(crate) use multiply::{Panels, SharedRows, multiply};
 pub(crate) use panel::{Columns, GradientRows, InputRows, width};
 pub use pattern::Pattern;
 pub(crate) use row_sums::{RowSums, add_rows};

@@ -5,13 +5,14 @@ use std::ops::Range;
 /// Inner indices of a segment: so many rows of a panel stay in the first-level cache.
 const SEGMENT: usize = 96;
 
-/// The kept positions of a weight `[outputs, inputs]`; built when a mask changes.
+/// The kept positions of a weight `[outputs, inputs]` or `[outputs, inputs, taps]`; built when a mask changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pattern {
     outputs: usize,
-    inputs: usize,
+    inner: usize,
     by_output: Kept,
-    by_input: Kept,
+    /// For each class of input pixels, which see the gradient through some of the taps.
+    by_input: Vec<Kept>,
 }
 
 /// The kept positions of a matrix `[rows, inner]`: first those of all rows in the first segment of the inner dimension, row
@@ -34,19 +35,28 @@ impl Pattern {
     /// # Panics
     /// If there are too few words for the shape: a fault of the caller.
     pub fn new(words: &[u64], outputs: usize, inputs: usize) -> Self {
-        assert!(
-            words.len() >= (outputs * inputs).div_ceil(64),
-            "mask of {outputs}x{inputs} weights is too short"
-        );
-        let by_output = Kept::by_row(words, outputs, inputs);
-        let by_input = Kept::by_column(words, outputs, inputs);
-        Self { outputs, inputs, by_output, by_input }
+        Self::with_taps(words, [outputs, inputs, 1], &[vec![0]])
     }
 
-    /// Panics if it is not the pattern of a weight `[outputs, inputs]`: sparse products trust its indices.
-    pub(crate) fn check(&self, outputs: usize, inputs: usize) {
-        let shape = (self.outputs, self.inputs);
-        assert_eq!(shape, (outputs, inputs), "pattern of another weight");
+    /// As [`Pattern::new`], of a weight `[outputs, inputs, taps]`, of which the input pixels of each class see the taps given.
+    ///
+    /// # Panics
+    /// If there are too few words for the shape: a fault of the caller.
+    pub fn with_taps(words: &[u64], [outputs, inputs, taps]: [usize; 3], classes: &[Vec<usize>]) -> Self {
+        let inner = inputs * taps;
+        assert!(
+            words.len() >= (outputs * inner).div_ceil(64),
+            "mask of {outputs}x{inner} weights is too short"
+        );
+        let by_output = Kept::by_row(words, outputs, inner);
+        let by_input = classes.iter().map(|class| Kept::by_column(words, [outputs, inputs, taps], class));
+        Self { outputs, inner, by_output, by_input: by_input.collect() }
+    }
+
+    /// Panics if it is not the pattern of a weight `[outputs, inner]`: sparse products trust its indices.
+    pub(crate) fn check(&self, outputs: usize, inner: usize) {
+        let shape = (self.outputs, self.inner);
+        assert_eq!(shape, (outputs, inner), "pattern of another weight");
     }
 
     /// Number of kept weights.
@@ -59,9 +69,14 @@ impl Pattern {
         &self.by_output
     }
 
-    /// Kept outputs of each input.
+    /// Kept outputs of each input, for the only class of pixels.
     pub(crate) fn by_input(&self) -> &Kept {
-        &self.by_input
+        &self.by_input[0]
+    }
+
+    /// Kept outputs and taps of each input, for a class of pixels.
+    pub(crate) fn by_class(&self, class: usize) -> &Kept {
+        &self.by_input[class]
     }
 }
 
@@ -83,29 +98,40 @@ impl Kept {
         kept
     }
 
-    /// Column by column of a mask `[inner, columns]`: first all are counted, then each is put in its place.
-    fn by_column(words: &[u64], inner: usize, columns: usize) -> Self {
+    /// Column by column of a mask `[outputs, columns, taps]`, of whose taps some count: the inner index of tap `class[t]` of an
+    /// output is `output · class.len() + t`. First all are counted, then each is put in its place.
+    fn by_column(words: &[u64], [outputs, columns, taps]: [usize; 3], class: &[usize]) -> Self {
+        let inner = outputs * class.len();
         let segments = inner.div_ceil(SEGMENT);
+        // Inner index and column of a weight, if its tap counts.
+        let place = |at: usize| {
+            if taps == 1 && class.len() == 1 {
+                return Some((at / columns, at % columns));
+            }
+            let (row, tap) = (at / taps, at % taps);
+            let t = class.iter().position(|&counted| counted == tap)?;
+            Some((row / columns * class.len() + t, row % columns))
+        };
         let mut starts = vec![0u32; segments * columns + 1];
-        for k in 0..inner {
-            let starts = &mut starts[k / SEGMENT * columns + 1..];
-            for_each_kept(words, k * columns..(k + 1) * columns, |at| starts[at - k * columns] += 1);
-        }
+        for_each_kept(words, 0..outputs * columns * taps, |at| {
+            if let Some((k, column)) = place(at) {
+                starts[k / SEGMENT * columns + 1 + column] += 1;
+            }
+        });
         for i in 1..starts.len() {
             starts[i] += starts[i - 1];
         }
         let total = starts[starts.len() - 1] as usize;
         let (mut indices, mut positions) = (vec![0; total], vec![0; total]);
         let mut next = starts.clone();
-        for k in 0..inner {
-            let next = &mut next[k / SEGMENT * columns..];
-            for_each_kept(words, k * columns..(k + 1) * columns, |at| {
-                let place = &mut next[at - k * columns];
+        for_each_kept(words, 0..outputs * columns * taps, |at| {
+            if let Some((k, column)) = place(at) {
+                let place = &mut next[k / SEGMENT * columns + column];
                 indices[*place as usize] = (k % SEGMENT) as u16;
                 positions[*place as usize] = at as u32;
                 *place += 1;
-            });
-        }
+            }
+        });
         Self { rows: columns, segments, starts, indices, positions }
     }
 

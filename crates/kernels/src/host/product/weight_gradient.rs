@@ -257,12 +257,13 @@ pub(crate) fn add_partials<T: Real>(
     });
 }
 
-/// `dw = dy · xᵀ` summed over all columns.
+/// `dw = dy · xᵀ` summed over all columns; with a pattern at kept positions alone, the others get zero.
 ///
 /// Shapes: `x: [inputs, columns]`, `dy: [outputs, columns]`, `dw: [outputs, inputs]`.
 pub(crate) fn weight_gradient<T: Real>(
     x: &impl Columns<T>,
     dy: &impl Columns<T>,
+    kept: Option<&Pattern>,
     columns: usize,
     dw: &mut [T],
 ) {
@@ -273,30 +274,31 @@ pub(crate) fn weight_gradient<T: Real>(
         .par_iter()
         .map(|task| {
             let rows = task.rows(outputs);
-            dispatch(Task { x, dy, split: &split, run: task.run, rows, number: PhantomData })
+            dispatch(Task { x, dy, kept, split: &split, run: task.run, rows, number: PhantomData })
         })
         .collect();
     let partials: Vec<_> = tasks.iter().zip(&sums).map(|(task, sums)| (task.rows(outputs), sums)).collect();
-    add_partials(&partials, None, dw, inputs);
+    add_partials(&partials, kept, dw, inputs);
 }
 
 /// One run of blocks and one group of output channels.
 struct Task<'a, T, X, Y> {
     x: &'a X,
     dy: &'a Y,
+    kept: Option<&'a Pattern>,
     split: &'a Split,
     run: usize,
     rows: Range<usize>,
     number: PhantomData<T>,
 }
 
-impl<T: Real, X: Columns<T>, Y: Columns<T>> WithSimd for Task<'_, T, X, Y> {
-    type Output = WeightSums<'static, T>;
+impl<'a, T: Real, X: Columns<T>, Y: Columns<T>> WithSimd for Task<'a, T, X, Y> {
+    type Output = WeightSums<'a, T>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let (inputs, outputs) = (self.x.rows(), self.dy.rows());
-        let mut sums = WeightSums::new(None, self.rows, [outputs, inputs]);
+        let mut sums = WeightSums::new(self.kept, self.rows, [outputs, inputs]);
         let mut dy_panels = vec![T::zero(); sums.gradient_elements::<S>(self.split.block)];
         let mut x_panels = vec![T::zero(); sums.input_elements::<S>(self.split.block)];
         for block in self.split.blocks(self.run) {

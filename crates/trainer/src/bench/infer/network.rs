@@ -11,7 +11,7 @@ use sparse_data::sample_rng;
 use sparse_engine::graph::Graph;
 use sparse_engine::onnx::ReadOptions;
 use sparse_engine::{Engine, is_onnx, is_quantized, load, load_with};
-use sparse_mobilenet::{MobileNet, MobileNetConfig, Mode};
+use sparse_model::{Mode, Model, NetworkConfig};
 
 /// Height and width of the images of random networks.
 const SIDE: usize = 224;
@@ -28,7 +28,7 @@ pub(super) struct Network {
     pub(super) name: String,
     pub(super) graph: Graph,
     /// The same for training; `None` for an ONNX file.
-    model: Option<MobileNet>,
+    model: Option<Model>,
     /// Fraction of zeros in each pointwise layer, if it was made so.
     pub(super) sparsity: Option<f64>,
 }
@@ -38,7 +38,7 @@ impl Network {
     pub(super) fn random(config: &InferConfig, sparsity: f64) -> Result<Self> {
         let (network, side) = (config.network(), config.size.unwrap_or(SIDE));
         check_memory(config, &network, side)?;
-        let model = MobileNet::new(network, SEED, DType::F32, &Device::Cpu)?;
+        let model = Model::new(network, SEED, DType::F32, &Device::Cpu)?;
         let masks = match config.precision {
             InferPrecision::F32 => masks::random_masks(&network, sparsity)?,
             InferPrecision::Bf16 => masks::random_block_masks(&network, sparsity, PAIR)?,
@@ -83,7 +83,7 @@ impl Network {
         pretrained.warn();
         let side = config.size.unwrap_or_else(|| pretrained.input_side());
         check_memory(config, &pretrained.network, side)?;
-        let model = MobileNet::new(pretrained.network, SEED, DType::F32, &Device::Cpu)?;
+        let model = Model::new(pretrained.network, SEED, DType::F32, &Device::Cpu)?;
         pretrained.load(&model, None)?;
         let graph = model_graph(&model, [side; 2])?;
         Ok(Self { name, graph, model: Some(model), sparsity: None })
@@ -106,7 +106,7 @@ impl Network {
 }
 
 /// Refuses what cannot fit into the memory there is, before any of it is taken.
-fn check_memory(config: &InferConfig, network: &MobileNetConfig, side: usize) -> Result<()> {
+fn check_memory(config: &InferConfig, network: &NetworkConfig, side: usize) -> Result<()> {
     let size = ModelSize::of_network(network, [side; 2])?;
     let batch = config.batches.iter().copied().max().unwrap_or(1);
     size.inference(batch, config.threads, [network.channels, side, side]).check(|part| match part {
@@ -116,17 +116,17 @@ fn check_memory(config: &InferConfig, network: &MobileNetConfig, side: usize) ->
 }
 
 /// The graph of a model as it stands.
-fn model_graph(model: &MobileNet, size: [usize; 2]) -> Result<Graph> {
+fn model_graph(model: &Model, size: [usize; 2]) -> Result<Graph> {
     let tensors = to_tensors(model.variables())?;
     // A tensor that is not there has the wrong length.
     let mut values =
         |name: &str| tensors.get(name).map_or_else(|| Ok(Vec::new()), |tensor| Ok(tensor.to_f32()?));
-    Ok(sparse_engine::mobilenet(&model.config(), size, &mut values)?)
+    Ok(sparse_engine::bind(&model.plan().graph, size, &mut values)?)
 }
 
 impl InferConfig {
     /// The network of random weights.
-    pub(super) fn network(&self) -> MobileNetConfig {
-        MobileNetConfig::new(self.scale, CHANNELS, self.classes)
+    pub(super) fn network(&self) -> NetworkConfig {
+        NetworkConfig::mobilenet(self.scale, CHANNELS, self.classes)
     }
 }

@@ -1,1 +1,0 @@
-//! Nothing: what is checked are the dependencies.
