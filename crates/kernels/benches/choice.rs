@@ -5,7 +5,9 @@
 
 #![allow(clippy::print_stdout, reason = "a table on stdout is what it is for")]
 
-use sparse_kernels::host::activation::{GateSums, Input, Norm, NormGradient, OutputGradient, Statistics};
+use sparse_kernels::host::activation::{
+    GateSums, Input, InputGradient, Norm, NormGradient, OutputGradient, Statistics,
+};
 use sparse_kernels::host::pointwise::{self, Choice, Dims, Gradients, Kept, Pattern, WallClock};
 use sparse_network::Bounds;
 use std::time::{Duration, Instant};
@@ -81,7 +83,7 @@ impl Layer {
             kept,
             x,
             dy,
-            Gradients { dx: &mut dx, sums, dw: &mut dw },
+            Gradients { dx: InputGradient::only(&mut dx, sums), dw: &mut dw },
             self.dims,
         );
         [forward, start.elapsed()]

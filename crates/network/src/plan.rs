@@ -245,7 +245,7 @@ impl Slots {
     ) -> Way {
         match (*lies, from) {
             // The first part of a sum is the gradient to the sum. It stays there, unless it is to be shut.
-            (None, Some(from)) if is_sum && !(is_last && !value.bounds.is_none()) => {
+            (None, Some(from)) if is_sum && (!is_last || value.bounds.is_none()) => {
                 self.held[from] += 1;
                 *lies = Some(from);
                 Way::To { slot: from, adds: false, is_last, copies: None }

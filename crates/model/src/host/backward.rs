@@ -3,7 +3,7 @@
 use super::Ready;
 use super::across::Across;
 use super::pass::{ConvDims, Pass};
-use super::values::{Back, disjoint};
+use super::values::{Back, BackOfSum, disjoint};
 use crate::{Error, Model, Result};
 use candle_core::Tensor;
 use sparse_kernels::Real;
@@ -110,7 +110,7 @@ impl<E: Stored<Real: Element>> Pass<E> {
     fn add_back(&mut self, step: &Step) -> Result<()> {
         let channels = self.values.shapes[step.output].channels();
         for part in 0..step.inputs.len() {
-            if let Some((g, x, dx)) = self.values.back_of_sum(step, part)? {
+            if let Some(BackOfSum { g, x, dx }) = self.values.back_of_sum(step, part)? {
                 sum::backward(g, x, dx, channels);
             }
         }

@@ -40,6 +40,14 @@ pub(super) struct Back<'a, E: Stored> {
     pub(super) dx: Option<InputGradient<'a, E>>,
 }
 
+/// The gradient to a sum and where that to one of its parts goes.
+pub(super) struct BackOfSum<'a, E: Stored> {
+    /// Nothing where the gradient to the sum lies where that to the part goes.
+    pub(super) g: Option<&'a [E]>,
+    pub(super) x: Input<'a, E>,
+    pub(super) dx: InputGradient<'a, E>,
+}
+
 impl<E: Stored> Values<E> {
     pub(super) fn new(plan: Arc<Plan>) -> Self {
         Self {
@@ -134,12 +142,8 @@ impl<E: Stored> Values<E> {
         Ok(Back { x, dy: this.gradient(g.as_slice(), raw), dx })
     }
 
-    /// The gradient to a sum and where that to one of its parts goes: the same piece of memory, without the first, if it stays there.
-    pub(super) fn back_of_sum(
-        &mut self,
-        step: &Step,
-        part: usize,
-    ) -> Result<Option<(Option<&[E]>, Input<'_, E>, InputGradient<'_, E>)>> {
+    /// From a sum to one of its parts; nothing is to be done if the gradient stays as it is.
+    pub(super) fn back_of_sum(&mut self, step: &Step, part: usize) -> Result<Option<BackOfSum<'_, E>>> {
         let (input, way) = (step.inputs[part], step.ways[part]);
         let (Some(from), Way::To { slot, adds, is_last, .. }) = (self.plan.values[step.output].gradient, way)
         else {
@@ -156,14 +160,12 @@ impl<E: Stored> Values<E> {
                 return Ok(None);
             }
             let values = self.slots[slot].as_mut_slice();
-            return Ok(Some((None, x, InputGradient { values, adds: false, gated: true, sums })));
+            let dx = InputGradient { values, adds: false, gated: true, sums };
+            return Ok(Some(BackOfSum { g: None, x, dx }));
         }
         let [from, to] = disjoint(&mut self.slots, [from, slot]);
-        Ok(Some((
-            Some(from.as_slice()),
-            x,
-            InputGradient { values: to.as_mut_slice(), adds, gated: is_last, sums },
-        )))
+        let dx = InputGradient { values: to.as_mut_slice(), adds, gated: is_last, sums };
+        Ok(Some(BackOfSum { g: Some(from.as_slice()), x, dx }))
     }
 
     /// From the means of a value: what it is, and where the gradient to it goes.
