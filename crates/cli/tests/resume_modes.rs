@@ -52,7 +52,7 @@ modes! {
     a_ratio_of_0_2: "--ratio 0.2";
     a_ratio_of_0_3: "--ratio 0.3 --lr_strategy cosine_decay --set train.warmup_epochs=0.5";
     a_ratio_of_0_55: "--ratio 0.55";
-    a_ratio_of_0_65: "--ratio 0.65 --lr 0.01 --set train.clip_norm=5", INNER;
+    a_ratio_of_0_65: "--ratio 0.65 --lr 0.06 --set train.clip_norm=5", INNER;
     gradual_pruning_to_0_95: "--ratio 0.95 --pruning_steps 40 --initial_ratio 0.2", INNER, GMP;
     a_ratio_layer_by_layer: "--ratio 0.55 --local_sparsity True";
     a_threshold: "--pruning_mode threshold --threshold 0.15";
