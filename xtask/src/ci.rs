@@ -17,7 +17,7 @@ use sparse_testing::Need;
 use crate::tidy::readme_commands;
 
 /// The engine's team of threads in every order. Without optimisation, since building takes longer than running.
-const LOOM: &str = "test -p sparse-kernels --lib --target-dir target/loom --config profile.dev.opt-level=0 \
+const LOOM: &str = "test -p sparse-inference --lib --target-dir target/loom --config profile.dev.opt-level=0 \
     --config profile.dev.debug=false every_order";
 
 /// The tests of the parquet reader. Without the default features of the fuzz targets, which would build the trainer anew.
@@ -103,7 +103,7 @@ fn steps(library_crates: &[String], test_command: &str) -> Vec<Step> {
     ];
     // Alone, a crate cannot borrow a feature that another one switches on.
     steps.extend(library_crates.iter().map(|name| step(&format!("check --release -p {name}"))));
-    steps.push(step("check --release -p sparse-kernels --features cuda --all-targets"));
+    steps.push(step("check --release -p sparse-cuda --features cuda --all-targets"));
     steps.push(step("check --release -p sparse-train --features cuda --all-targets"));
     steps.push(Step { variable: Some(("RUSTFLAGS", "--cfg loom")), ..step(LOOM) });
     // The one reader that is no part of the default build, so of no test of the workspace.
@@ -206,9 +206,9 @@ mod tests {
                 "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --release",
                 "cargo check --release -p sparse-data",
                 "cargo check --release -p sparse-sparsity",
-                "cargo check --release -p sparse-kernels --features cuda --all-targets",
+                "cargo check --release -p sparse-cuda --features cuda --all-targets",
                 "cargo check --release -p sparse-train --features cuda --all-targets",
-                "RUSTFLAGS='--cfg loom' cargo test -p sparse-kernels --lib --target-dir target/loom \
+                "RUSTFLAGS='--cfg loom' cargo test -p sparse-inference --lib --target-dir target/loom \
                  --config profile.dev.opt-level=0 --config profile.dev.debug=false every_order",
                 "cargo test --release -p sparse-data -p sparse-fuzz --no-default-features \
                  --features sparse-data/parquet,sparse-fuzz/parquet --test parquet --test parquet_columns --test corpus",

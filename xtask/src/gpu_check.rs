@@ -77,7 +77,7 @@ fn parts(device: usize, runs: &str) -> Vec<Part> {
             title: "Bytes per second of each kernel",
             about: "The last column is the share of what a copy reaches; docs/gpu.md says what to expect.",
             arguments: format!(
-                "run --release -q -p sparse-kernels --features cuda --example gpu_bandwidth -- {device}"
+                "run --release -q -p sparse-cuda --features cuda --example gpu_bandwidth -- {device}"
             ),
         },
         Part {

@@ -1,6 +1,6 @@
 //! A stand-in for what adds up over the devices of several ranks.
 
-use sparse_kernels::cuda::{AllReduce, Queue, Reduction, Result, Slice, download};
+use sparse_cuda::{AllReduce, Queue, Reduction, Result, Slice, download};
 use std::cell::RefCell;
 
 /// Adds up on the host, and gives results as late as it may: until they are joined there is nothing but NaN where they belong, so that whoever

@@ -15,10 +15,10 @@ mod under_test;
 
 pub use between::Between;
 pub use memory::HostMemory;
-pub use sparse_kernels::cuda::{download, upload};
+pub use sparse_cuda::{download, upload};
 pub use under_test::{TestQueue, queue, reads};
 
-use sparse_kernels::cuda::{Error, Launch, Product, Queue, Result, Slice};
+use sparse_cuda::{Error, Launch, Product, Queue, Result, Slice};
 use std::cell::Cell;
 
 /// Whether tests have something to run kernels on: a device (feature `gpu`), or there was a C++ compiler when this was built.

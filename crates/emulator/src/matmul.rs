@@ -1,7 +1,7 @@
 //! The matrix products, which a device leaves to its library: plain loops.
 
 use half::{bf16, f16};
-use sparse_kernels::cuda::{Element, Operand, Product};
+use sparse_cuda::{Element, Operand, Product};
 
 pub(crate) fn multiply(product: Product<'_>) {
     let [rows, inner, columns] = product.sizes;

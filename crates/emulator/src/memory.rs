@@ -3,7 +3,7 @@
 //! Behind it is a page that nobody may touch, so that a kernel that reads or writes past the end stops the test there and then. Before it, and up
 //! to 16 bytes behind it, are margins: NaN for who reads them, and looked at after each launch for who wrote them.
 
-use sparse_kernels::cuda::{Memory, Slice};
+use sparse_cuda::{Memory, Slice};
 use std::cell::RefCell;
 use std::ptr::{self, NonNull};
 use std::rc::{Rc, Weak};

@@ -6,7 +6,7 @@ pub type TestQueue = crate::Emulator;
 
 /// The queue of the tests.
 #[cfg(feature = "gpu")]
-pub type TestQueue = sparse_kernels::cuda::Stream;
+pub type TestQueue = sparse_cuda::Stream;
 
 /// A queue; the order of threads and blocks is the emulator's to choose, a device has its own.
 #[cfg(not(feature = "gpu"))]
@@ -22,7 +22,7 @@ pub fn queue(order: u64) -> TestQueue {
 #[allow(clippy::expect_used, reason = "tests call it")]
 pub fn queue(_order: u64) -> TestQueue {
     let ordinal = std::env::var("SPARSE_GPU").ok().and_then(|number| number.parse().ok()).unwrap_or(0);
-    sparse_kernels::cuda::Stream::new(ordinal).expect("the tests of feature `gpu` need a CUDA device")
+    sparse_cuda::Stream::new(ordinal).expect("the tests of feature `gpu` need a CUDA device")
 }
 
 /// Copies to the host so far; a device does not count them.

@@ -5,9 +5,9 @@
 mod common;
 
 use common::*;
+use sparse_cuda::batch_norm::{self as device, Dims, Form, Parameters};
+use sparse_cuda::{Coefficients, Element, Memory, Queue};
 use sparse_emulator::{download, queue, upload};
-use sparse_kernels::cuda::batch_norm::{self as device, Dims, Form, Parameters};
-use sparse_kernels::cuda::{Coefficients, Element, Memory, Queue};
 
 /// Odd sizes, whole vectors, more than one chunk.
 const SIZES: [[usize; 2]; 6] = [[1, 1], [3, 7], [2, 64], [3, 2056], [2, 9001], [1, 40_000]];

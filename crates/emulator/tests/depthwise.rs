@@ -5,12 +5,12 @@
 mod common;
 
 use common::*;
+use sparse_cuda::batch_norm::PartialSums;
+use sparse_cuda::depthwise::{self as device, OutputGradient};
+use sparse_cuda::{Element, Memory, Queue, partial_sums};
 use sparse_emulator::{TestQueue, download, queue, upload};
-use sparse_kernels::cuda::batch_norm::PartialSums;
-use sparse_kernels::cuda::depthwise::{self as device, OutputGradient};
-use sparse_kernels::cuda::{Element, Memory, Queue, partial_sums};
-use sparse_kernels::host::activation::{self, GateSums, NormGradient, Statistics};
-use sparse_kernels::host::depthwise::{self as host, Dims};
+use sparse_kernels::activation::{self, GateSums, NormGradient, Statistics};
+use sparse_kernels::depthwise::{self as host, Dims};
 use sparse_network::Padding;
 
 /// Odd sizes, runs that are no whole vectors, one pixel, more rows than a thread walks.

@@ -5,12 +5,12 @@
 mod common;
 
 use common::*;
+use sparse_cuda::cross_entropy::{self as device, Targets};
+use sparse_cuda::pool::{self as device_pool, Dims};
+use sparse_cuda::{Element, Memory, Queue};
 use sparse_emulator::{download, queue, upload};
-use sparse_kernels::cuda::cross_entropy::{self as device, Targets};
-use sparse_kernels::cuda::pool::{self as device_pool, Dims};
-use sparse_kernels::cuda::{Element, Memory, Queue};
-use sparse_kernels::host::activation::GateSums;
-use sparse_kernels::host::{cross_entropy, distillation, linear, pool};
+use sparse_kernels::activation::GateSums;
+use sparse_kernels::{cross_entropy, distillation, linear, pool};
 
 fn pooled(order: u64, (element, tolerance): (Element, f64), [channels, plane, batch]: [usize; 3]) {
     let queue = queue(order);

@@ -5,9 +5,9 @@
 mod common;
 
 use common::*;
+use sparse_cuda::sparse_pointwise::Pattern;
+use sparse_cuda::{Element, Memory, Queue, layout};
 use sparse_emulator::{download, queue, upload};
-use sparse_kernels::cuda::sparse_pointwise::Pattern;
-use sparse_kernels::cuda::{Element, Memory, Queue, layout};
 
 /// Outputs, inputs, pixels, and of seven weights how many are kept.
 const CASES: [([usize; 3], usize); 7] = [

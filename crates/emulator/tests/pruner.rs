@@ -5,12 +5,12 @@
 mod common;
 
 use common::*;
+use sparse_cuda::chunks::{Chunks, Member, Span, place};
+use sparse_cuda::select::Selector;
+use sparse_cuda::sgd::{self as device, Rule, Runs};
+use sparse_cuda::{Error, Memory, Queue, masks};
 use sparse_emulator::{TestQueue, download, queue, upload};
-use sparse_kernels::cuda::chunks::{Chunks, Member, Span, place};
-use sparse_kernels::cuda::select::Selector;
-use sparse_kernels::cuda::sgd::{self as device, Rule, Runs};
-use sparse_kernels::cuda::{Error, Memory, Queue, masks};
-use sparse_kernels::host::sgd as host;
+use sparse_kernels::sgd as host;
 use sparse_sparsity::Mask;
 use sparse_sparsity::select::{cutoff_of, prune_smallest};
 use sparse_sparsity::threshold::mask_by_threshold;

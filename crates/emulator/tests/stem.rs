@@ -5,11 +5,11 @@
 mod common;
 
 use common::*;
+use sparse_cuda::depthwise::OutputGradient;
+use sparse_cuda::{Element, Memory, Queue, stem as device};
 use sparse_emulator::{download, queue, upload};
-use sparse_kernels::cuda::depthwise::OutputGradient;
-use sparse_kernels::cuda::{Element, Memory, Queue, stem as device};
-use sparse_kernels::host::activation::{self, NormGradient};
-use sparse_kernels::host::spatial::{self as host, Dims};
+use sparse_kernels::activation::{self, NormGradient};
+use sparse_kernels::spatial::{self as host, Dims};
 use sparse_network::{Padding, Window};
 
 /// Channels that are no whole group, odd sizes, runs that are no whole vectors.

@@ -1,7 +1,7 @@
 //! Where rooms lie in one arena: what nobody reads any more makes room for results of the same height and width.
 
 use crate::lower::Lowered;
-use sparse_kernels::host::inference::{Place, Planes, Slot};
+use sparse_inference::{Place, Planes, Slot};
 use std::collections::BTreeMap;
 
 /// Where each value lies, and how many numbers the arena has.

@@ -6,7 +6,7 @@ use crate::graph::{Convolution, Window};
 use crate::head::VectorWork;
 use crate::int8::{Int8, Integers};
 use crate::lower::{Depthwise, Lowered, Unit, Work, is_pointwise};
-use sparse_kernels::host::inference::{
+use sparse_inference::{
     self as kernels, Channelwise, Finish, Layer, Linear, Operation, Place, Planes, Precision, Program, Slot,
     Source, Step, Weights,
 };

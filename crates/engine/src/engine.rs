@@ -10,7 +10,7 @@ use crate::measure;
 use crate::onnx::ReadOptions;
 use crate::report::{LayerReport, reports};
 use crate::shape::shapes;
-use sparse_kernels::host::inference::{Precision, Program, Runner};
+use sparse_inference::{Precision, Program, Runner};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

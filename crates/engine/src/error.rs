@@ -2,7 +2,6 @@
 
 use crate::onnx::OnnxError;
 use crate::shape::GraphError;
-use sparse_kernels::host::inference;
 use std::path::PathBuf;
 
 /// Errors of this crate.
@@ -77,7 +76,7 @@ pub enum Error {
     },
     /// The steps do not fit together, or what a session is given does not fit them.
     #[error(transparent)]
-    Run(#[from] inference::Error),
+    Run(#[from] sparse_inference::Error),
 }
 
 /// Result of this crate.

@@ -2,7 +2,7 @@
 //!
 //! One image at a time: shapes are `[C, H, W]`, or `[C]` after [`Op::Flatten`]; the batch enters when a session runs.
 
-pub use sparse_kernels::host::inference::{Function, Quantization, Window};
+pub use sparse_inference::{Function, Quantization, Window};
 
 /// A network for classification: nodes in the order in which they are computed.
 #[derive(Clone, Debug, Default, PartialEq)]

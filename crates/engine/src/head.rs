@@ -2,7 +2,7 @@
 
 use crate::graph::{Function, Graph, Op, Quantization};
 use crate::int8::Rows;
-use sparse_kernels::host::inference::{Bounds, Finish};
+use sparse_inference::{Bounds, Finish};
 
 /// A layer on vectors.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@
 
 use crate::graph::{Convolution, Function, Op, Quantization, Window};
 use crate::lower::{Lowering, Unit, Work, is_depthwise, is_pointwise};
-use sparse_kernels::host::inference::int8::QUAD;
-use sparse_kernels::host::inference::{Bounds, Planes};
+use sparse_inference::int8::QUAD;
+use sparse_inference::{Bounds, Planes};
 
 /// A step in integers.
 #[allow(clippy::large_enum_variant, reason = "a network has some dozens")]

@@ -72,4 +72,4 @@ pub use multiples::multiples;
 pub use quantized::is_quantized;
 pub use report::LayerReport;
 pub use shape::{GraphError, Shape, shapes};
-pub use sparse_kernels::host::inference::Precision;
+pub use sparse_inference::Precision;

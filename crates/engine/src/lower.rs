@@ -11,7 +11,7 @@ use crate::head::{Head, VectorUnit, head};
 use crate::int8::Int8;
 use crate::place::{Alias, Placed, place};
 use crate::shape::{GraphError, Shape, shapes};
-use sparse_kernels::host::inference::{Bounds, Combination, Finish, Planes, Precision};
+use sparse_inference::{Bounds, Combination, Finish, Planes, Precision};
 use std::collections::BTreeMap;
 
 /// A step to be, whose products are not chosen yet.
@@ -360,7 +360,7 @@ impl Lowering<'_> {
     }
 
     /// The function that alone reads `value`, which then is its.
-    fn take_function(&mut self, value: &mut usize) -> Option<sparse_kernels::host::inference::Function> {
+    fn take_function(&mut self, value: &mut usize) -> Option<sparse_inference::Function> {
         let reader = self.reader(*value)?;
         let Op::Function(function) = self.graph.nodes[reader].op else { return None };
         if self.integers && matches!(function, Function::Quantize(_)) {

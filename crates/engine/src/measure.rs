@@ -3,7 +3,7 @@
 use crate::compile::compile;
 use crate::error::Result;
 use crate::lower::Lowered;
-use sparse_kernels::host::inference::Runner;
+use sparse_inference::Runner;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;

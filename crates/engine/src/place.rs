@@ -8,7 +8,7 @@
 
 use crate::int8::Int8;
 use crate::lower::{Unit, Work};
-use sparse_kernels::host::inference::Planes;
+use sparse_inference::Planes;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A value that consists of others.

@@ -3,7 +3,7 @@
 use crate::head::{VectorUnit, VectorWork};
 use crate::int8::{Int8, Integers};
 use crate::lower::{Lowered, Unit, Work};
-use sparse_kernels::host::inference::{Combination, Precision};
+use sparse_inference::{Combination, Precision};
 
 /// One step of an engine.
 #[derive(Clone, Debug, PartialEq)]

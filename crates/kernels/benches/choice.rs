@@ -5,10 +5,10 @@
 
 #![allow(clippy::print_stdout, reason = "a table on stdout is what it is for")]
 
-use sparse_kernels::host::activation::{
+use sparse_kernels::activation::{
     GateSums, Input, InputGradient, Norm, NormGradient, OutputGradient, Statistics,
 };
-use sparse_kernels::host::pointwise::{self, Choice, Dims, Gradients, Kept, Pattern, WallClock};
+use sparse_kernels::pointwise::{self, Choice, Dims, Gradients, Kept, Pattern, WallClock};
 use sparse_network::Bounds;
 use std::time::{Duration, Instant};
 

@@ -8,11 +8,11 @@
 use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
-use sparse_kernels::host::activation::{
+use sparse_kernels::activation::{
     GateSums, Input, InputGradient, Norm, NormGradient, OutputGradient, Statistics,
 };
-use sparse_kernels::host::pointwise::{self, Gradients, Kept, Pattern};
-use sparse_kernels::host::{depthwise, spatial};
+use sparse_kernels::pointwise::{self, Gradients, Kept, Pattern};
+use sparse_kernels::{depthwise, spatial};
 use sparse_network::{Bounds, Padding, Window};
 
 const BATCH: usize = 32;

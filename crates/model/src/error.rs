@@ -8,7 +8,7 @@ pub enum Error {
     Network(#[from] sparse_network::Error),
     /// What a device reports.
     #[error(transparent)]
-    Device(#[from] sparse_kernels::cuda::Error),
+    Device(#[from] sparse_cuda::Error),
     /// A network that only the CPU trains.
     #[error("there are no GPU kernels for the step `{step}` of this network; train it with --device cpu")]
     NoKernels {

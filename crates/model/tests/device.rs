@@ -9,11 +9,11 @@
 )]
 
 use candle_core::{DType, Device, Tensor};
+use sparse_cuda::Memory;
+use sparse_cuda::chunks::{Chunks, Member};
+use sparse_cuda::select::Selector;
+use sparse_cuda::sgd::Rule;
 use sparse_emulator::{download, queue, reads, upload};
-use sparse_kernels::cuda::Memory;
-use sparse_kernels::cuda::chunks::{Chunks, Member};
-use sparse_kernels::cuda::select::Selector;
-use sparse_kernels::cuda::sgd::Rule;
 use sparse_model::device::{DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed};
 use sparse_model::{
     Across, Activation, Masks, Mode, Model, NetworkConfig, Padding, Precision, SoftTargets, Targets,

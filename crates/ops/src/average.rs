@@ -3,7 +3,7 @@
 use crate::host::{Operand, by_dtype, elements_mut};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Var, bail};
-use sparse_kernels::host::average;
+use sparse_kernels::average;
 
 /// `a += share · (w − a)` in place, for an average `a` and a value `w` of the same shape on the CPU. `share` is a fraction; with the words
 /// of a mask (bit i of word i/64 belongs to weight i, 1 = kept) the average of a pruned weight is 0.

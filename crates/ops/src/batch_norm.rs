@@ -2,7 +2,7 @@
 
 use crate::host::{Element, Op, Operand, Output, Ternary, Unary, ensure, only_tracked};
 use candle_core::{Result, Shape, Tensor};
-use sparse_kernels::host::batch_norm::{self as kernel, Channels};
+use sparse_kernels::batch_norm::{self as kernel, Channels};
 use sparse_network::Bounds;
 
 /// Mean and biased variance of each channel, as one tensor `[2, C]`.

@@ -17,7 +17,7 @@ struct Forward(Bounds);
 struct Gradient(Bounds);
 
 fn ends<T: Element>(bounds: Bounds) -> [T; 2] {
-    [bounds.low, bounds.high].map(|end| <T as sparse_kernels::Real>::from_f64(end))
+    [bounds.low, bounds.high].map(|end| <T as sparse_vectors::Real>::from_f64(end))
 }
 
 impl Unary for Forward {

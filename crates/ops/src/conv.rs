@@ -4,8 +4,8 @@ use crate::host::{
     Binary, Element, Op, Operand, Output, by_dtype, dims4, ensure, only_tracked, two_gradients,
 };
 use candle_core::{Result, Shape, Tensor};
-use sparse_kernels::host::activation::{Input, InputGradient, OutputGradient};
-use sparse_kernels::host::spatial::{self, Dims};
+use sparse_kernels::activation::{Input, InputGradient, OutputGradient};
+use sparse_kernels::spatial::{self, Dims};
 use sparse_network::Window;
 
 /// A convolution of any window that mixes all channels.

@@ -2,7 +2,7 @@
 
 use crate::host::{Binary, Element, Op, Operand, Output, Unary};
 use candle_core::{Result, Shape, Tensor, bail};
-use sparse_kernels::host::cross_entropy;
+use sparse_kernels::cross_entropy;
 use std::sync::Arc;
 
 /// Mean softmax cross-entropy of the batch, with label smoothing `smoothing` (fraction, 0 = off).

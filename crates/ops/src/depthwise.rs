@@ -4,8 +4,8 @@ use crate::host::{
     Binary, Element, Op, Operand, Output, by_dtype, dims4, ensure, only_tracked, two_gradients,
 };
 use candle_core::{Result, Shape, Tensor, bail};
-use sparse_kernels::host::activation::{Input, OutputGradient};
-use sparse_kernels::host::depthwise::{self, Dims};
+use sparse_kernels::activation::{Input, OutputGradient};
+use sparse_kernels::depthwise::{self, Dims};
 use sparse_network::Padding;
 
 /// Each channel convolved with its own 3×3 kernel, with a border of zeros.

@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail,
 };
-use sparse_kernels::Real;
+use sparse_vectors::Real;
 
 /// The element types the operations run on: f32 and f64.
 pub trait Element: WithDType + Real {

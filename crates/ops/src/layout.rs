@@ -2,7 +2,7 @@
 
 use crate::host::{Element, Op, Operand, Output, Unary, dims4};
 use candle_core::{Result, Shape, Tensor};
-use sparse_kernels::host::transpose::transpose;
+use sparse_kernels::transpose::transpose;
 
 /// Moves the batch innermost: `x: [N, C, H, W]`, result `[C, H, W, N]`.
 ///

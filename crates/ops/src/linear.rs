@@ -2,7 +2,7 @@
 
 use crate::host::{Binary, Element, Op, Operand, Output, Ternary, Unary, ensure, only_tracked};
 use candle_core::{Result, Shape, Tensor};
-use sparse_kernels::host::linear::{self, Dims};
+use sparse_kernels::linear::{self, Dims};
 
 /// `y = x · weight + bias`.
 ///

@@ -4,8 +4,8 @@ use crate::host::{
     Binary, Element, Op, Operand, Output, by_dtype, dims4, ensure, only_tracked, two_gradients,
 };
 use candle_core::{Result, Shape, Tensor};
-use sparse_kernels::host::activation::{Input, InputGradient, OutputGradient};
-use sparse_kernels::host::pointwise::{self, Dims, Gradients, Kept};
+use sparse_kernels::activation::{Input, InputGradient, OutputGradient};
+use sparse_kernels::pointwise::{self, Dims, Gradients, Kept};
 
 /// `y = weight · x` over channels, at every pixel.
 ///

@@ -2,12 +2,12 @@
 
 use crate::host::{Element, Op, Operand, Output, Unary, by_dtype, dims4, ensure, with_values};
 use candle_core::{Result, Shape, Tensor};
-use sparse_kernels::host::activation::{Input, InputGradient};
-use sparse_kernels::host::pool as global;
-use sparse_kernels::host::window_pool::{self, Dims};
+use sparse_kernels::activation::{Input, InputGradient};
+use sparse_kernels::pool as global;
+use sparse_kernels::window_pool::{self, Dims};
 use sparse_network::{Bounds, Window};
 
-pub use sparse_kernels::host::window_pool::Pool;
+pub use sparse_kernels::window_pool::Pool;
 
 /// The mean of each channel of each image.
 ///

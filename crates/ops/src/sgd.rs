@@ -3,7 +3,7 @@
 use crate::host::{Operand, by_dtype, elements_mut};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var, bail};
-use sparse_kernels::host::sgd::{self, Velocity};
+use sparse_kernels::sgd::{self, Velocity};
 use std::collections::BTreeMap;
 
 /// Coefficients of the optimizer; the learning rate is given at each step.

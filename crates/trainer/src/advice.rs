@@ -33,12 +33,12 @@ pub(crate) fn warn_of_slow(precision: sparse_engine::Precision) {
 }
 
 /// What to do where there is no device to compute on.
-pub(crate) fn device_advice(error: &sparse_kernels::cuda::Error) -> &'static str {
+pub(crate) fn device_advice(error: &sparse_cuda::Error) -> &'static str {
     match error {
-        sparse_kernels::cuda::Error::NoDevice { .. } | sparse_kernels::cuda::Error::TooOld { .. } => {
+        sparse_cuda::Error::NoDevice { .. } | sparse_cuda::Error::TooOld { .. } => {
             "; docs/gpu.md says what is needed, --device cpu trains without"
         }
-        sparse_kernels::cuda::Error::NoBf16 { .. } => "; train with --precision f32",
+        sparse_cuda::Error::NoBf16 { .. } => "; train with --precision f32",
         _ => "",
     }
 }

@@ -137,7 +137,7 @@ pub enum Error {
     Device {
         /// What failed.
         #[from]
-        source: sparse_kernels::cuda::Error,
+        source: sparse_cuda::Error,
     },
 
     /// Soft targets are wanted and no weights are named to take them from.

@@ -16,7 +16,7 @@ use crate::teacher::Teacher;
 use crate::through_host::ThroughHost;
 use candle_core::{DType, Storage, Tensor};
 use sparse_collectives::Slice;
-use sparse_kernels::cuda::{AllReduce, Queue};
+use sparse_cuda::{AllReduce, Queue};
 use sparse_model::{
     Across, BN_MOMENTUM, LayerPaths, Loss, Masks, Mode, Model, Precision, Targets, Times, TrainPass,
 };
@@ -283,7 +283,7 @@ impl Learner {
     /// [`Learner::scores`] reads it.
     ///
     /// # Errors
-    /// What the device reports, [`sparse_kernels::cuda::Error::NotANumber`] if a weight is NaN among it.
+    /// What the device reports, [`sparse_cuda::Error::NotANumber`] if a weight is NaN among it.
     pub fn settle(&mut self) -> Result<()> {
         if let Some(device) = self.device.as_ref().filter(|_| self.ahead) {
             let host = HostState { model: &self.model, optimizer: &self.optimizer, pruner: &mut self.pruner };

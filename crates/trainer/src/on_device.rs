@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::learner::StepResults;
 use crate::ranks::Ranks;
 use sparse_collectives::Slice as Counts;
-use sparse_kernels::cuda::chunks::{Chunks, Member, Span};
-use sparse_kernels::cuda::select::Selector;
-use sparse_kernels::cuda::sgd::Rule;
-use sparse_kernels::cuda::{AllReduce, Memory, Queue, Slice, download, masks};
+use sparse_cuda::chunks::{Chunks, Member, Span};
+use sparse_cuda::select::Selector;
+use sparse_cuda::sgd::Rule;
+use sparse_cuda::{AllReduce, Memory, Queue, Slice, download, masks};
 use sparse_model::device::{
     BatchResults, DeviceAcross, DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed,
 };
@@ -352,7 +352,7 @@ impl<M: Memory> DeviceMasks<M> {
             Task::Keep => return Ok(()),
             Task::Threshold(threshold) => {
                 if download::<_, u32>(queue, self.nan.slice())? != [0] {
-                    return Err(sparse_kernels::cuda::Error::NotANumber.into());
+                    return Err(sparse_cuda::Error::NotANumber.into());
                 }
                 vec![*threshold; pruner.groups().len()]
             }

@@ -159,7 +159,7 @@ pub(crate) fn place(learner: &mut Learner, device: DeviceChoice, sparse_from: f6
     let DeviceChoice::Cuda { ordinal, .. } = device else { return Ok(()) };
     #[cfg(feature = "cuda")]
     {
-        let stream = sparse_kernels::cuda::Stream::new(ordinal)?;
+        let stream = sparse_cuda::Stream::new(ordinal)?;
         stream.check_element(element(learner.precision()))?;
         tracing::info!("computing on CUDA device {ordinal}: {}", stream.device_name()?);
         if learner.ranks().is_alone() {
@@ -249,10 +249,10 @@ pub(crate) fn storage(precision: config::Precision) -> Precision {
 
 /// How a device stores activations of a precision.
 #[cfg(feature = "cuda")]
-fn element(precision: Precision) -> sparse_kernels::cuda::Element {
+fn element(precision: Precision) -> sparse_cuda::Element {
     match precision {
-        Precision::Full => sparse_kernels::cuda::Element::F32,
-        Precision::Bf16 => sparse_kernels::cuda::Element::Bf16,
+        Precision::Full => sparse_cuda::Element::F32,
+        Precision::Bf16 => sparse_cuda::Element::Bf16,
     }
 }
 

@@ -5,8 +5,8 @@ use crate::ranks::Ranks;
 use crate::shared_error::SharedError;
 use crate::through_host::ThroughHost;
 use sparse_collectives::Slice;
-use sparse_kernels::cuda::nccl::{self, Nccl};
-use sparse_kernels::cuda::{AllReduce, Stream};
+use sparse_cuda::nccl::{self, Nccl};
+use sparse_cuda::{AllReduce, Stream};
 
 /// Sums over the devices of all ranks: by NCCL where every rank has it, else through the hosts. Every rank must call it.
 ///

@@ -2,7 +2,7 @@
 
 use crate::ranks::Ranks;
 use sparse_collectives::Slice as Values;
-use sparse_kernels::cuda::{AllReduce, Error, Queue, Reduction, Result, Slice, download};
+use sparse_cuda::{AllReduce, Error, Queue, Reduction, Result, Slice, download};
 
 /// Brings numbers to the host, adds them up in the order of ranks, and sends them back. Nothing runs beside it.
 pub(crate) struct ThroughHost(pub(crate) Ranks);

@@ -438,7 +438,7 @@ impl Run<'_> {
                 | Error::WeightNotFinite { .. }
                 | Error::Prune(sparse_prune::Error::NotANumber { .. })
                 | Error::Oneshot(OneshotError::Layer { source: sparse_oneshot::Error::NotFinite, .. })
-                | Error::Device { source: sparse_kernels::cuda::Error::NotANumber }
+                | Error::Device { source: sparse_cuda::Error::NotANumber }
         );
         if !not_finite {
             return error;

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, dead_code, unreachable_pub, reason = "shared by tests")]
 
 use half::{bf16, f16};
+use sparse_cuda::batch_norm::PartialSums;
+use sparse_cuda::{Coefficients, Element, Memory, Queue, Reading, Slice};
 use sparse_emulator::{TestQueue, download, upload};
-use sparse_kernels::cuda::batch_norm::PartialSums;
-use sparse_kernels::cuda::{Coefficients, Element, Memory, Queue, Reading, Slice};
-use sparse_kernels::host::activation::{Input, Norm};
+use sparse_kernels::activation::{Input, Norm};
 use sparse_network::Bounds;
 use sparse_testing::Need;
 

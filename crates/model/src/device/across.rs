@@ -3,8 +3,8 @@
 use super::DeviceParameters;
 use super::pass::DevicePass;
 use crate::Result;
-use sparse_kernels::cuda::batch_norm::{self, PartialSums};
-use sparse_kernels::cuda::{AllReduce, Memory, Queue, Reduction, Slice, across};
+use sparse_cuda::batch_norm::{self, PartialSums};
+use sparse_cuda::{AllReduce, Memory, Queue, Reduction, Slice, across};
 
 /// Gradients that are sent together, at least: 4 MB, so that MobileNetV1 goes out in five messages.
 const BUCKET: usize = 4 << 20;

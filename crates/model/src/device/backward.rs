@@ -4,9 +4,9 @@ use super::forward::{plain, transposed};
 use super::pass::DevicePass;
 use super::{DeviceAcross, DeviceParameters};
 use crate::{ConvKind, Result};
-use sparse_kernels::cuda::batch_norm::{self, PartialSums};
-use sparse_kernels::cuda::depthwise::{self, OutputGradient};
-use sparse_kernels::cuda::{Element, Memory, Product, Queue, cross_entropy, partial_sums, pool, stem};
+use sparse_cuda::batch_norm::{self, PartialSums};
+use sparse_cuda::depthwise::{self, OutputGradient};
+use sparse_cuda::{Element, Memory, Product, Queue, cross_entropy, partial_sums, pool, stem};
 
 impl<M: Memory> DevicePass<M> {
     /// Backward: the gradient of the last forward's loss to every trainable variable, in the parameters' run of gradients. With other ranks,

@@ -2,7 +2,7 @@
 
 use super::room::Room;
 use crate::Result;
-use sparse_kernels::cuda::{Memory, Queue, Slice};
+use sparse_cuda::{Memory, Queue, Slice};
 
 /// Two places for batches, filled in turn, so that a batch can come while the one before is worked on.
 pub struct Feed<M> {

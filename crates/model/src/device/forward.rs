@@ -4,11 +4,9 @@ use super::feed::Fed;
 use super::pass::{DevicePass, DeviceTargets};
 use super::{DeviceAcross, DeviceParameters};
 use crate::{ConvKind, Mode, Result};
-use sparse_kernels::cuda::batch_norm::{self, Form, Parameters, Reading};
-use sparse_kernels::cuda::pool::{self, Dims as PoolDims};
-use sparse_kernels::cuda::{
-    Element, Memory, Operand, Product, Queue, Slice, cross_entropy, depthwise, layout, stem,
-};
+use sparse_cuda::batch_norm::{self, Form, Parameters, Reading};
+use sparse_cuda::pool::{self, Dims as PoolDims};
+use sparse_cuda::{Element, Memory, Operand, Product, Queue, Slice, cross_entropy, depthwise, layout, stem};
 
 impl<M: Memory> DevicePass<M> {
     /// Forward: scores, loss and counts of a batch, and in [`Mode::Train`] the gradient of the loss to the scores; running

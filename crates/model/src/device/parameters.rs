@@ -2,9 +2,9 @@
 
 use crate::{Model, Result};
 use candle_core::{DType, Tensor, Var};
-use sparse_kernels::cuda::chunks::{Chunks, Member, Span, place};
-use sparse_kernels::cuda::sgd::{self, Rule, Runs};
-use sparse_kernels::cuda::{Memory, Queue, Slice, download, masks};
+use sparse_cuda::chunks::{Chunks, Member, Span, place};
+use sparse_cuda::sgd::{self, Rule, Runs};
+use sparse_cuda::{Memory, Queue, Slice, download, masks};
 use std::collections::BTreeMap;
 
 /// Parameters, gradients, momentum and masks, each kind in one run of memory, and the running statistics.

@@ -3,10 +3,10 @@
 use super::DeviceParameters;
 use super::room::Room;
 use crate::{ConvKind, ConvLayer, Error, NetworkConfig, Precision, Result};
-use sparse_kernels::cuda::batch_norm::{self, Coefficients, PartialSums, Reading};
-use sparse_kernels::cuda::sparse_pointwise::Pattern;
-use sparse_kernels::cuda::{Element, Memory, Queue, Slice, cross_entropy, layout};
-use sparse_kernels::host::{depthwise, spatial};
+use sparse_cuda::batch_norm::{self, Coefficients, PartialSums, Reading};
+use sparse_cuda::sparse_pointwise::Pattern;
+use sparse_cuda::{Element, Memory, Queue, Slice, cross_entropy, layout};
+use sparse_kernels::{depthwise, spatial};
 use sparse_network::{Bounds, Norm, Plan, StepOp, Window};
 
 /// Forward and backward passes of a model on a device, one after the other.
@@ -186,7 +186,7 @@ impl<M: Memory> DevicePass<M> {
     /// # Errors
     /// The queue's.
     pub fn scores<Q: Queue<Memory = M>>(&self, queue: &Q) -> Result<Vec<f32>> {
-        Ok(sparse_kernels::cuda::download(queue, self.head.logits.slice())?)
+        Ok(sparse_cuda::download(queue, self.head.logits.slice())?)
     }
 
     /// Makes room for a batch of images of this size.
@@ -238,12 +238,12 @@ impl<M: Memory> DevicePass<M> {
             match layer.layer.kind {
                 ConvKind::Spatial => {
                     let dims = self.stem_dims(before);
-                    let sums = sparse_kernels::cuda::stem::gradient_partial(dims, self.element);
+                    let sums = sparse_cuda::stem::gradient_partial(dims, self.element);
                     bytes = bytes.max(sums.bytes(outputs * layer.layer.inputs));
                 }
                 ConvKind::Depthwise => {
                     let dims = self.depthwise_dims(index, before);
-                    let sums = sparse_kernels::cuda::depthwise::backward_partial(dims, self.element);
+                    let sums = sparse_cuda::depthwise::backward_partial(dims, self.element);
                     bytes = bytes.max(sums.bytes(outputs));
                 }
                 ConvKind::Pointwise => {
@@ -262,12 +262,10 @@ impl<M: Memory> DevicePass<M> {
     /// What the forward kernel of a layer leaves of its output's statistics.
     pub(super) fn moments(&self, index: usize, before: [usize; 2]) -> PartialSums {
         match self.layers[index].layer.kind {
-            ConvKind::Spatial => {
-                sparse_kernels::cuda::stem::moments_partial(self.stem_dims(before), self.element)
-            }
+            ConvKind::Spatial => sparse_cuda::stem::moments_partial(self.stem_dims(before), self.element),
             ConvKind::Depthwise => {
                 let dims = self.depthwise_dims(index, before);
-                sparse_kernels::cuda::depthwise::moments_partial(dims, self.element)
+                sparse_cuda::depthwise::moments_partial(dims, self.element)
             }
             ConvKind::Pointwise => self.norm_dims(index).moments(),
         }

@@ -1,7 +1,7 @@
 //! Device memory that is kept from step to step.
 
 use crate::Result;
-use sparse_kernels::cuda::{Memory, Queue, Slice};
+use sparse_cuda::{Memory, Queue, Slice};
 
 /// Memory that grows when more is asked for; what it holds is not defined then.
 pub(super) struct Room<M> {

@@ -31,7 +31,7 @@ impl Across<'_> {
 
     /// Mean and variance of the whole batch in place of those of this rank's part, by sums around `shift`. Nothing changes
     /// without a way to add up.
-    pub(super) fn moments<T: sparse_kernels::Real>(
+    pub(super) fn moments<T: sparse_vectors::Real>(
         &mut self,
         shift: &[T],
         mean: &mut [T],
@@ -58,7 +58,7 @@ impl Across<'_> {
     }
 
     /// Sums over the gradient of the whole batch; those of this rank's part without a way to add up.
-    pub(super) fn sums<T: sparse_kernels::Real>(
+    pub(super) fn sums<T: sparse_vectors::Real>(
         &mut self,
         sum: &[T],
         product: &[T],

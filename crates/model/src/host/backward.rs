@@ -6,13 +6,13 @@ use super::pass::{ConvDims, Pass};
 use super::values::{Back, BackOfSum, disjoint};
 use crate::{Error, Model, Result};
 use candle_core::Tensor;
-use sparse_kernels::Real;
-use sparse_kernels::host::activation::{InputGradient, OutputGradient};
-use sparse_kernels::host::pointwise::{self, Gradients};
-use sparse_kernels::host::vector::Stored;
-use sparse_kernels::host::{depthwise, linear, pool, spatial, sum, window_pool};
+use sparse_kernels::activation::{InputGradient, OutputGradient};
+use sparse_kernels::pointwise::{self, Gradients};
+use sparse_kernels::{depthwise, linear, pool, spatial, sum, window_pool};
 use sparse_network::{Conv, ConvKind, Norm, ParameterId, Step, StepOp};
 use sparse_ops::{Element, with_values};
+use sparse_vectors::Real;
+use sparse_vectors::vector::Stored;
 use std::sync::Arc;
 use std::time::Instant;
 

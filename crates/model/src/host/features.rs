@@ -9,10 +9,10 @@
 use super::pass::Pass;
 use super::{Storage, TrainPass};
 use crate::{Error, NetworkConfig, Result};
-use sparse_kernels::host::features;
-use sparse_kernels::host::vector::Stored;
+use sparse_kernels::features;
 use sparse_network::{Plan, Shape};
 use sparse_ops::Element;
+use sparse_vectors::vector::Stored;
 
 /// The first block that is compared, from 1: what the first three put out is large, and pruning changes it little.
 const FIRST_BLOCK: usize = 4;
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::{Across, Activation, Model, Precision, Targets};
     use candle_core::{DType, Device, Tensor};
-    use sparse_kernels::host::activation::Input;
+    use sparse_kernels::activation::Input;
     use std::collections::BTreeMap;
 
     const CONFIG: NetworkConfig = NetworkConfig::mobilenet(0.125, 3, 5);

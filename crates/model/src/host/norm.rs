@@ -2,10 +2,10 @@
 
 use super::across::Across;
 use crate::Result;
-use sparse_kernels::Real;
-use sparse_kernels::host::activation::{GateSums, Input, Norm, NormGradient, OutputGradient, Statistics};
-use sparse_kernels::host::vector::Stored;
+use sparse_kernels::activation::{GateSums, Input, Norm, NormGradient, OutputGradient, Statistics};
 use sparse_network::Bounds;
+use sparse_vectors::Real;
+use sparse_vectors::vector::Stored;
 
 /// What is known of the channels of one value, `[C]` each; empty for a value without a norm.
 #[derive(Default)]

@@ -8,13 +8,13 @@ use super::{Loss, Targets};
 use crate::{Mode, Model, Result};
 use candle_core::{Tensor, Var};
 use rayon::prelude::*;
-use sparse_kernels::Real;
-use sparse_kernels::host::pointwise::{self, WallClock};
-use sparse_kernels::host::vector::Stored;
-use sparse_kernels::host::window_pool::{self, Pool};
-use sparse_kernels::host::{cross_entropy, depthwise, distillation, linear, pool, spatial, sum, transpose};
+use sparse_kernels::pointwise::{self, WallClock};
+use sparse_kernels::window_pool::{self, Pool};
+use sparse_kernels::{cross_entropy, depthwise, distillation, linear, pool, spatial, sum, transpose};
 use sparse_network::{Conv, ConvKind, Norm, ParameterId, Plan, Shape, Step, StepOp, Window};
 use sparse_ops::{Element, with_values};
+use sparse_vectors::Real;
+use sparse_vectors::vector::Stored;
 use std::sync::Arc;
 use std::time::Instant;
 

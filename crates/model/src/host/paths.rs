@@ -1,6 +1,6 @@
 //! Which layers leave their zeros out.
 
-use sparse_kernels::host::pointwise::{Choice, Kept, Pattern};
+use sparse_kernels::pointwise::{Choice, Kept, Pattern};
 use std::collections::BTreeMap;
 
 /// The masks of a step.

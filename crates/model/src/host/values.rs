@@ -3,9 +3,9 @@
 use super::buffer::Buffer;
 use super::norm::ChannelState;
 use crate::{Mode, Result};
-use sparse_kernels::host::activation::{GateSums, Input, InputGradient, OutputGradient};
-use sparse_kernels::host::vector::Stored;
+use sparse_kernels::activation::{GateSums, Input, InputGradient, OutputGradient};
 use sparse_network::{Plan, Shape, Step, Way};
+use sparse_vectors::vector::Stored;
 use std::sync::Arc;
 
 /// The values of a plan, with activations stored as `E`.

@@ -32,10 +32,10 @@ use crate::setup::{place, storage};
 use crate::shared_error::SharedError;
 use candle_core::{DType, Device, Tensor};
 use sparse_data::sample_rng;
-use sparse_kernels::peak;
 use sparse_model::{Model, NetworkConfig};
 use sparse_ops::SgdConfig;
 use sparse_prune::{GmpConfig, Mode, ParamsType, PrunerConfig, Strategy};
+use sparse_vectors::peak;
 
 /// Input channels of the network.
 const CHANNELS: usize = 3;

@@ -7,8 +7,8 @@ use crate::config::Precision;
 use crate::error::Result;
 use crate::learner::{Learner, StepTimes};
 use serde::Serialize;
-use sparse_kernels::peak;
 use sparse_model::{ConvKind, ConvLayer, LayerPaths, LayerTimes, layers};
+use sparse_vectors::peak;
 use std::time::Duration;
 
 /// What the machine can do at most, measured when the benchmark starts.

@@ -64,7 +64,7 @@ fn there_is_one() -> bool {
     #[cfg(feature = "cuda")]
     {
         static THERE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-        *THERE.get_or_init(|| sparse_kernels::cuda::Stream::is_usable(0))
+        *THERE.get_or_init(|| sparse_cuda::Stream::is_usable(0))
     }
     #[cfg(not(feature = "cuda"))]
     false
@@ -74,7 +74,7 @@ fn there_is_one() -> bool {
 fn own(first: usize) -> usize {
     let place = place_on_this_machine(|name| std::env::var_os(name));
     #[cfg(feature = "cuda")]
-    let visible = sparse_kernels::cuda::Stream::device_count().unwrap_or(0);
+    let visible = sparse_cuda::Stream::device_count().unwrap_or(0);
     #[cfg(not(feature = "cuda"))]
     let visible = 0;
     of_place(first, place, visible)

@@ -1,0 +1,184 @@
+//! What lies under a tap of the kernel, pixel by pixel, read as it is packed.
+
+use super::super::activation::{ChannelNorm, ChannelNormGradient, Input, OutputGradient};
+use super::super::lanes::{Vector, load, store};
+use super::super::product::Columns;
+use super::Dims;
+use pulp::Simd;
+use sparse_vectors::Real;
+use sparse_vectors::vector::{Stored, lanes};
+use std::ops::Range;
+
+/// A lattice of pixels seen through one tap: the pixel `(row, column)` of the lattice reads the pixel
+/// `(row·step + shift)` of an image, along both axes, and zero outside of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tap {
+    pub(super) step: [usize; 2],
+    pub(super) shift: [isize; 2],
+}
+
+/// The image or gradient that is read.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a, E: Stored> {
+    Input(Input<'a, E>),
+    Gradient(OutputGradient<'a, E>),
+}
+
+/// A matrix with a row for each channel and tap and a column for each pixel of a lattice and image.
+pub(super) struct Patches<'a, E: Stored> {
+    source: Source<'a, E>,
+    channels: usize,
+    taps: Vec<Tap>,
+    /// Height and width of what is read.
+    size: [usize; 2],
+    /// Width of the lattice.
+    width: usize,
+    batch: usize,
+}
+
+impl<'a, E: Stored> Patches<'a, E> {
+    /// What each output pixel sees of the input, channel after channel.
+    pub(super) fn of_input(x: Input<'a, E>, dims: Dims) -> Self {
+        let before = dims.before();
+        let window = dims.window;
+        let shift = |axis: usize, tap: usize| (tap * window.dilation[axis]) as isize - before[axis] as isize;
+        let taps = (0..dims.taps()).map(|index| {
+            let (row, column) = (index / window.kernel[1], index % window.kernel[1]);
+            Tap { step: window.stride, shift: [shift(0, row), shift(1, column)] }
+        });
+        Self {
+            source: Source::Input(x),
+            channels: dims.inputs,
+            taps: taps.collect(),
+            size: [dims.height, dims.width],
+            width: dims.out_width(),
+            batch: dims.batch,
+        }
+    }
+
+    /// What each input pixel of a lattice of this width sees of the gradient to the output, through these taps.
+    pub(super) fn of_gradient(dy: OutputGradient<'a, E>, taps: Vec<Tap>, width: usize, dims: Dims) -> Self {
+        let size = [dims.out_height(), dims.out_width()];
+        let source = Source::Gradient(dy);
+        if taps.is_empty() {
+            // One row of zeros.
+            let nowhere = vec![Tap { step: [1; 2], shift: [isize::MIN / 2; 2] }];
+            return Self { source, channels: 1, taps: nowhere, size, width, batch: dims.batch };
+        }
+        Self { source, channels: dims.outputs, taps, size, width, batch: dims.batch }
+    }
+}
+
+impl<E: Stored> Columns<E::Real> for Patches<'_, E> {
+    fn rows(&self) -> usize {
+        self.channels * self.taps.len()
+    }
+
+    #[inline(always)]
+    fn read<S: Simd>(&self, simd: S, row: usize, columns: Range<usize>, target: &mut [E::Real]) {
+        let (channel, tap) = (row / self.taps.len(), self.taps[row % self.taps.len()]);
+        let [height, width] = self.size;
+        let plane = channel * height * width * self.batch;
+        let plane = plane..plane + height * width * self.batch;
+        let read = match self.source {
+            Source::Input(x) => match x.norm(channel) {
+                None => Read::Plain(&x.values()[plane]),
+                Some(norm) => Read::Normalised(&x.values()[plane], norm),
+            },
+            Source::Gradient(OutputGradient::Plain(dy)) => Read::Plain(&dy[plane]),
+            Source::Gradient(OutputGradient::ThroughNorm(g, y, norm)) => {
+                Read::ThroughNorm(&g[plane.clone()], &y[plane], norm.channel(channel))
+            }
+        };
+        let (pixel, image) = (columns.start / self.batch, columns.start % self.batch);
+        let (mut at, mut image) = ([pixel / self.width, pixel % self.width], image);
+        let mut rest = &mut target[..columns.len()];
+        while !rest.is_empty() {
+            let run = (self.batch - image).min(rest.len());
+            let (part, after) = rest.split_at_mut(run);
+            let place = |axis: usize| {
+                let place = (at[axis] * tap.step[axis]) as isize + tap.shift[axis];
+                usize::try_from(place).ok().filter(|&place| place < self.size[axis])
+            };
+            match (place(0), place(1)) {
+                (Some(r), Some(c)) => {
+                    let from = (r * width + c) * self.batch + image;
+                    read.write(simd, from, part);
+                }
+                _ => part.fill(E::Real::from_f64(0.0)),
+            }
+            rest = after;
+            image = 0;
+            at[1] += 1;
+            if at[1] == self.width {
+                at = [at[0] + 1, 0];
+            }
+        }
+    }
+}
+
+/// A channel of what is read, and how.
+#[derive(Clone, Copy)]
+enum Read<'a, E: Stored> {
+    Plain(&'a [E]),
+    Normalised(&'a [E], ChannelNorm<E::Real>),
+    ThroughNorm(&'a [E], &'a [E], ChannelNormGradient<E::Real>),
+}
+
+impl<E: Stored> Read<'_, E> {
+    /// Writes what lies from `from` on.
+    #[inline(always)]
+    fn write<S: Simd>(&self, simd: S, from: usize, to: &mut [E::Real]) {
+        let end = from + to.len();
+        match *self {
+            Self::Plain(x) => {
+                each(
+                    simd,
+                    [&x[from..end]],
+                    to,
+                    #[inline(always)]
+                    |[x]| x,
+                );
+            }
+            Self::Normalised(y, norm) => {
+                each(
+                    simd,
+                    [&y[from..end]],
+                    to,
+                    #[inline(always)]
+                    |[y]| norm.apply_vector(simd, y),
+                );
+            }
+            Self::ThroughNorm(g, y, norm) => {
+                each(
+                    simd,
+                    [&g[from..end], &y[from..end]],
+                    to,
+                    #[inline(always)]
+                    |[g, y]| norm.apply_vector(simd, g, y),
+                );
+            }
+        }
+    }
+}
+
+/// `to[i] = value(from[0][i], …)`.
+#[inline(always)]
+fn each<E: Stored, S: Simd, const K: usize>(
+    simd: S,
+    from: [&[E]; K],
+    to: &mut [E::Real],
+    value: impl Fn([Vector<E::Real, S>; K]) -> Vector<E::Real, S>,
+) {
+    let (lanes, len) = (lanes::<E::Real, S>(), to.len());
+    let mut at = 0;
+    while at < len {
+        let end = len.min(at + lanes);
+        let vectors = from.map(
+            #[inline(always)]
+            |from| load(simd, &from[at..end]),
+        );
+        store(simd, &mut to[at..end], value(vectors));
+        at = end;
+    }
+}
