@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Time of PyTorch's training step of MobileNetV1, to be set beside `sparse-train bench train`.
+"""Time of PyTorch's training step, to be set beside `sparse-train bench train`.
 
-    python3 -m venv venv && venv/bin/pip install torch
+    python3 -m venv venv && venv/bin/pip install torch torchvision
     LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4 venv/bin/python docs/peers/pytorch_step.py
 
 tcmalloc (Debian: libtcmalloc-minimal4) keeps freed activations; without it PyTorch takes about half as long again.
@@ -18,6 +18,9 @@ from torch import nn
 # Output channels and stride of the separable blocks (Howard et al. 2017, table 1).
 BLOCKS = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
 
+# Our names of torchvision's networks.
+TORCHVISION = {"MobileNetV2": "mobilenet_v2", "ResNet18": "resnet18", "ResNet34": "resnet34", "ResNet50": "resnet50"}
+
 
 def convolution(inputs, outputs, kernel, stride, groups=1):
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
@@ -33,8 +36,17 @@ def mobilenet(classes):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
+def network(name):
+    if name == "MobileNet":
+        return mobilenet(1000)
+    import torchvision
+
+    return getattr(torchvision.models, TORCHVISION[name])(num_classes=1000)
+
+
 def main():
     flags = argparse.ArgumentParser()
+    flags.add_argument("--model", choices=["MobileNet", *TORCHVISION], default="MobileNet")
     flags.add_argument("--batch", type=int, default=32)
     flags.add_argument("--size", type=int, default=224)
     flags.add_argument("--threads", type=int, default=2)
@@ -42,7 +54,7 @@ def main():
     flags.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     args = flags.parse_args()
     torch.set_num_threads(args.threads)
-    model = mobilenet(1000).train().to(memory_format=torch.channels_last)
+    model = network(args.model).train().to(memory_format=torch.channels_last)
     images = torch.randn(args.batch, 3, args.size, args.size).to(memory_format=torch.channels_last)
     labels = torch.randint(1000, (args.batch,))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=3e-5, foreach=True)

@@ -312,7 +312,8 @@ pub(crate) fn bench(reports: &[BenchReport], layers: bool) -> String {
         ),
     };
     let mut text = format!(
-        "{} images of {}×{}, {computing}\n{}",
+        "{}, {} images of {}×{}, {computing}\n{}",
+        first.model,
         first.batch,
         first.size,
         first.size,

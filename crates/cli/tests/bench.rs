@@ -10,8 +10,8 @@ use serde_json::Value;
 /// Settings that take no time to speak of.
 const TINY: &str = "bench train --batch 2 --size 32 --steps 1 --scale 0.25 --classes 10";
 
-const OPERATIONS: [&str; 9] =
-    ["stem", "depthwise", "pointwise", "head", "layout", "masks", "enforce", "optimizer", "pruner"];
+const OPERATIONS: [&str; 10] =
+    ["spatial", "depthwise", "pointwise", "between", "head", "layout", "masks", "enforce", "optimizer", "pruner"];
 
 fn reports(flags: &str) -> Vec<Value> {
     let ended = succeed(Bench::new().bare(&format!("{TINY} --json {flags}")));
@@ -92,7 +92,7 @@ fn pointwise_layers_have_the_exact_sparsity_and_the_others_none() {
         assert_eq!(report["precision"], "bf16");
         let layers = report["layers"].as_array().unwrap();
         let of_kind = |kind: &'static str| layers.iter().filter(move |layer| layer["kind"] == kind);
-        assert_eq!((layers.len(), of_kind("stem").count(), of_kind("depthwise").count()), (27, 1, 13));
+        assert_eq!((layers.len(), of_kind("spatial").count(), of_kind("depthwise").count()), (27, 1, 13));
         for (layer, weights) in of_kind("pointwise").zip(POINTWISE) {
             let pruned = (number(&report, "/sparsity") * weights as f64).round();
             assert_eq!(number(layer, "/sparsity"), pruned / weights as f64, "{layer}");

@@ -4,7 +4,7 @@
 //! to both parts, so that it stays where it is, unless a part has bounds or other readers.
 
 use super::activation::{ChannelNorm, Input, InputGradient};
-use super::lanes::{Sums, Vector, load, store};
+use super::lanes::{Sums, load, store};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use sparse_network::Bounds;
@@ -86,19 +86,11 @@ impl<E: Stored> WithSimd for Add<'_, E> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { parts: [a, b], norms, z, bounds } = self;
         let lanes = lanes::<E::Real, S>();
-        let sum = |a: Vector<E::Real, S>, b: Vector<E::Real, S>| {
-            let parts = [norms[0].apply_vector(simd, a), norms[1].apply_vector(simd, b)];
-            bounds.bound(simd, E::Real::v_add(simd, parts[0], parts[1]))
-        };
-        let mut at = 0;
-        while at + lanes <= z.len() {
-            let (a, b) = (E::load_vector(simd, &a[at..]), E::load_vector(simd, &b[at..]));
-            E::store_vector(simd, &mut z[at..], sum(a, b));
-            at += lanes;
-        }
-        if at < z.len() {
-            let (a, b) = (load(simd, &a[at..]), load(simd, &b[at..]));
-            store(simd, &mut z[at..], sum(a, b));
+        for start in (0..z.len()).step_by(lanes) {
+            let end = z.len().min(start + lanes);
+            let a = norms[0].apply_vector(simd, load(simd, &a[start..end]));
+            let b = norms[1].apply_vector(simd, load(simd, &b[start..end]));
+            store(simd, &mut z[start..end], bounds.bound(simd, E::Real::v_add(simd, a, b)));
         }
     }
 }

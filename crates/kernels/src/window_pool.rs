@@ -190,6 +190,12 @@ impl<E: Stored> WithSimd for Forward<'_, E> {
     }
 }
 
+/// The same number in every lane.
+#[inline(always)]
+fn splat<T: Real, S: Simd>(simd: S, value: f64) -> Vector<T, S> {
+    T::v_splat(simd, T::from_f64(value))
+}
+
 /// The greatest value of a window for some images, and which of its pixels has it first. A NaN is greater than all.
 #[inline(always)]
 fn greatest<E: Stored, S: Simd>(
@@ -199,15 +205,14 @@ fn greatest<E: Stored, S: Simd>(
     window: &[usize],
     (start, end, batch): (usize, usize, usize),
 ) -> [Vector<E::Real, S>; 2] {
-    let splat = |value: f64| E::Real::v_splat(simd, E::Real::from_f64(value));
-    let (mut most, mut first) = (splat(f64::NEG_INFINITY), splat(0.0));
+    let (mut most, mut first) = (splat::<E::Real, S>(simd, f64::NEG_INFINITY), splat::<E::Real, S>(simd, 0.0));
     for (index, &pixel) in window.iter().enumerate() {
         let z = norm.apply_vector(simd, load(simd, &x[pixel * batch + start..pixel * batch + end]));
-        first = E::Real::where_less(simd, most, z, splat(index as f64), first);
+        first = E::Real::where_less(simd, most, z, splat::<E::Real, S>(simd, index as f64), first);
         // Where `z` is NaN neither is less, and the sum passes it on.
         let larger = E::Real::where_less(simd, most, z, z, most);
         let poison = E::Real::v_sub(simd, z, z);
-        most = E::Real::where_less(simd, poison, splat(1.0), larger, z);
+        most = E::Real::where_less(simd, poison, splat::<E::Real, S>(simd, 1.0), larger, z);
     }
     [most, first]
 }
@@ -229,9 +234,8 @@ impl<E: Stored> WithSimd for Backward<'_, E> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { x, norm, dy, gradient, windows, dims } = self;
         let lanes = lanes::<E::Real, S>();
-        let splat = |value: f64| E::Real::v_splat(simd, E::Real::from_f64(value));
         for (window, dy) in windows.iter().zip(dy.chunks_exact(dims.batch)) {
-            let share = splat(dims.share(window.len()));
+            let share = splat::<E::Real, S>(simd, dims.share(window.len()));
             for start in (0..dims.batch).step_by(lanes) {
                 let end = dims.batch.min(start + lanes);
                 let dy = E::Real::v_mul(simd, load(simd, &dy[start..end]), share);
@@ -243,7 +247,8 @@ impl<E: Stored> WithSimd for Backward<'_, E> {
                     let part = match first {
                         None => dy,
                         Some(first) => {
-                            let (low, high) = (splat(index as f64 - 0.5), splat(index as f64 + 0.5));
+                            let low = splat::<E::Real, S>(simd, index as f64 - 0.5);
+                            let high = splat::<E::Real, S>(simd, index as f64 + 0.5);
                             E::Real::where_between(simd, first, low, high, dy)
                         }
                     };

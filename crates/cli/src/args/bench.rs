@@ -1,7 +1,7 @@
 //! The flags of `sparse-train bench`.
 
-use clap::{Args, Subcommand, ValueEnum};
-use sparse_trainer::bench::{BenchConfig, DataBenchConfig, InferConfig, InferPrecision};
+use clap::{Args, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use sparse_trainer::bench::{BenchConfig, DataBenchConfig, InferConfig, InferPrecision, Kind};
 use sparse_trainer::config::Gpu;
 use std::path::PathBuf;
 
@@ -60,7 +60,7 @@ impl BenchDataArgs {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 struct RandomNetwork {
-    /// Shares of each pointwise layer that are zero, with commas between; 0 is a dense network
+    /// Shares of each layer's weights that are zero, with commas between; 0 is a dense network
     #[arg(
         long,
         value_name = "FRACTION,..",
@@ -154,6 +154,10 @@ impl BenchInferArgs {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case", args_override_self = true)]
 pub(crate) struct BenchTrainArgs {
+    /// Which network; of residual ones all convolutions lose weights, of the others the pointwise ones
+    #[arg(long, value_name = "NAME", default_value = Kind::MobileNet.name(),
+        value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::name)))]
+    model: String,
     /// Images per step
     #[arg(long, value_name = "N", default_value = "32", value_parser = whole, allow_negative_numbers = true)]
     batch: usize,
@@ -201,6 +205,7 @@ impl BenchTrainArgs {
             tracing::warn!("--gpu_sparse_from has no effect on the CPU: it counts only with --device cuda");
         }
         BenchConfig {
+            model: Kind::named(&self.model).unwrap_or_default(),
             batch: self.batch,
             size: self.size,
             sparsities: self.network.sparsity.clone(),
@@ -251,9 +256,10 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_setting_and_the_last_one_wins() {
-        let flags = "--batch 2 --size 33 --sparsity 0.9 --sparsity 0.5,0 --steps 3 --precision bf16 --scale 0.5 \
+        let flags = "--model ResNet18 --batch 2 --size 33 --sparsity 0.9 --sparsity 0.5,0 --steps 3 --precision bf16 --scale 0.5 \
                      --classes 7 --device cuda:2 --gpu_sparse_from 0.25";
         let expected = BenchConfig {
+            model: Kind::ResNet18,
             batch: 2,
             size: 33,
             sparsities: vec![0.5, 0.0],

@@ -141,7 +141,7 @@ impl<'a, E: Stored, A: Arithmetic<E::Real>> WithSimd for Task<'a, E, A> {
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let (inputs, outputs) = (self.x.channels, self.dy.channels);
         let [input_rows, output_rows] = self.rows;
-        let mut weight = WeightSums::new(self.weight, output_rows, [outputs, inputs]);
+        let mut weight = WeightSums::new(self.weight, output_rows, 0..outputs, inputs);
         let mut dy_panels = vec![E::Real::from_f64(0.0); weight.gradient_elements::<S>(self.split.block)];
         let rows_len = if A::DEPTH > 1 { dy_panels.len() } else { 0 };
         let mut dy_rows = vec![E::Real::from_f64(0.0); rows_len];
@@ -151,7 +151,7 @@ impl<'a, E: Stored, A: Arithmetic<E::Real>> WithSimd for Task<'a, E, A> {
             x: self.gated.then_some(self.x.x),
             pixels: self.x.pixels,
             adds: self.adds,
-            lattice: None,
+            places: None,
             first_column: 0,
             sums: RowSums::new(simd, input_rows.clone()),
         };

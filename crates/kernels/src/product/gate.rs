@@ -27,6 +27,56 @@ pub(crate) struct Lattice {
     pub(crate) batch: usize,
 }
 
+/// Columns of a panel that lie side by side in the plane.
+struct Run {
+    /// Where they start.
+    start: usize,
+    /// Which columns of the panel they are.
+    columns: Range<usize>,
+}
+
+/// Where the columns of a block lie, panel by panel.
+#[derive(Default)]
+pub(crate) struct Places {
+    runs: Vec<Run>,
+    /// The first run of each panel, and the end of the last.
+    panels: Vec<usize>,
+    width: usize,
+}
+
+impl Places {
+    /// Takes the columns of the next block, in panels of `width`.
+    pub(crate) fn take(&mut self, lattice: Lattice, columns: Range<usize>, width: usize) {
+        let Lattice { first, step, batch, .. } = lattice;
+        (self.width, self.panels, self.runs) = (width, vec![0], Vec::new());
+        let (pixel, mut image) = (columns.start / batch, columns.start % batch);
+        let mut at = [pixel / lattice.width, pixel % lattice.width];
+        for panel in columns.clone().step_by(width) {
+            let len = width.min(columns.end - panel);
+            let mut done = 0;
+            while done < len {
+                let run = (batch - image).min(len - done);
+                let [r, c] = [0, 1].map(|axis| first[axis] + at[axis] * step[axis]);
+                let start = (r * lattice.plane_width + c) * batch + image;
+                self.runs.push(Run { start, columns: done..done + run });
+                (done, image) = (done + run, image + run);
+                if image == batch {
+                    image = 0;
+                    at = if at[1] + 1 == lattice.width { [at[0] + 1, 0] } else { [at[0], at[1] + 1] };
+                }
+            }
+            self.panels.push(self.runs.len());
+        }
+    }
+
+    /// The runs of the panel that begins with a column of the block.
+    #[inline(always)]
+    fn of(&self, column: usize) -> &[Run] {
+        let panel = column / self.width;
+        &self.runs[self.panels[panel]..self.panels[panel + 1]]
+    }
+}
+
 /// Shuts the gradient where the bounds were shut, writes it, and gathers its sums.
 pub(crate) struct Gate<'a, E: Stored, S: Simd> {
     pub(crate) out: &'a SharedRows<'a, E>,
@@ -36,8 +86,8 @@ pub(crate) struct Gate<'a, E: Stored, S: Simd> {
     pub(crate) pixels: usize,
     /// Whether what lies there is a part of the gradient.
     pub(crate) adds: bool,
-    /// Which pixels the columns are; all of them without.
-    pub(crate) lattice: Option<Lattice>,
+    /// Where the columns of the block at work lie, if not side by side.
+    pub(crate) places: Option<Places>,
     pub(crate) first_column: usize,
     /// Σ g and Σ g·(y − mean).
     pub(crate) sums: RowSums<E::Real, S>,
@@ -46,31 +96,22 @@ pub(crate) struct Gate<'a, E: Stored, S: Simd> {
 impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, S> {
     #[inline(always)]
     fn expect(&self, row: usize, columns: Range<usize>) {
-        if self.lattice.is_none() {
+        if self.places.is_none() {
             self.out.prefetch(row, self.first_column + columns.start..self.first_column + columns.end);
         }
     }
 
     #[inline(always)]
     fn finish(&mut self, simd: S, row: usize, columns: Range<usize>, tile: RowTile<E::Real, S>) {
-        let columns = self.first_column + columns.start..self.first_column + columns.end;
-        let Some(lattice) = self.lattice else { return self.piece(simd, row, columns, tile) };
+        let Some(places) = self.places.take() else {
+            let columns = self.first_column + columns.start..self.first_column + columns.end;
+            return self.piece(simd, row, columns, tile);
+        };
         let tile = spill(simd, tile);
-        let (pixel, mut image) = (columns.start / lattice.batch, columns.start % lattice.batch);
-        let mut at = [pixel / lattice.width, pixel % lattice.width];
-        let mut done = 0;
-        while done < columns.len() {
-            let run = (lattice.batch - image).min(columns.len() - done);
-            let [r, c] = [0, 1].map(|axis| lattice.first[axis] + at[axis] * lattice.step[axis]);
-            let start = (r * lattice.plane_width + c) * lattice.batch + image;
-            self.run(simd, row, start..start + run, &tile[done..done + run]);
-            done += run;
-            image = 0;
-            at[1] += 1;
-            if at[1] == lattice.width {
-                at = [at[0] + 1, 0];
-            }
+        for run in places.of(columns.start) {
+            self.run(simd, row, run.start..run.start + run.columns.len(), &tile[run.columns.clone()]);
         }
+        self.places = Some(places);
     }
 }
 

@@ -2,29 +2,17 @@
 
 use super::matrix::Matrix;
 use super::pattern::Kept;
-use super::tile::{FEW_ROWS, MANY_ROWS};
-use pulp::{Simd, WithSimd};
+use super::tile::ROWS;
+use pulp::Simd;
 use rayon::prelude::*;
 use sparse_vectors::Real;
 use sparse_vectors::arithmetic::Arithmetic;
-use sparse_vectors::vector::{MOST_LANES, dispatch, lanes};
+use sparse_vectors::vector::{MOST_LANES, lanes};
 
 /// Whether this instruction set has 32 vector registers.
 #[inline(always)]
 pub(super) const fn many_registers<S: Simd>() -> bool {
     lanes::<f32, S>() == MOST_LANES || cfg!(target_arch = "aarch64")
-}
-
-/// Rows of a dense tile on this processor.
-struct TileRows;
-
-impl WithSimd for TileRows {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        if many_registers::<S>() { MANY_ROWS } else { FEW_ROWS }
-    }
 }
 
 /// A left operand `[rows, inner]`.
@@ -38,14 +26,13 @@ pub(crate) enum Left<'a, T> {
 impl<'a, T: Real> Left<'a, T> {
     /// Dense panels of a matrix.
     pub(crate) fn dense<A: Arithmetic<T>>(matrix: Matrix<'_, T>) -> Self {
-        let tile = dispatch(TileRows);
         let (rows, inner) = (matrix.rows(), matrix.columns().div_ceil(A::DEPTH));
-        let mut panels = vec![T::zero(); rows.div_ceil(tile) * tile * inner];
-        panels.par_chunks_mut((tile * inner).max(1)).enumerate().for_each(|(panel, target)| {
-            let first = panel * tile;
-            for (k, target) in target.chunks_exact_mut(tile).enumerate() {
+        let mut panels = vec![T::zero(); rows.div_ceil(ROWS) * ROWS * inner];
+        panels.par_chunks_mut((ROWS * inner).max(1)).enumerate().for_each(|(panel, target)| {
+            let first = panel * ROWS;
+            for (k, target) in target.chunks_exact_mut(ROWS).enumerate() {
                 let next = A::DEPTH * k + A::DEPTH - 1;
-                for (r, target) in target[..tile.min(rows - first)].iter_mut().enumerate() {
+                for (r, target) in target[..ROWS.min(rows - first)].iter_mut().enumerate() {
                     let second = if next < matrix.columns() { matrix.at(first + r, next) } else { T::zero() };
                     *target = A::join([matrix.at(first + r, A::DEPTH * k), second]);
                 }

@@ -19,7 +19,7 @@ mod store;
 mod tile;
 mod weight_gradient;
 
-pub(crate) use gate::{Gate, Lattice};
+pub(crate) use gate::{Gate, Lattice, Places};
 pub(crate) use left::Left;
 pub use matrix::Matrix;
 pub(crate) use multiply::{Panels, SharedRows, multiply};

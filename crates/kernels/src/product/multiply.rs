@@ -5,7 +5,7 @@
 use super::left::{Left, many_registers};
 use super::panel::width;
 use super::pattern::Kept;
-use super::tile::{self, FEW_ROWS, MANY_ROWS, Strides, VECTORS};
+use super::tile::{self, HALF, ROWS, Strides, Tile, VECTORS};
 use pulp::Simd;
 use sparse_vectors::Real;
 use sparse_vectors::arithmetic::Arithmetic;
@@ -15,6 +15,8 @@ use std::ops::Range;
 
 /// Rows that a sparse product asks for in advance.
 const AHEAD: usize = 4;
+/// Bytes of a panel that a dense product goes through at a time, to stay in the first-level cache.
+const STRETCH: usize = 24 * 1024;
 
 /// One row of a tile, finished.
 pub(crate) type RowTile<T, S> = [<T as Vectors>::Vector<S>; VECTORS];
@@ -48,9 +50,9 @@ pub(crate) fn multiply<T: Real, A: Arithmetic<T>, S: Simd>(
     assert!(panels.values.len() >= panels.columns.div_ceil(width::<T, S>()) * panels.inner * width::<T, S>());
     match left {
         Left::Dense(values) if many_registers::<S>() => {
-            dense::<T, A, S, MANY_ROWS>(simd, values, rows, panels, finish);
+            dense::<T, A, S, VECTORS>(simd, values, rows, panels, finish);
         }
-        Left::Dense(values) => dense::<T, A, S, FEW_ROWS>(simd, values, rows, panels, finish),
+        Left::Dense(values) => dense::<T, A, S, HALF>(simd, values, rows, panels, finish),
         Left::Sparse(kept, values) => sparse(simd, (kept, values), rows, panels, finish),
     }
 }
@@ -64,34 +66,76 @@ fn pieces<'a, T: Real, S: Simd>(panels: Panels<'a, T>) -> impl Iterator<Item = (
     panels.values.chunks_exact(panels.inner * width).zip(columns)
 }
 
+/// Panel by panel and stretch by stretch of the inner index, so that what all rows read stays in the first-level cache. Sums wait
+/// in memory between two stretches, which changes no bit of them. `V` registers of a tile's columns are at work together.
 #[inline(always)]
-fn dense<T: Real, A: Arithmetic<T>, S: Simd, const ROWS: usize>(
+fn dense<T: Real, A: Arithmetic<T>, S: Simd, const V: usize>(
     simd: S,
     left: &[T],
     rows: Range<usize>,
     panels: Panels<'_, T>,
     finish: &mut impl Finish<T, S>,
 ) {
-    let inner = panels.inner;
+    let (inner, width) = (panels.inner, width::<T, S>());
     assert!(rows.start.is_multiple_of(ROWS) && left.len() >= rows.end.div_ceil(ROWS) * ROWS * inner);
-    for first in rows.clone().step_by(ROWS) {
-        let left = (left[first * inner..].as_ptr(), Strides { inner: ROWS, row: 1 });
-        for (panel, columns) in pieces::<T, S>(panels) {
-            for row in first..rows.end.min(first + ROWS) {
-                finish.expect(row, columns.clone());
-            }
-            let zero = tile::zero::<T, S, ROWS, VECTORS>(simd);
-            // SAFETY: the panel of `left` holds `inner · ROWS` values from `first · inner` on (asserted above), the
-            // panel of columns `inner` rows of one tile.
-            let sums =
-                unsafe { tile::dense::<T, A, S, ROWS, VECTORS>(simd, zero, inner, left, panel.as_ptr()) };
-            for (r, sums) in sums.into_iter().enumerate() {
-                if first + r < rows.end {
-                    finish.finish(simd, first + r, columns.clone(), sums);
+    let stretches = inner.div_ceil(STRETCH / (width * size_of::<T>())).max(1);
+    let edge = |stretch: usize| stretch * inner / stretches;
+    let zero = tile::zero::<T, S, ROWS, VECTORS>(simd);
+    let mut waiting = vec![zero; if stretches > 1 { rows.len().div_ceil(ROWS) } else { 0 }];
+    for (panel, columns) in pieces::<T, S>(panels) {
+        for stretch in 0..stretches {
+            let (start, last) = (edge(stretch), stretch == stretches - 1);
+            let (len, part) = (edge(stretch + 1) - start, panel[start * width..].as_ptr());
+            for (tile, first) in rows.clone().step_by(ROWS).enumerate() {
+                let left = (left[first * inner + start * ROWS..].as_ptr(), Strides { inner: ROWS, row: 1 });
+                if last {
+                    for row in first..rows.end.min(first + ROWS) {
+                        finish.expect(row, columns.clone());
+                    }
+                }
+                let sums = if stretch == 0 { zero } else { waiting[tile] };
+                // SAFETY: the panel of `left` holds `inner · ROWS` values from `first · inner` on (asserted above), the
+                // panel of columns `inner` rows of one tile, and a stretch ends before both do.
+                let sums = unsafe { by_parts::<T, A, S, V>(simd, sums, len, left, part) };
+                if !last {
+                    waiting[tile] = sums;
+                    continue;
+                }
+                for (r, sums) in sums.into_iter().enumerate() {
+                    if first + r < rows.end {
+                        finish.finish(simd, first + r, columns.clone(), sums);
+                    }
                 }
             }
         }
     }
+}
+
+/// [`tile::dense`], some registers of the columns after others.
+///
+/// # Safety
+/// As of [`tile::dense`] for all of them.
+#[inline(always)]
+unsafe fn by_parts<T: Real, A: Arithmetic<T>, S: Simd, const V: usize>(
+    simd: S,
+    mut sums: Tile<T, S, ROWS, VECTORS>,
+    inner: usize,
+    left: (*const T, Strides),
+    right: *const T,
+) -> Tile<T, S, ROWS, VECTORS> {
+    for first in (0..VECTORS).step_by(V) {
+        let mut part = tile::zero::<T, S, ROWS, V>(simd);
+        for (part, sums) in part.iter_mut().zip(&sums) {
+            part.copy_from_slice(&sums[first..first + V]);
+        }
+        // SAFETY: passed on from the caller.
+        let part =
+            unsafe { tile::dense::<T, A, S, ROWS, V>(simd, part, inner, left, right.add(first * lanes::<T, S>())) };
+        for (part, sums) in part.iter().zip(&mut sums) {
+            sums[first..first + V].copy_from_slice(part);
+        }
+    }
+    sums
 }
 
 /// Segment by segment, so that the rows of the panel at work stay in the first-level cache.

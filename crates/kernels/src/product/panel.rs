@@ -35,6 +35,19 @@ pub(crate) trait Columns<T: Real>: Sync {
         }
     }
 
+    /// Writes some rows of `columns` into panels `[panel, row, width]`; what is missing in the last panel is zero.
+    #[inline(always)]
+    fn pack_rows<S: Simd>(&self, simd: S, rows: Range<usize>, columns: Range<usize>, panels: &mut [T]) {
+        let width = width::<T, S>();
+        for (at, row) in rows.clone().enumerate() {
+            for (panel, start) in columns.clone().step_by(width).enumerate() {
+                let columns = start..(start + width).min(columns.end);
+                let target = &mut panels[(panel * rows.len() + at) * width..][..width];
+                self.read_filled(simd, row, columns, target);
+            }
+        }
+    }
+
     /// Writes `columns` into panels `[panel, packed row, width]`; what is missing in the last panel is zero.
     #[inline(always)]
     fn pack<A: Arithmetic<T>, S: Simd>(&self, simd: S, columns: Range<usize>, panels: &mut [T]) {
@@ -51,16 +64,15 @@ pub(crate) trait Columns<T: Real>: Sync {
         mut by_row: Option<&mut [T]>,
     ) {
         let (width, lanes, rows) = (width::<T, S>(), lanes::<T, S>(), self.rows());
+        if A::DEPTH == 1 {
+            return self.pack_rows(simd, 0..rows, columns, panels);
+        }
         let packed_rows = rows.div_ceil(A::DEPTH);
         let mut strips = [[T::zero(); VECTORS * MOST_LANES]; 2];
         for packed in 0..packed_rows {
             for (panel, start) in columns.clone().step_by(width).enumerate() {
                 let columns = start..(start + width).min(columns.end);
                 let target = &mut panels[(panel * packed_rows + packed) * width..][..width];
-                if A::DEPTH == 1 {
-                    self.read_filled(simd, packed, columns, target);
-                    continue;
-                }
                 for (r, strip) in strips.iter_mut().enumerate() {
                     self.read_filled(simd, 2 * packed + r, columns.clone(), strip);
                 }

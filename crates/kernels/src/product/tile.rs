@@ -13,11 +13,12 @@ use sparse_vectors::arithmetic::Arithmetic;
 /// Registers side by side in a tile.
 pub(super) const VECTORS: usize = 4;
 
-/// Rows of a dense tile where there are 32 registers, and where there are 16; a tile of half the columns has twice the rows.
-pub(super) const MANY_ROWS: usize = 6;
-pub(super) const FEW_ROWS: usize = 3;
-/// Registers side by side in a tile of half the columns.
+/// Rows of a dense tile.
+pub(super) const ROWS: usize = 6;
+/// Registers side by side in a tile of half the columns: where there are 16 registers, [`ROWS`] of them leave some for the operands.
 pub(super) const HALF: usize = VECTORS / 2;
+/// Rows of a tile of half the columns where there are 32.
+pub(super) const TWICE: usize = 2 * ROWS;
 
 /// Accumulators of a tile.
 pub(super) type Tile<T, S, const ROWS: usize, const V: usize> =
@@ -39,8 +40,8 @@ pub(super) struct Strides {
 /// `tile[r] += Σ_k left[k, r] · right[k]` for `k < inner`, where `right[k]` is a row of one panel.
 ///
 /// # Safety
-/// `left` must be readable at `k·strides.inner + r·strides.row` for all k and r, and `right` for `inner` rows of
-/// `VECTORS` registers, of which the first `V` are used.
+/// `left` must be readable at `k·strides.inner + r·strides.row` for all k and r, and `right` for `V` registers at the start of each
+/// of `inner` rows of `VECTORS` registers.
 #[inline(always)]
 pub(super) unsafe fn dense<T: Real, A: Arithmetic<T>, S: Simd, const ROWS: usize, const V: usize>(
     simd: S,

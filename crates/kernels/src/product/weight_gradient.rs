@@ -7,7 +7,7 @@ use super::multiply::Panels;
 use super::panel::{Columns, width};
 use super::pattern::{Kept, Pattern};
 use super::split::Split;
-use super::tile::{self, FEW_ROWS, HALF, MANY_ROWS, Strides, VECTORS};
+use super::tile::{self, HALF, ROWS, Strides, TWICE, VECTORS};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use sparse_vectors::Real;
@@ -32,7 +32,8 @@ pub(crate) fn most_runs(outputs: usize, inputs: usize) -> usize {
 pub(crate) struct WeightSums<'a, T> {
     kept: Option<&'a Pattern>,
     rows: Range<usize>,
-    outputs: usize,
+    /// The rows of the gradient that are packed, those at work among them.
+    packed: Range<usize>,
     inputs: usize,
     /// Dense: `[rows, inputs up to a multiple of ROW_STEP]`. Sparse: one per kept weight, of the rows at work alone.
     sums: Vec<T>,
@@ -42,19 +43,20 @@ impl<'a, T: Real> WeightSums<'a, T> {
     pub(crate) fn new(
         pattern: Option<&'a Pattern>,
         rows: Range<usize>,
-        [outputs, inputs]: [usize; 2],
+        packed: Range<usize>,
+        inputs: usize,
     ) -> Self {
         let len = match pattern {
             None => rows.len() * inputs.next_multiple_of(ROW_STEP),
             Some(pattern) => pattern.kept(),
         };
-        Self { kept: pattern, rows, outputs, inputs, sums: vec![T::zero(); len] }
+        Self { kept: pattern, rows, packed, inputs, sums: vec![T::zero(); len] }
     }
 
     /// Elements of a packed block of the gradient: the last tile of rows may read past the last channel.
     pub(crate) fn gradient_elements<S: Simd>(&self, block: usize) -> usize {
         let width = width::<T, S>();
-        block.next_multiple_of(width) * self.outputs + 2 * MANY_ROWS * width
+        block.next_multiple_of(width) * self.packed.len() + TWICE * width
     }
 
     /// Elements of a packed block of the input.
@@ -62,7 +64,7 @@ impl<'a, T: Real> WeightSums<'a, T> {
         block.next_multiple_of(width::<T, S>()) * self.inputs.next_multiple_of(ROW_STEP)
     }
 
-    /// Adds one block: `dy` is `[panel, output, packed column]`, `x` is packed here into `room`.
+    /// Adds one block: `dy` is `[panel, packed row, packed column]`, `x` is packed here into `room`.
     #[inline(always)]
     pub(crate) fn add<A: Arithmetic<T>, S: Simd>(
         &mut self,
@@ -75,11 +77,7 @@ impl<'a, T: Real> WeightSums<'a, T> {
         match self.kept {
             None => {
                 x.pack_transposed::<A, S>(simd, block, room);
-                if many_registers::<S>() {
-                    self.add_dense::<A, S, MANY_ROWS, { 2 * MANY_ROWS }>(simd, dy, room);
-                } else {
-                    self.add_dense::<A, S, FEW_ROWS, { 2 * FEW_ROWS }>(simd, dy, room);
-                }
+                self.add_dense::<A, S>(simd, dy, room);
             }
             Some(pattern) => {
                 x.pack::<Plain, S>(simd, block, room);
@@ -91,56 +89,60 @@ impl<'a, T: Real> WeightSums<'a, T> {
     /// `sums[o, i] += Σ_t dy[o, t] · x[t, i]`, `x` in panels `[panel of i, t, width]`. A last panel that is not half full is
     /// multiplied with narrower and higher tiles.
     #[inline(always)]
-    fn add_dense<A: Arithmetic<T>, S: Simd, const ROWS: usize, const TWICE: usize>(
-        &mut self,
-        simd: S,
-        dy: Panels<'_, T>,
-        x: &[T],
-    ) {
+    fn add_dense<A: Arithmetic<T>, S: Simd>(&mut self, simd: S, dy: Panels<'_, T>, x: &[T]) {
         let width = width::<T, S>();
         let columns = dy.columns.next_multiple_of(width) / A::DEPTH;
         for (panel, x) in x.chunks_exact(columns * width).take(self.inputs.div_ceil(width)).enumerate() {
-            if self.inputs - panel * width > width / 2 {
-                self.add_panel::<A, S, ROWS, VECTORS>(simd, dy, x, panel);
-            } else {
-                self.add_panel::<A, S, TWICE, HALF>(simd, dy, x, panel);
+            let first = panel * width;
+            let fills_half = self.inputs - first > width / 2;
+            match (many_registers::<S>(), fills_half) {
+                (true, true) => self.add_panel::<A, S, ROWS, VECTORS>(simd, dy, x, first),
+                (true, false) => self.add_panel::<A, S, TWICE, HALF>(simd, dy, x, first),
+                (false, _) => {
+                    self.add_panel::<A, S, ROWS, HALF>(simd, dy, x, first);
+                    if fills_half {
+                        self.add_panel::<A, S, ROWS, HALF>(simd, dy, &x[width / 2..], first + width / 2);
+                    }
+                }
             }
         }
     }
 
-    /// [`Self::add_dense`] for one panel of inputs.
+    /// [`Self::add_dense`] for `V` registers of inputs from `start` on, which `x` begins with.
     #[inline(always)]
     fn add_panel<A: Arithmetic<T>, S: Simd, const ROWS: usize, const V: usize>(
         &mut self,
         simd: S,
         dy: Panels<'_, T>,
         x: &[T],
-        panel: usize,
+        start: usize,
     ) {
         let (width, lanes) = (width::<T, S>(), lanes::<T, S>());
         let stride = self.inputs.next_multiple_of(ROW_STEP);
         let depth = width / A::DEPTH;
         let columns = dy.columns.next_multiple_of(width) / A::DEPTH;
-        assert!(dy.values.len() >= columns * self.outputs + (ROWS - 1) * depth);
+        let packed = self.packed.len();
+        assert!(dy.values.len() >= columns * packed + (ROWS - 1) * depth);
         for first in self.rows.clone().step_by(ROWS) {
             let rows = first..self.rows.end.min(first + ROWS);
             for row in rows.clone() {
                 for v in 0..V {
-                    prefetch(&self.sums, (row - self.rows.start) * stride + panel * width + v * lanes);
+                    prefetch(&self.sums, (row - self.rows.start) * stride + start + v * lanes);
                 }
             }
             let mut sums = tile::zero::<T, S, ROWS, V>(simd);
-            for (piece, x) in x.chunks_exact(depth * width).enumerate() {
-                let left = dy.values[(piece * self.outputs + first) * depth..].as_ptr();
+            for (piece, x) in x.chunks(depth * width).enumerate() {
+                assert!(x.len() >= (depth - 1) * width + V * lanes);
+                let left = dy.values[(piece * packed + first - self.packed.start) * depth..].as_ptr();
                 // SAFETY: the tile reads `depth` values of each of ROWS rows from `first` on; the last ones may belong to
-                // the next panel or to the room after the last panel (asserted above). `x` holds `depth` rows of a panel.
+                // the next panel or to the room after the last panel (asserted above). `x` holds the start of `depth` rows of a panel (asserted).
                 sums = unsafe {
                     let strides = Strides { inner: 1, row: depth };
                     tile::dense::<T, A, S, ROWS, V>(simd, sums, depth, (left, strides), x.as_ptr())
                 };
             }
             for (row, sums) in rows.zip(sums) {
-                let target = &mut self.sums[(row - self.rows.start) * stride + panel * width..][..V * lanes];
+                let target = &mut self.sums[(row - self.rows.start) * stride + start..][..V * lanes];
                 for (v, sum) in sums.into_iter().enumerate() {
                     let old = T::load_vector(simd, &target[v * lanes..]);
                     T::store_vector(simd, &mut target[v * lanes..], T::v_add(simd, old, sum));
@@ -154,7 +156,7 @@ impl<'a, T: Real> WeightSums<'a, T> {
     fn add_sparse<S: Simd>(&mut self, simd: S, kept: &Kept, dy: Panels<'_, T>, x: &[T]) {
         let width = width::<T, S>();
         let pieces = dy.columns.div_ceil(width);
-        let panels = dy.values.chunks_exact(self.outputs * width).zip(x.chunks_exact(self.inputs * width));
+        let panels = dy.values.chunks_exact(self.packed.len() * width).zip(x.chunks_exact(self.inputs * width));
         for (dy, x) in panels.take(pieces) {
             for segment in 0..kept.segments() {
                 let x = x[kept.first(segment) * width..].as_ptr();
@@ -162,7 +164,10 @@ impl<'a, T: Real> WeightSums<'a, T> {
                     let range = kept.range(segment, row);
                     let kept = &kept.indices()[range.clone()];
                     // SAFETY: a `Kept` holds indices below `inputs`, and the panel has that many rows.
-                    unsafe { inner_products(simd, &dy[row * width..], kept, x, &mut self.sums[range]) };
+                    unsafe {
+                        let dy = &dy[(row - self.packed.start) * width..];
+                        inner_products(simd, dy, kept, x, &mut self.sums[range]);
+                    }
                 }
             }
         }
@@ -297,13 +302,13 @@ impl<'a, T: Real, X: Columns<T>, Y: Columns<T>> WithSimd for Task<'a, T, X, Y> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        let (inputs, outputs) = (self.x.rows(), self.dy.rows());
-        let mut sums = WeightSums::new(self.kept, self.rows, [outputs, inputs]);
+        let rows = self.rows;
+        let mut sums = WeightSums::new(self.kept, rows.clone(), rows.clone(), self.x.rows());
         let mut dy_panels = vec![T::zero(); sums.gradient_elements::<S>(self.split.block)];
         let mut x_panels = vec![T::zero(); sums.input_elements::<S>(self.split.block)];
         for block in self.split.blocks(self.run) {
-            self.dy.pack::<Plain, S>(simd, block.clone(), &mut dy_panels);
-            let panels = Panels { values: &dy_panels, inner: outputs, columns: block.len() };
+            self.dy.pack_rows(simd, rows.clone(), block.clone(), &mut dy_panels);
+            let panels = Panels { values: &dy_panels, inner: rows.len(), columns: block.len() };
             sums.add::<Plain, S>(simd, panels, self.x, block.clone(), &mut x_panels);
         }
         sums

@@ -2,9 +2,10 @@
 
 use super::super::activation::{Input, InputGradient, OutputGradient};
 use super::super::product::{
-    self, Columns, Gate, GradientRows, Lattice, Left, Matrix, Panels, Pattern, RowSums, SharedRows, Split,
+    self, Columns, Gate, GradientRows, Lattice, Left, Matrix, Panels, Pattern, Places, RowSums, SharedRows, Split,
     add_rows, multiply, width,
 };
+use super::super::transpose::transpose;
 use super::Dims;
 use super::patches::{Patches, Tap};
 use pulp::{Simd, WithSimd};
@@ -32,8 +33,15 @@ pub fn weight_gradient<E: Stored>(
     dims: Dims,
 ) {
     kept.iter().for_each(|pattern| pattern.check(dims.outputs, dims.inner()));
-    let dy = GradientRows { dy, channels: dims.outputs, pixels: dims.out_plane() };
-    product::weight_gradient(&Patches::of_input(x, dims), &dy, kept, dims.out_plane(), dw);
+    let (patches, pixels) = (Patches::of_input(x, dims), dims.out_plane());
+    let dy = GradientRows { dy, channels: dims.outputs, pixels };
+    if kept.is_some() || dims.outputs > dims.inner() {
+        return product::weight_gradient(&patches, &dy, kept, pixels, dw);
+    }
+    // The shorter side is the one that is turned as it is packed.
+    let mut turned = vec![E::Real::from_f64(0.0); dw.len()];
+    product::weight_gradient(&dy, &patches, None, pixels, &mut turned);
+    transpose(&turned, dw, dims.outputs);
 }
 
 /// Gradient to the input. With `kept` the other weights are left out; they must be zero.
@@ -206,13 +214,16 @@ impl<E: Stored> WithSimd for Task<'_, E> {
             x: self.x,
             pixels: self.plane,
             adds: self.adds,
-            lattice: self.lattice,
+            places: self.lattice.map(|_| Places::default()),
             first_column: 0,
             sums: RowSums::new(simd, self.rows.clone()),
         };
         for block in self.split.blocks(self.run) {
             self.columns.pack::<Plain, S>(simd, block.clone(), &mut panels);
             gate.first_column = block.start;
+            if let (Some(places), Some(lattice)) = (&mut gate.places, self.lattice) {
+                places.take(lattice, block.clone(), width);
+            }
             let panels = Panels { values: &panels, inner, columns: block.len() };
             multiply::<_, Plain, S>(simd, self.left, self.rows.clone(), panels, &mut gate);
             gate.sums.fold(simd);

@@ -2,7 +2,7 @@
 
 use super::super::activation::{ChannelNorm, ChannelNormGradient, Input, OutputGradient};
 use super::super::lanes::{Vector, load, store};
-use super::super::product::Columns;
+use super::super::product::{Columns, width};
 use super::Dims;
 use pulp::Simd;
 use sparse_vectors::Real;
@@ -69,18 +69,58 @@ impl<'a, E: Stored> Patches<'a, E> {
     }
 }
 
-impl<E: Stored> Columns<E::Real> for Patches<'_, E> {
-    fn rows(&self) -> usize {
-        self.channels * self.taps.len()
+/// Columns of one pixel that lie side by side in a panel.
+struct Piece {
+    /// Row and column of the pixel in the lattice.
+    at: [usize; 2],
+    /// The first image.
+    image: usize,
+    /// Where they go, for the first row of the panels.
+    target: Range<usize>,
+}
+
+/// What a piece reads where a tap lies outside of the image.
+const OUTSIDE: usize = usize::MAX;
+
+impl<E: Stored> Patches<'_, E> {
+    /// The pieces of `columns` in panels `[panel, row, width]` of so many rows.
+    fn pieces(&self, columns: Range<usize>, (rows, width): (usize, usize)) -> Vec<Piece> {
+        let mut pieces = Vec::with_capacity(columns.len() / self.batch.min(width) + 2);
+        let (pixel, mut image) = (columns.start / self.batch, columns.start % self.batch);
+        let mut at = [pixel / self.width, pixel % self.width];
+        let mut done = 0;
+        while done < columns.len() {
+            let column = done % width;
+            let len = (self.batch - image).min(width - column).min(columns.len() - done);
+            let start = done / width * rows * width + column;
+            pieces.push(Piece { at, image, target: start..start + len });
+            (done, image) = (done + len, image + len);
+            if image == self.batch {
+                image = 0;
+                at = if at[1] + 1 == self.width { [at[0] + 1, 0] } else { [at[0], at[1] + 1] };
+            }
+        }
+        pieces
     }
 
+    /// Where in a channel each piece starts to read through a tap.
+    fn origins<'a>(&self, tap: Tap, pieces: &'a [Piece]) -> impl Iterator<Item = usize> + 'a {
+        let (size, batch) = (self.size, self.batch);
+        pieces.iter().map(move |piece| {
+            let [row, column] = [0, 1].map(|axis| (piece.at[axis] * tap.step[axis]) as isize + tap.shift[axis]);
+            // A place before the first is none, as is one behind the last.
+            let [row, column] = [row as usize, column as usize];
+            let inside = row < size[0] && column < size[1];
+            if inside { (row * size[1] + column) * batch + piece.image } else { OUTSIDE }
+        })
+    }
+
+    /// One channel of what is read.
     #[inline(always)]
-    fn read<S: Simd>(&self, simd: S, row: usize, columns: Range<usize>, target: &mut [E::Real]) {
-        let (channel, tap) = (row / self.taps.len(), self.taps[row % self.taps.len()]);
-        let [height, width] = self.size;
-        let plane = channel * height * width * self.batch;
-        let plane = plane..plane + height * width * self.batch;
-        let read = match self.source {
+    fn channel(&self, channel: usize) -> Read<'_, E> {
+        let plane = self.size[0] * self.size[1] * self.batch;
+        let plane = channel * plane..(channel + 1) * plane;
+        match self.source {
             Source::Input(x) => match x.norm(channel) {
                 None => Read::Plain(&x.values()[plane]),
                 Some(norm) => Read::Normalised(&x.values()[plane], norm),
@@ -89,29 +129,41 @@ impl<E: Stored> Columns<E::Real> for Patches<'_, E> {
             Source::Gradient(OutputGradient::ThroughNorm(g, y, norm)) => {
                 Read::ThroughNorm(&g[plane.clone()], &y[plane], norm.channel(channel))
             }
-        };
-        let (pixel, image) = (columns.start / self.batch, columns.start % self.batch);
-        let (mut at, mut image) = ([pixel / self.width, pixel % self.width], image);
-        let mut rest = &mut target[..columns.len()];
-        while !rest.is_empty() {
-            let run = (self.batch - image).min(rest.len());
-            let (part, after) = rest.split_at_mut(run);
-            let place = |axis: usize| {
-                let place = (at[axis] * tap.step[axis]) as isize + tap.shift[axis];
-                usize::try_from(place).ok().filter(|&place| place < self.size[axis])
-            };
-            match (place(0), place(1)) {
-                (Some(r), Some(c)) => {
-                    let from = (r * width + c) * self.batch + image;
-                    read.write(simd, from, part);
-                }
-                _ => part.fill(E::Real::from_f64(0.0)),
+        }
+    }
+}
+
+impl<E: Stored> Columns<E::Real> for Patches<'_, E> {
+    fn rows(&self) -> usize {
+        self.channels * self.taps.len()
+    }
+
+    #[inline(always)]
+    fn read<S: Simd>(&self, simd: S, row: usize, columns: Range<usize>, target: &mut [E::Real]) {
+        let (channel, tap) = (row / self.taps.len(), self.taps[row % self.taps.len()]);
+        let channel = self.channel(channel);
+        let pieces = self.pieces(columns, (1, target.len()));
+        for (piece, from) in pieces.iter().zip(self.origins(tap, &pieces)) {
+            channel.write(simd, from, &mut target[piece.target.clone()]);
+        }
+    }
+
+    /// Where pieces lie is found once for all channels.
+    #[inline(always)]
+    fn pack_rows<S: Simd>(&self, simd: S, rows: Range<usize>, columns: Range<usize>, panels: &mut [E::Real]) {
+        let (width, taps) = (width::<E::Real, S>(), self.taps.len());
+        let pieces = self.pieces(columns.clone(), (rows.len(), width));
+        let origins: Vec<usize> = self.taps.iter().flat_map(|&tap| self.origins(tap, &pieces)).collect();
+        let (panel, filled) = (columns.len() / width, columns.len() % width);
+        for (at, row) in rows.clone().enumerate() {
+            let (channel, tap) = (self.channel(row / taps), row % taps);
+            for (piece, &from) in pieces.iter().zip(&origins[tap * pieces.len()..]) {
+                let target = piece.target.start + at * width..piece.target.end + at * width;
+                channel.write(simd, from, &mut panels[target]);
             }
-            rest = after;
-            image = 0;
-            at[1] += 1;
-            if at[1] == self.width {
-                at = [at[0] + 1, 0];
+            if filled > 0 {
+                let end = (panel * rows.len() + at) * width;
+                panels[end + filled..end + width].fill(E::Real::from_f64(0.0));
             }
         }
     }
@@ -129,6 +181,9 @@ impl<E: Stored> Read<'_, E> {
     /// Writes what lies from `from` on.
     #[inline(always)]
     fn write<S: Simd>(&self, simd: S, from: usize, to: &mut [E::Real]) {
+        if from == OUTSIDE {
+            return to.fill(E::Real::from_f64(0.0));
+        }
         let end = from + to.len();
         match *self {
             Self::Plain(x) => {

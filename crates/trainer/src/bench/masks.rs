@@ -3,11 +3,11 @@
 use super::{MASKS, SEED};
 use crate::error::Result;
 use sparse_data::{SampleRng, sample_rng};
-use sparse_model::{ConvKind, NetworkConfig, layers};
+use sparse_model::{ConvKind, ConvLayer, Kind, NetworkConfig, layers};
 use sparse_sparsity::{Mask, select};
 use std::collections::BTreeMap;
 
-/// A mask for the weight of each pointwise layer, by name, that prunes exactly `round(sparsity · len)` weights: those
+/// A mask for each weight that is pruned, by name, that prunes exactly `round(sparsity · len)` weights: those
 /// whose normal random numbers are smallest in magnitude. A function of the network and the sparsity alone.
 ///
 /// # Errors
@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 pub(super) fn random_masks(network: &NetworkConfig, sparsity: f64) -> Result<BTreeMap<String, Mask>> {
     let mut masks = BTreeMap::new();
     for (index, layer) in layers(network)?.into_iter().enumerate() {
-        if layer.kind == ConvKind::Pointwise {
-            let len = layer.outputs * layer.inputs;
+        if is_pruned(network.kind, &layer) {
+            let len = layer.shape.iter().product();
             let values = normal(&mut sample_rng(SEED, MASKS, index), len);
             let count = (sparsity * len as f64).round() as usize;
             let mask = select::prune_smallest(&values, count).map_err(sparse_prune::Error::from)?;
@@ -26,7 +26,16 @@ pub(super) fn random_masks(network: &NetworkConfig, sparsity: f64) -> Result<BTr
     Ok(masks)
 }
 
-/// As [`random_masks`], but in blocks of 1 × 4 over input channels: those whose first random numbers are smallest in magnitude.
+/// Whether a layer loses weights: the pointwise ones, and in residual networks the k×k ones as well.
+fn is_pruned(network: Kind, layer: &ConvLayer) -> bool {
+    match layer.kind {
+        ConvKind::Pointwise => true,
+        ConvKind::Depthwise => false,
+        ConvKind::Spatial => matches!(network, Kind::ResNet18 | Kind::ResNet34 | Kind::ResNet50),
+    }
+}
+
+/// As [`random_masks`] of pointwise layers, but in blocks of 1 × 4 over input channels: those whose first random numbers are smallest in magnitude.
 ///
 /// # Errors
 /// If the settings make no network.

@@ -20,6 +20,7 @@ pub(crate) use rss::peak_rss_bytes;
 pub use data::{DataBenchConfig, DataBenchReport, bench_data};
 pub use infer::{InferReport, LayerInfer, bench_infer};
 pub use infer_config::{InferConfig, InferPrecision};
+pub use sparse_model::Kind;
 pub use report::{BenchReport, LayerBench, Peak, SparsePaths, Split};
 
 use crate::config::Precision;
@@ -34,8 +35,10 @@ use candle_core::{DType, Device, Tensor};
 use sparse_data::sample_rng;
 use sparse_model::{Model, NetworkConfig};
 use sparse_ops::SgdConfig;
-use sparse_prune::{GmpConfig, Mode, ParamsType, PrunerConfig, Strategy};
+use sparse_prune::{GmpConfig, Mode, PrunerConfig, Strategy};
+use sparse_sparsity::Mask;
 use sparse_vectors::peak;
+use std::collections::BTreeMap;
 
 /// Input channels of the network.
 const CHANNELS: usize = 3;
@@ -49,11 +52,13 @@ const MASKS: u64 = 1;
 /// What to measure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BenchConfig {
+    /// Which network.
+    pub model: Kind,
     /// Images per step, from 1 to 65536.
     pub batch: usize,
     /// Height and width of the images, from 16 to 4096.
     pub size: usize,
-    /// Fractions of each pointwise layer that are pruned, each at least 0 and below 1; 0 is a dense run.
+    /// Fractions of each pointwise layer, in a residual network of each convolution, that are pruned, each at least 0 and below 1; 0 is a dense run.
     pub sparsities: Vec<f64>,
     /// Steps that are timed, 1 or more.
     pub steps: usize,
@@ -72,6 +77,7 @@ pub struct BenchConfig {
 impl Default for BenchConfig {
     fn default() -> Self {
         Self {
+            model: Kind::MobileNet,
             batch: 32,
             size: 224,
             sparsities: vec![0.0, 0.75, 0.9],
@@ -102,7 +108,7 @@ impl BenchConfig {
     }
 
     fn network(&self) -> NetworkConfig {
-        NetworkConfig::mobilenet(self.scale, CHANNELS, self.classes)
+        NetworkConfig::new(self.model, self.scale, CHANNELS, self.classes)
     }
 }
 
@@ -211,23 +217,23 @@ fn bench_one(
 /// A fresh learner; with masks that stay if `sparsity` is above 0.
 fn learner(config: &BenchConfig, sparsity: f64) -> Result<Learner> {
     let model = Model::new(config.network(), SEED, DType::F32, &Device::Cpu)?;
+    let masks = masks::random_masks(&config.network(), sparsity)?;
     let learning = LearnerConfig {
         sgd: SgdConfig { momentum: 0.9, l2_decay: 3e-5, clip_norm: None },
         label_smoothing: 0.0,
         precision: storage(config.precision),
-        pruner: (sparsity > 0.0).then(|| masks_that_stay(sparsity)),
+        pruner: (sparsity > 0.0).then(|| masks_that_stay(sparsity, &masks)),
     };
     let mut learner = Learner::new(model, learning)?;
     if sparsity > 0.0 {
         let state = learner.pruner().state();
-        let masks = masks::random_masks(&config.network(), sparsity)?;
         learner.pruner_mut().restore(state, masks)?;
     }
     Ok(learner)
 }
 
-/// A pruner of pointwise layers that keeps the masks it is given: gradual pruning whose first phase has no end.
-fn masks_that_stay(sparsity: f64) -> PrunerConfig {
+/// A pruner that keeps the masks it is given: gradual pruning whose first phase has no end.
+fn masks_that_stay(sparsity: f64, masks: &BTreeMap<String, Mask>) -> PrunerConfig {
     let schedule = GmpConfig {
         stable_steps: u64::MAX,
         pruning_steps: 1,
@@ -238,7 +244,7 @@ fn masks_that_stay(sparsity: f64) -> PrunerConfig {
     };
     PrunerConfig {
         strategy: Strategy::Gmp(schedule),
-        params_type: ParamsType::Conv1x1Only,
+        include: masks.keys().map(|name| format!("^{name}$")).collect(),
         ..PrunerConfig::new(Mode::Ratio(sparsity))
     }
 }
@@ -275,6 +281,17 @@ mod tests {
         for (name, mask) in &masks {
             let weights = learner.model().variables()[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
             assert!(weights.iter().enumerate().all(|(i, &w)| mask.get(i) == (w != 0.0)), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_network_takes_steps_with_masks() {
+        for (model, pruned) in [(Kind::MobileNetV2, 35), (Kind::ResNet18, 20), (Kind::ResNet50, 53)] {
+            let config = BenchConfig { model, sparsities: vec![0.9], ..small() };
+            let reports = bench_train(&config).unwrap();
+            let sparse = reports[0].layers.iter().filter(|layer| layer.sparsity > 0.85);
+            assert_eq!(sparse.count(), pruned, "{model:?}");
+            assert!(reports[0].gflops_skipped_per_step > 0.0);
         }
     }
 

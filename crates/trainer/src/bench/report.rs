@@ -7,7 +7,8 @@ use crate::config::Precision;
 use crate::error::Result;
 use crate::learner::{Learner, StepTimes};
 use serde::Serialize;
-use sparse_model::{ConvKind, ConvLayer, LayerPaths, LayerTimes, layers};
+use sparse_model::{ConvKind, ConvLayer, LayerPaths, LayerTimes};
+use sparse_network::Plan;
 use sparse_vectors::peak;
 use std::time::Duration;
 
@@ -24,7 +25,9 @@ pub struct Peak {
 /// times of parts and layers are medians of their own, so that they add up to a step only nearly.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BenchReport {
-    /// Fraction of each pointwise layer that is pruned; 0 is a dense run.
+    /// The network, by the name that configs call it.
+    pub model: &'static str,
+    /// Fraction of each layer with masks that is pruned; 0 is a dense run.
     pub sparsity: f64,
     /// Processes that share the batch; all numbers but the next two are those of one.
     pub processes: usize,
@@ -70,7 +73,8 @@ pub struct BenchReport {
 /// One operation's part of a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Split {
-    /// `stem`, `depthwise` and `pointwise` (convolutions of this kind with their batch norm), `head` (global mean, head
+    /// `spatial` (windows over all channels), `depthwise` and `pointwise` (convolutions of this kind with their batch norm), `between`
+    /// (sums and pools of windows), `head` (global mean, head
     /// and loss), `layout` (moving the batch innermost), `masks` (what sparse layers need from masks), `enforce`
     /// (setting pruned weights to zero), `optimizer`, `pruner` (with masks that stay: nothing to do).
     pub operation: &'static str,
@@ -89,7 +93,7 @@ pub struct Split {
 pub struct LayerBench {
     /// Its name.
     pub name: String,
-    /// `stem`, `depthwise` or `pointwise`.
+    /// `spatial`, `depthwise` or `pointwise`.
     pub kind: &'static str,
     /// Milliseconds forward.
     pub forward_ms: f64,
@@ -103,11 +107,11 @@ pub struct LayerBench {
     pub gbytes_per_second: f64,
     /// Fraction of its weights that is pruned.
     pub sparsity: f64,
-    /// Which products leave the zeros out; `None` but for pointwise layers.
+    /// Which products leave the zeros out; `None` for layers that never do.
     pub sparse_paths: Option<SparsePaths>,
 }
 
-/// Which products of a pointwise layer leave the zeros out; the others compute with them.
+/// Which products of a layer leave the zeros out; the others compute with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SparsePaths {
     /// The forward product.
@@ -137,10 +141,11 @@ pub(super) fn report(
     learner: &Learner,
     measured: Measured,
 ) -> Result<BenchReport> {
-    let table = layers(&config.network())?;
+    let plan = Plan::new(config.network().graph()?)?;
+    let table = plan.layers();
     let masks = learner.pruner().masks();
     let pruned = |layer: &ConvLayer| masks.get(&layer.weight).map_or(0, sparse_sparsity::Mask::pruned);
-    let work = work::convolutions(config, &table, pruned);
+    let work = work::convolutions(config, &plan, pruned)?;
     let head = work::head(config, table.last().map_or(0, |layer| layer.outputs));
     let steps = &measured.steps;
     let spent: Vec<Spent> = table.iter().map(|layer| convolution_ms(steps, &layer.name)).collect();
@@ -165,6 +170,7 @@ pub(super) fn report(
     let timed = !learner.is_on_device();
     let parts = convolution_parts(&table, &spent, &work);
     Ok(BenchReport {
+        model: config.model.name(),
         sparsity,
         processes: measured.ranks,
         batch: config.batch * measured.ranks,
@@ -203,7 +209,7 @@ fn convolution_parts<'a>(
     spent: &'a [Spent],
     work: &'a [Work],
 ) -> impl Iterator<Item = (&'static str, Spent, Option<f64>)> + 'a {
-    ["stem", "depthwise", "pointwise"].into_iter().map(move |name| {
+    ["spatial", "depthwise", "pointwise"].into_iter().map(move |name| {
         let of_kind = || (0..table.len()).filter(move |&index| kind(&table[index]) == name);
         let pass = |pass: usize| of_kind().map(|index| spent[index][pass]).sum();
         (name, [pass(0), pass(1)], Some(of_kind().map(|index| work[index].flops).sum()))
@@ -211,10 +217,12 @@ fn convolution_parts<'a>(
 }
 
 /// The rest of a step: name, time, and floating-point operations.
-fn other_parts(steps: &[Timed], head_flops: f64) -> [(&'static str, Spent, Option<f64>); 6] {
+fn other_parts(steps: &[Timed], head_flops: f64) -> [(&'static str, Spent, Option<f64>); 7] {
     let ms = |pick: fn(&StepTimes) -> Duration| median_ms(steps.iter().map(|step| pick(&step.times)));
+    let between = [ms(|times| times.passes.between.forward), ms(|times| times.passes.between.backward)];
     let head = [ms(|times| times.passes.head.forward), ms(|times| times.passes.head.backward)];
     [
+        ("between", between, None),
         ("head", head, Some(head_flops)),
         ("layout", [ms(|times| times.passes.layout), 0.0], None),
         ("masks", [ms(|times| times.passes.masks), 0.0], None),
@@ -246,7 +254,7 @@ fn sparse_paths(paths: &[LayerPaths], layer: &ConvLayer) -> Option<SparsePaths> 
 
 fn kind(layer: &ConvLayer) -> &'static str {
     match layer.kind {
-        ConvKind::Spatial => "stem",
+        ConvKind::Spatial => "spatial",
         ConvKind::Depthwise => "depthwise",
         ConvKind::Pointwise => "pointwise",
     }
