@@ -205,7 +205,8 @@ fn greatest<E: Stored, S: Simd>(
     window: &[usize],
     (start, end, batch): (usize, usize, usize),
 ) -> [Vector<E::Real, S>; 2] {
-    let (mut most, mut first) = (splat::<E::Real, S>(simd, f64::NEG_INFINITY), splat::<E::Real, S>(simd, 0.0));
+    let (mut most, mut first) =
+        (splat::<E::Real, S>(simd, f64::NEG_INFINITY), splat::<E::Real, S>(simd, 0.0));
     for (index, &pixel) in window.iter().enumerate() {
         let z = norm.apply_vector(simd, load(simd, &x[pixel * batch + start..pixel * batch + end]));
         first = E::Real::where_less(simd, most, z, splat::<E::Real, S>(simd, index as f64), first);

@@ -6,7 +6,7 @@
 use super::super::activation::{ChannelNorm, Input};
 use super::super::lanes::{load, store};
 use super::multiply::{Finish, RowTile, SharedRows, spill};
-use super::panel::width;
+use super::panel::{prefetch_slice, width};
 use super::row_sums::RowSums;
 use pulp::Simd;
 use sparse_vectors::Real;
@@ -96,8 +96,12 @@ pub(crate) struct Gate<'a, E: Stored, S: Simd> {
 impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, S> {
     #[inline(always)]
     fn expect(&self, row: usize, columns: Range<usize>) {
-        if self.places.is_none() {
-            self.out.prefetch(row, self.first_column + columns.start..self.first_column + columns.end);
+        match &self.places {
+            None => self.ask(row, self.first_column + columns.start..self.first_column + columns.end),
+            Some(places) => {
+                let runs = places.of(columns.start).iter();
+                runs.for_each(|run| self.ask(row, run.start..run.start + run.columns.len()));
+            }
         }
     }
 
@@ -116,6 +120,15 @@ impl<E: Stored, S: Simd> Finish<E::Real, S> for Gate<'_, E, S> {
 }
 
 impl<E: Stored, S: Simd> Gate<'_, E, S> {
+    /// Asks for the lines of what is written and of what it is shut by.
+    #[inline(always)]
+    fn ask(&self, row: usize, at: Range<usize>) {
+        if let Some(read) = self.x.and_then(|x| x.values().get(row * self.pixels..(row + 1) * self.pixels)) {
+            prefetch_slice(&read[at.clone()]);
+        }
+        self.out.prefetch(row, at);
+    }
+
     /// A tile whose columns lie side by side.
     #[inline(always)]
     fn piece(&mut self, simd: S, row: usize, at: Range<usize>, mut tile: RowTile<E::Real, S>) {

@@ -23,7 +23,7 @@ pub(crate) use gate::{Gate, Lattice, Places};
 pub(crate) use left::Left;
 pub use matrix::Matrix;
 pub(crate) use multiply::{Panels, SharedRows, multiply};
-pub(crate) use panel::{Columns, GradientRows, InputRows, width};
+pub(crate) use panel::{Columns, GradientRows, InputRows, prefetch_slice, width};
 pub use pattern::Pattern;
 pub(crate) use row_sums::{RowSums, add_rows};
 pub(crate) use split::Split;

@@ -129,8 +129,9 @@ unsafe fn by_parts<T: Real, A: Arithmetic<T>, S: Simd, const V: usize>(
             part.copy_from_slice(&sums[first..first + V]);
         }
         // SAFETY: passed on from the caller.
-        let part =
-            unsafe { tile::dense::<T, A, S, ROWS, V>(simd, part, inner, left, right.add(first * lanes::<T, S>())) };
+        let part = unsafe {
+            tile::dense::<T, A, S, ROWS, V>(simd, part, inner, left, right.add(first * lanes::<T, S>()))
+        };
         for (part, sums) in part.iter().zip(&mut sums) {
             sums[first..first + V].copy_from_slice(part);
         }

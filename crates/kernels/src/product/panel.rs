@@ -8,7 +8,7 @@ use super::tile::VECTORS;
 use pulp::Simd;
 use sparse_vectors::Real;
 use sparse_vectors::arithmetic::Arithmetic;
-use sparse_vectors::vector::{MOST_LANES, Stored, Vectors, lanes};
+use sparse_vectors::vector::{MOST_LANES, Stored, Vectors, lanes, prefetch_lines};
 use std::ops::Range;
 
 /// Columns of a panel.
@@ -16,10 +16,17 @@ pub(crate) const fn width<T: Real, S: Simd>() -> usize {
     VECTORS * lanes::<T, S>()
 }
 
+/// Rows that are asked for in advance: those of one block lie too far apart for the processor to foresee them.
+const AHEAD: usize = 3;
+
 /// A matrix `[rows, columns]` that can be laid out in panels, some columns at a time.
 pub(crate) trait Columns<T: Real>: Sync {
     /// Rows.
     fn rows(&self) -> usize;
+
+    /// Says that `columns` of a row will be read soon, so that memory can be asked for them.
+    #[inline(always)]
+    fn expect(&self, _row: usize, _columns: Range<usize>) {}
 
     /// Writes `columns` of one row to the start of `target`, which has room for a whole panel row.
     fn read<S: Simd>(&self, simd: S, row: usize, columns: Range<usize>, target: &mut [T]);
@@ -43,6 +50,9 @@ pub(crate) trait Columns<T: Real>: Sync {
             for (panel, start) in columns.clone().step_by(width).enumerate() {
                 let columns = start..(start + width).min(columns.end);
                 let target = &mut panels[(panel * rows.len() + at) * width..][..width];
+                if row + AHEAD < rows.end {
+                    self.expect(row + AHEAD, columns.clone());
+                }
                 self.read_filled(simd, row, columns, target);
             }
         }
@@ -108,6 +118,9 @@ pub(crate) trait Columns<T: Real>: Sync {
             for (piece, start) in columns.clone().step_by(width).enumerate() {
                 let columns = start..(start + width).min(columns.end);
                 for (row, strip) in (first..rows.min(first + lanes)).zip(strip.chunks_exact_mut(width)) {
+                    if row + lanes < rows {
+                        self.expect(row + lanes, columns.clone());
+                    }
                     self.read_filled(simd, row, columns.clone(), strip);
                 }
                 for part in (0..width / A::DEPTH).step_by(lanes) {
@@ -143,6 +156,11 @@ impl<E: Stored> Columns<E::Real> for InputRows<'_, E> {
     }
 
     #[inline(always)]
+    fn expect(&self, row: usize, columns: Range<usize>) {
+        prefetch_slice(&self.x.values()[row * self.pixels..][columns]);
+    }
+
+    #[inline(always)]
     fn read<S: Simd>(&self, simd: S, row: usize, columns: Range<usize>, target: &mut [E::Real]) {
         let from = [&self.x.values()[row * self.pixels..][columns]];
         match self.x.norm(row) {
@@ -174,6 +192,18 @@ impl<E: Stored> Columns<E::Real> for GradientRows<'_, E> {
     }
 
     #[inline(always)]
+    fn expect(&self, row: usize, columns: Range<usize>) {
+        let at = row * self.pixels + columns.start..row * self.pixels + columns.end;
+        match self.dy {
+            OutputGradient::Plain(dy) => prefetch_slice(&dy[at]),
+            OutputGradient::ThroughNorm(g, y, _) => {
+                prefetch_slice(&g[at.clone()]);
+                prefetch_slice(&y[at]);
+            }
+        }
+    }
+
+    #[inline(always)]
     fn read<S: Simd>(&self, simd: S, row: usize, columns: Range<usize>, target: &mut [E::Real]) {
         let at = row * self.pixels + columns.start..row * self.pixels + columns.end;
         match self.dy {
@@ -192,6 +222,12 @@ impl<E: Stored> Columns<E::Real> for GradientRows<'_, E> {
             }
         }
     }
+}
+
+/// Asks for the cache lines of a slice.
+#[inline(always)]
+pub(crate) fn prefetch_slice<E>(values: &[E]) {
+    prefetch_lines(values.as_ptr(), values.len());
 }
 
 /// `target[i] = function(from[0][i], …)`, by whole registers while the rows last.

@@ -156,7 +156,8 @@ impl<'a, T: Real> WeightSums<'a, T> {
     fn add_sparse<S: Simd>(&mut self, simd: S, kept: &Kept, dy: Panels<'_, T>, x: &[T]) {
         let width = width::<T, S>();
         let pieces = dy.columns.div_ceil(width);
-        let panels = dy.values.chunks_exact(self.packed.len() * width).zip(x.chunks_exact(self.inputs * width));
+        let panels =
+            dy.values.chunks_exact(self.packed.len() * width).zip(x.chunks_exact(self.inputs * width));
         for (dy, x) in panels.take(pieces) {
             for segment in 0..kept.segments() {
                 let x = x[kept.first(segment) * width..].as_ptr();

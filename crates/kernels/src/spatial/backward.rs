@@ -2,8 +2,8 @@
 
 use super::super::activation::{Input, InputGradient, OutputGradient};
 use super::super::product::{
-    self, Columns, Gate, GradientRows, Lattice, Left, Matrix, Panels, Pattern, Places, RowSums, SharedRows, Split,
-    add_rows, multiply, width,
+    self, Columns, Gate, GradientRows, Lattice, Left, Matrix, Panels, Pattern, Places, RowSums, SharedRows,
+    Split, add_rows, multiply, width,
 };
 use super::super::transpose::transpose;
 use super::Dims;

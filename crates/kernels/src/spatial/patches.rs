@@ -2,7 +2,7 @@
 
 use super::super::activation::{ChannelNorm, ChannelNormGradient, Input, OutputGradient};
 use super::super::lanes::{Vector, load, store};
-use super::super::product::{Columns, width};
+use super::super::product::{Columns, prefetch_slice, width};
 use super::Dims;
 use pulp::Simd;
 use sparse_vectors::Real;
@@ -107,12 +107,27 @@ impl<E: Stored> Patches<'_, E> {
     fn origins<'a>(&self, tap: Tap, pieces: &'a [Piece]) -> impl Iterator<Item = usize> + 'a {
         let (size, batch) = (self.size, self.batch);
         pieces.iter().map(move |piece| {
-            let [row, column] = [0, 1].map(|axis| (piece.at[axis] * tap.step[axis]) as isize + tap.shift[axis]);
+            let [row, column] =
+                [0, 1].map(|axis| (piece.at[axis] * tap.step[axis]) as isize + tap.shift[axis]);
             // A place before the first is none, as is one behind the last.
             let [row, column] = [row as usize, column as usize];
             let inside = row < size[0] && column < size[1];
             if inside { (row * size[1] + column) * batch + piece.image } else { OUTSIDE }
         })
+    }
+
+    /// What the taps see for these pieces.
+    fn seen(&self, pieces: &[Piece]) -> Seen {
+        let places = self.taps.iter().flat_map(|&tap| {
+            self.origins(tap, pieces).zip(pieces).map(|(from, piece)| (from, piece.target.len()))
+        });
+        let places: Vec<(usize, usize)> = places.collect();
+        let mut sources: Vec<(usize, usize)> =
+            places.iter().copied().filter(|&(from, _)| from != OUTSIDE).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        let seen = places.iter().map(|place| sources.binary_search(place).map_or(0, |at| at + 1)).collect();
+        Seen { sources: sources.into_iter().map(|(from, len)| from..from + len).collect(), seen }
     }
 
     /// One channel of what is read.
@@ -148,18 +163,34 @@ impl<E: Stored> Columns<E::Real> for Patches<'_, E> {
         }
     }
 
-    /// Where pieces lie is found once for all channels.
+    /// Where pieces lie is found once for all channels, and what several taps see of a channel is normalised once.
     #[inline(always)]
     fn pack_rows<S: Simd>(&self, simd: S, rows: Range<usize>, columns: Range<usize>, panels: &mut [E::Real]) {
         let (width, taps) = (width::<E::Real, S>(), self.taps.len());
         let pieces = self.pieces(columns.clone(), (rows.len(), width));
-        let origins: Vec<usize> = self.taps.iter().flat_map(|&tap| self.origins(tap, &pieces)).collect();
+        let Seen { sources, seen } = self.seen(&pieces);
+        let mut scratch = vec![E::Real::from_f64(0.0); (sources.len() + 1) * width];
         let (panel, filled) = (columns.len() / width, columns.len() % width);
         for (at, row) in rows.clone().enumerate() {
-            let (channel, tap) = (self.channel(row / taps), row % taps);
-            for (piece, &from) in pieces.iter().zip(&origins[tap * pieces.len()..]) {
+            let (channel, tap) = (row / taps, row % taps);
+            if at == 0 || tap == 0 {
+                let next = (channel + 1 < self.channels).then(|| self.channel(channel + 1));
+                let channel = self.channel(channel);
+                for (source, to) in sources.iter().zip(scratch.chunks_exact_mut(width).skip(1)) {
+                    next.iter().for_each(|next| next.expect(source.clone()));
+                    channel.write(simd, source.start, &mut to[..source.len()]);
+                }
+            }
+            for (piece, &slot) in pieces.iter().zip(&seen[tap * pieces.len()..]) {
                 let target = piece.target.start + at * width..piece.target.end + at * width;
-                channel.write(simd, from, &mut panels[target]);
+                let from = &scratch[slot * width..][..target.len()];
+                each(
+                    simd,
+                    [from],
+                    &mut panels[target],
+                    #[inline(always)]
+                    |[x]| x,
+                );
             }
             if filled > 0 {
                 let end = (panel * rows.len() + at) * width;
@@ -167,6 +198,14 @@ impl<E: Stored> Columns<E::Real> for Patches<'_, E> {
             }
         }
     }
+}
+
+/// What all taps see of a channel for some pieces.
+struct Seen {
+    /// Where in a channel, each place once.
+    sources: Vec<Range<usize>>,
+    /// For each tap and piece which source it is, counted from 1; 0 lies outside.
+    seen: Vec<usize>,
 }
 
 /// A channel of what is read, and how.
@@ -178,6 +217,18 @@ enum Read<'a, E: Stored> {
 }
 
 impl<E: Stored> Read<'_, E> {
+    /// Asks for the cache lines of what lies there.
+    #[inline(always)]
+    fn expect(&self, at: Range<usize>) {
+        match *self {
+            Self::Plain(x) | Self::Normalised(x, _) => prefetch_slice(&x[at]),
+            Self::ThroughNorm(g, y, _) => {
+                prefetch_slice(&g[at.clone()]);
+                prefetch_slice(&y[at]);
+            }
+        }
+    }
+
     /// Writes what lies from `from` on.
     #[inline(always)]
     fn write<S: Simd>(&self, simd: S, from: usize, to: &mut [E::Real]) {
@@ -225,15 +276,20 @@ fn each<E: Stored, S: Simd, const K: usize>(
     to: &mut [E::Real],
     value: impl Fn([Vector<E::Real, S>; K]) -> Vector<E::Real, S>,
 ) {
-    let (lanes, len) = (lanes::<E::Real, S>(), to.len());
-    let mut at = 0;
-    while at < len {
-        let end = len.min(at + lanes);
+    let lanes = lanes::<E::Real, S>();
+    let whole = to.len() / lanes * lanes;
+    for at in (0..whole).step_by(lanes) {
         let vectors = from.map(
             #[inline(always)]
-            |from| load(simd, &from[at..end]),
+            |from| E::load_vector(simd, &from[at..]),
         );
-        store(simd, &mut to[at..end], value(vectors));
-        at = end;
+        E::Real::store_vector(simd, &mut to[at..], value(vectors));
+    }
+    if whole < to.len() {
+        let vectors = from.map(
+            #[inline(always)]
+            |from| load(simd, &from[whole..]),
+        );
+        store(simd, &mut to[whole..], value(vectors));
     }
 }
