@@ -11,6 +11,7 @@ mod ci;
 mod fuzz;
 mod gpu_check;
 mod kernels;
+mod picture;
 mod results;
 mod tidy;
 
@@ -63,6 +64,8 @@ enum Command {
         #[arg(long)]
         fetch: bool,
     },
+    /// Draw the crates and what they use into docs/crates.svg
+    Picture,
     /// Check and measure everything on a GPU, and write one report
     GpuCheck {
         /// Number of the CUDA device
@@ -103,6 +106,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Ci => ci::run(&metadata)?,
         Command::Fuzz { targets, seconds } => fuzz::run(&metadata, targets, *seconds)?,
         Command::Tidy => tidy::run(&metadata)?,
+        Command::Picture => picture::run(&metadata).map(|()| true)?,
         Command::Results { table, set } => results::run(&metadata, table, set).map(|()| true)?,
         Command::BuildKernels { check, fetch } => match kernels::run(&metadata, *check, *fetch)? {
             Outcome::Good => true,

@@ -14,6 +14,8 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use cargo_metadata::Metadata;
 
+use crate::picture;
+
 pub(crate) use readme::commands as readme_commands;
 
 /// One broken rule, at a line where it has one.
@@ -63,6 +65,9 @@ pub(crate) fn run(metadata: &Metadata) -> anyhow::Result<bool> {
     let text_of = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());
     if let (Some(original), Some(translation)) = (text_of(readme::ORIGINAL), text_of(readme::TRANSLATION)) {
         offences.extend(readme::check(original, translation));
+    }
+    if text_of(picture::FILE) != Some(picture::draw(metadata)?.as_str()) {
+        offences.push(Offence::in_file(picture::FILE, "is of other crates; run `cargo xtask picture`"));
     }
     for offence in &offences {
         println!("{offence}");
