@@ -1,4 +1,4 @@
-// Batch norm and ReLU in training: statistics, what follows from them, and the way back.
+// Batch norm and bounds in training: statistics, normalising, and the way back.
 //
 // Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1; variance is biased, as PaddlePaddle keeps it.
 //
@@ -8,18 +8,10 @@
 //   statistics           reads y                     4 bytes an element (f32), 0.75 flop a byte
 //   normalise            reads y, writes z           8 bytes
 //   output_gradient      reads g, y, writes dy      12 bytes
-//   gate                 reads dx, y, writes g      12 bytes
+//   gate                 reads g, y, writes g       12 bytes, 16 with another part
 //
 // All are far below the ridge of any GPU (about 20 flop a byte in f32), so the roofline is the memory bandwidth.
-#include "common.cuh"
-
-const u32 THREADS = 256;
-
-// A block of grid (chunks, C) takes `chunk` pixels of one channel, V at a time: EACH is run for each first pixel.
-template <u32 V, class Each> static __device__ __forceinline__ void over_chunk(u32 pixels, u32 chunk, Each each) {
-  const u32 end = min(pixels, (blockIdx.x + 1) * chunk);
-  for (u32 at = blockIdx.x * chunk + threadIdx.x * V; at < end; at += THREADS * V) each((size_t)blockIdx.y * pixels + at);
-}
+#include "channels.cuh"
 
 static __device__ __forceinline__ float* own_partial(float* partial, u32 stride) {
   return partial + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * stride;
@@ -40,8 +32,8 @@ static __device__ __forceinline__ void statistics(const E* y, float* partial, u3
 
 // z, for a product that cannot normalise while it reads.
 template <class E, u32 V>
-static __device__ __forceinline__ void normalise(const E* y, const float* coefficients, float ceiling, E* z, u32 pixels, u32 chunk) {
-  const Norm norm = Norm::of(coefficients, blockIdx.y, gridDim.y, ceiling);
+static __device__ __forceinline__ void normalise(const E* y, const float* coefficients, Bounds bounds, E* z, u32 pixels, u32 chunk) {
+  const Norm norm = Norm::of(coefficients, blockIdx.y, gridDim.y, bounds);
   over_chunk<V>(pixels, chunk, [&](size_t at) {
     float values[V];
     load<E, V>(y + at, values);
@@ -65,37 +57,49 @@ static __device__ __forceinline__ void output_gradient(const E* g, const E* y, c
   });
 }
 
-// Shuts the gradient, in place, where the ReLU was shut; partial = Σ g, Σ g·(y − mean).
+// to = a, or a + b where `b` is given; shut where the bounds of y were where `y` is given, and then partial = Σ to, Σ to·(y − mean) where
+// that is. `to` may be a or b.
 template <class E, u32 V>
-static __device__ __forceinline__ void gate(E* g, const E* y, const float* coefficients, float ceiling, float* partial, u32 pixels, u32 chunk) {
-  const Norm norm = Norm::of(coefficients, blockIdx.y, gridDim.y, ceiling);
+static __device__ __forceinline__ void gate(const E* a, const E* b, E* to, const E* y, const float* coefficients, Bounds bounds, float* partial,
+                                            u32 pixels, u32 chunk) {
+  const Norm norm = Norm::of(coefficients, blockIdx.y, gridDim.y, bounds);
   float sums[2] = {0.0f, 0.0f};
   over_chunk<V>(pixels, chunk, [&](size_t at) {
-    float gradient[V], values[V];
-    load<E, V>(g + at, gradient);
-    load<E, V>(y + at, values);
+    float gradient[V];
+    load<E, V>(a + at, gradient);
+    if (b) {
+      float other[V];
+      load<E, V>(b + at, other);
 #pragma unroll
-    for (u32 v = 0; v < V; v++) {
-      gradient[v] = norm.gate(values[v], gradient[v]);
-      sums[0] += gradient[v];
-      sums[1] = fmaf(gradient[v], values[v] - norm.mean, sums[1]);
+      for (u32 v = 0; v < V; v++) gradient[v] += other[v];
     }
-    store<E, V>(g + at, gradient);
+    if (y) {
+      float values[V];
+      load<E, V>(y + at, values);
+#pragma unroll
+      for (u32 v = 0; v < V; v++) {
+        gradient[v] = norm.gate(values[v], gradient[v]);
+        sums[0] += gradient[v];
+        sums[1] = fmaf(gradient[v], values[v] - norm.mean, sums[1]);
+      }
+    }
+    store<E, V>(to + at, gradient);
   });
-  block_sums<2, THREADS>(sums, own_partial(partial, 2));
+  if (partial) block_sums<2, THREADS>(sums, own_partial(partial, 2));
 }
 
 #define ENTRY(NAME, E, V)                                                                                                 \
   KERNEL(statistics_##NAME, (const E* y, float* partial, u32 pixels, u32 chunk)) {                                        \
     statistics<E, V>(y, partial, pixels, chunk);                                                                   \
   }                                                                                                                       \
-  KERNEL(normalise_##NAME, (const E* y, const float* coefficients, float ceiling, E* z, u32 pixels, u32 chunk)) {         \
-    normalise<E, V>(y, coefficients, ceiling, z, pixels, chunk);                                                          \
+  KERNEL(normalise_##NAME, (const E* y, const float* coefficients, Bounds bounds, E* z, u32 pixels, u32 chunk)) {         \
+    normalise<E, V>(y, coefficients, bounds, z, pixels, chunk);                                                           \
   }                                                                                                                       \
   KERNEL(output_gradient_##NAME, (const E* g, const E* y, const float* coefficients, E* dy, u32 pixels, u32 chunk)) {     \
     output_gradient<E, V>(g, y, coefficients, dy, pixels, chunk);                                                         \
   }                                                                                                                       \
-  KERNEL(gate_##NAME, (E * g, const E* y, const float* coefficients, float ceiling, float* partial, u32 pixels, u32 chunk)) { \
-    gate<E, V>(g, y, coefficients, ceiling, partial, pixels, chunk);                                                      \
+  KERNEL(gate_##NAME, (const E* a, const E* b, E* to, const E* y, const float* coefficients, Bounds bounds, float* partial, \
+                       u32 pixels, u32 chunk)) {                                                                          \
+    gate<E, V>(a, b, to, y, coefficients, bounds, partial, pixels, chunk);                                                \
   }
 FOR_EACH_ELEMENT(ENTRY)

@@ -37,6 +37,14 @@ KERNEL(close_statistics, (const float* partial, u32 chunks, float* running_mean,
   coefficients[OFFSET * channels + channel] = offset[channel];
 }
 
+// The coefficients that add a bias, through which a gradient goes as it is. Grid (ceil(C / THREADS)).
+KERNEL(take_bias, (const float* bias, u32 channels, float* coefficients)) {
+  const u32 channel = blockIdx.x * THREADS + threadIdx.x;
+  if (channel >= channels) return;
+  for (u32 row = 0; row < ROWS; row++) coefficients[row * channels + channel] = row == INVERSE || row == GAIN ? 1.0f : 0.0f;
+  coefficients[OFFSET * channels + channel] = bias[channel];
+}
+
 // From Σ g and Σ g·(y − mean) to the gradients of scale and offset, and the way of g back. Grid (C), a warp each.
 // partial [C, chunks, stride] has the two sums at `first` and behind it.
 KERNEL(close_gradient, (const float* partial, u32 chunks, u32 stride, u32 first, u32 pixels, float* coefficients, float* dscale,

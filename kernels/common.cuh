@@ -62,24 +62,31 @@ enum Row {
   ROWS = 7
 };
 
-// z = min(max(0, (y − mean) · gain + offset), ceiling) of one channel.
-struct Norm {
-  float mean, gain, offset, ceiling;
+// What bounds values; there may be −∞ and ∞.
+struct Bounds {
+  float low, high;
+};
 
-  // Without coefficients values are read as they are.
-  static __device__ __forceinline__ Norm of(const float* coefficients, u32 channel, u32 channels, float ceiling) {
+// z = min(max((y − mean) · gain + offset, low), high) of one channel.
+struct Norm {
+  float mean, gain, offset;
+  Bounds bounds;
+
+  // Without coefficients values are bounded alone.
+  static __device__ __forceinline__ Norm of(const float* coefficients, u32 channel, u32 channels, Bounds bounds) {
+    if (!coefficients) return {0.0f, 1.0f, 0.0f, bounds};
     return {coefficients[MEAN * channels + channel], coefficients[GAIN * channels + channel],
-            coefficients[OFFSET * channels + channel], ceiling};
+            coefficients[OFFSET * channels + channel], bounds};
   }
   __device__ __forceinline__ float linear(float y) const { return fmaf(y - mean, gain, offset); }
-  // A NaN passes through, so that the loss shows it.
-  __device__ __forceinline__ float apply(float y) const {
-    const float z = linear(y);
-    return z < 0.0f ? 0.0f : (ceiling < z ? ceiling : z);
+  // What lies between the bounds; a NaN passes through, so that the loss shows it.
+  static __device__ __forceinline__ float bound(float z, Bounds bounds) {
+    return z < bounds.low ? bounds.low : (bounds.high < z ? bounds.high : z);
   }
+  __device__ __forceinline__ float apply(float y) const { return bound(linear(y), bounds); }
   __device__ __forceinline__ float gate(float y, float gradient) const {
     const float z = linear(y);
-    return 0.0f < z && z < ceiling ? gradient : 0.0f;
+    return bounds.low < z && z < bounds.high ? gradient : 0.0f;
   }
 };
 

@@ -63,11 +63,11 @@ KERNEL(fill_kept, (const u32* words, Walk walk, const u32* starts, u32* indices,
   }
 }
 
-// dw[position] = the sum of its partial sums, 0 elsewhere (dw is zero before). Grid (rows).
+// dw[position] += the sum of its partial sums. Grid (rows).
 KERNEL(close_sparse_gradient, (const u32* starts, const u32* positions, const float* partial, u32 blocks, float* dw)) {
   const u32 row = blockIdx.x, warp = threadIdx.x / WARP;
   for (u32 k = starts[row] + warp; k < starts[row + 1]; k += WARPS) {
     const double sum = fold(partial + (size_t)k * blocks, blocks, 1);
-    if (threadIdx.x % WARP == 0) dw[positions[k]] = (float)sum;
+    if (threadIdx.x % WARP == 0) dw[positions[k]] += (float)sum;
   }
 }

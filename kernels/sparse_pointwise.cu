@@ -1,6 +1,7 @@
-// Pointwise convolution with a sparse weight: the product, the product with the transposed weight, and the gradient at kept positions.
+// Convolution over all channels with a sparse weight: the product, the product with the transposed weight, and the gradient at kept positions.
 //
 // Shapes: weight [rows, inner]; x [inner, pixels], y [rows, pixels] for a product; for the gradient dy [rows, pixels], x [inner, pixels].
+// Pixels may be a part of longer rows; from one row to the next there are so many elements.
 // The pattern of the mask is `pattern.cu`'s: starts [rows + 1], indices and positions [kept], in rising order.
 //
 //   product    2 · kept · pixels flop; reads `kept` rows of x (from the L2 cache but for the first time), writes y
@@ -14,10 +15,15 @@
 const u32 THREADS = 128;
 const u32 WARPS = THREADS / WARP;
 
-// y[row, ·] = Σ weight[position] · x[index, ·]. Grid (ceil(pixels / (32 · V)), ceil(rows / WARPS)).
+// Elements from one row to the next, of both activations that a kernel walks over.
+struct Strides {
+  u32 first, second;
+};
+
+// y[row, ·] = Σ weight[position] · x[index, ·], for `rows` rows, to which `starts` points. Grid (ceil(pixels / (32 · V)), ceil(rows / WARPS)).
 template <class E, u32 V>
 static __device__ __forceinline__ void product(const float* weight, const u32* starts, const u32* indices, const u32* positions, const E* x, E* y,
-                                               u32 rows, u32 pixels) {
+                                               u32 rows, u32 pixels, const Strides strides) {
   const u32 row = blockIdx.y * WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP, pixel = (blockIdx.x * WARP + lane) * V;
   if (row >= rows) return;
   const bool inside = pixel < pixels;
@@ -35,12 +41,12 @@ static __device__ __forceinline__ void product(const float* weight, const u32* s
       const float factor = __shfl_sync(ALL_LANES, mine, i);
       const u32 from = __shfl_sync(ALL_LANES, index, i);
       float values[V];
-      load<E, V>(column + (size_t)from * pixels, values);
+      load<E, V>(column + (size_t)from * strides.first, values);
 #pragma unroll
       for (u32 v = 0; v < V; v++) sums[v] = fmaf(factor, values[v], sums[v]);
     }
   }
-  if (inside) store<E, V>(y + (size_t)row * pixels + pixel, sums);
+  if (inside) store<E, V>(y + (size_t)row * strides.second + pixel, sums);
 }
 
 // Pixels of dy that a block keeps in shared memory.
@@ -49,7 +55,8 @@ const u32 SPAN = 1024;
 // partial [capacity, blocks], capacity ≥ kept: dy[row, ·] · x[index, ·] over the spans of a block, for the kept weights of a row.
 // Grid (blocks, rows).
 template <class E, u32 V>
-static __device__ __forceinline__ void gradient(const u32* starts, const u32* indices, const E* dy, const E* x, float* partial, u32 pixels) {
+static __device__ __forceinline__ void gradient(const u32* starts, const u32* indices, const E* dy, const E* x, float* partial, u32 pixels,
+                                                const Strides strides) {
   __shared__ float span[SPAN];
   const u32 row = blockIdx.y, lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, begin = starts[row], end = starts[row + 1];
   for (u32 i = begin + threadIdx.x; i < end; i += THREADS) partial[(size_t)i * gridDim.x + blockIdx.x] = 0.0f;
@@ -58,13 +65,13 @@ static __device__ __forceinline__ void gradient(const u32* starts, const u32* in
     __syncthreads();
     for (u32 i = threadIdx.x * V; i < length; i += THREADS * V) {
       float values[V];
-      load<E, V>(dy + (size_t)row * pixels + start + i, values);
+      load<E, V>(dy + (size_t)row * strides.first + start + i, values);
 #pragma unroll
       for (u32 v = 0; v < V; v++) span[i + v] = values[v];
     }
     __syncthreads();
     for (u32 k = begin + warp; k < end; k += WARPS) {
-      const E* from = x + (size_t)indices[k] * pixels + start;
+      const E* from = x + (size_t)indices[k] * strides.second + start;
       float sum = 0.0f;
       // All lanes go through the whole span, so that they stay together.
       for (u32 i = lane * V; i < SPAN; i += WARP * V) {
@@ -82,10 +89,11 @@ static __device__ __forceinline__ void gradient(const u32* starts, const u32* in
 
 #define ENTRY(NAME, E, V)                                                                                                              \
   KERNEL(sparse_product_##NAME, (const float* weight, const u32* starts, const u32* indices, const u32* positions, const E* x, E* y,   \
-                                 u32 rows, u32 pixels)) {                                                                              \
-    product<E, V>(weight, starts, indices, positions, x, y, rows, pixels);                                                             \
+                                 u32 rows, u32 pixels, Strides strides)) {                                                             \
+    product<E, V>(weight, starts, indices, positions, x, y, rows, pixels, strides);                                                    \
   }                                                                                                                                    \
-  KERNEL(sparse_gradient_##NAME, (const u32* starts, const u32* indices, const E* dy, const E* x, float* partial, u32 pixels)) {       \
-    gradient<E, V>(starts, indices, dy, x, partial, pixels);                                                                           \
+  KERNEL(sparse_gradient_##NAME, (const u32* starts, const u32* indices, const E* dy, const E* x, float* partial, u32 pixels,          \
+                                  Strides strides)) {                                                                                  \
+    gradient<E, V>(starts, indices, dy, x, partial, pixels, strides);                                                                  \
   }
 FOR_EACH_ELEMENT(ENTRY)

@@ -1,19 +1,21 @@
-//! Bytes per second of each CUDA kernel beside those of a copy on the device, on the shapes of MobileNetV1 at batch 128.
+//! Bytes per second of each CUDA kernel beside those of a copy on the device, on shapes of MobileNetV1 and ResNets at batch 128.
 //!
-//! Run: `cargo run --release -p sparse-kernels --features cuda --example gpu_bandwidth -- [DEVICE]`
+//! Run: `cargo run --release -p sparse-cuda --features cuda --example gpu_bandwidth -- [DEVICE]`
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a table on stdout is what it is for")]
 
-use sparse_cuda::batch_norm::{self, Dims, Reading};
+use sparse_cuda::batch_norm::{self, Dims, Parts, Reading};
 use sparse_cuda::chunks::{Chunks, Member, place};
 use sparse_cuda::depthwise::{self, OutputGradient};
 use sparse_cuda::select::Selector;
 use sparse_cuda::sgd::{self, Rule, Runs};
 use sparse_cuda::sparse_pointwise::Pattern;
+use sparse_cuda::weight::{Values, Weight, WeightGradient};
+use sparse_cuda::window_pool::{self, Pool};
 use sparse_cuda::{
-    Coefficients, Element, Memory, Operand, Product, Queue, Result, Stream, layout, masks, pool, stem,
+    Coefficients, Element, Matrix, Memory, Queue, Result, Slice, Stream, layout, masks, pool, spatial, stem,
+    sum, windows,
 };
-use sparse_kernels::{depthwise as host, spatial};
 use sparse_network::{Bounds, Padding, Window};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -76,6 +78,7 @@ fn run() -> std::result::Result<(), Box<dyn std::error::Error>> {
         }
         activations(&table, element)?;
         products(&table, element)?;
+        residual(&table, element)?;
     }
     parameters(&table)?;
     Ok(())
@@ -100,18 +103,16 @@ fn activations(table: &Table<'_>, element: Element) -> Result<()> {
     table.row(&name("output gradient"), 3 * bytes, || {
         batch_norm::output_gradient(queue, [g, y], of(64), g, dims)
     })?;
-    table.row(&name("gate"), 3 * bytes, || batch_norm::gate(queue, g, reading(y, 64), partial, dims))?;
+    table.row(&name("gate"), 3 * bytes, || {
+        batch_norm::gate(queue, Parts::whole(g), Some(reading(y, 64)), Some(partial), dims)
+    })?;
+    table.row(&name("sum"), 3 * bytes, || {
+        sum::forward(queue, [reading(y, 64), Reading::plain(g)], g, Bounds::RELU, dims)
+    })?;
     let weight = queue.allocate(1 << 20)?;
     let weight = weight.slice();
     for (channels, side, stride) in [(64, 112, 2), (128, 56, 1), (512, 14, 1)] {
-        let dims = host::Dims {
-            channels,
-            height: side,
-            width: side,
-            batch: BATCH,
-            stride,
-            padding: Padding::Symmetric,
-        };
+        let dims = square([channels; 2], side, Window::square(3, stride, Padding::Symmetric));
         let [input, output] = [side, side / stride].map(|side| channels * side * side * BATCH * size);
         let (x, y) = (reading(y.part(0, input), channels), g.part(0, output));
         let shape = format!("{channels} x {side}², stride {stride}");
@@ -124,14 +125,7 @@ fn activations(table: &Table<'_>, element: Element) -> Result<()> {
             depthwise::backward(queue, x, weight, dy, [into.slice(), partial], dims, element)
         })?;
     }
-    let dims = spatial::Dims {
-        outputs: 32,
-        inputs: 3,
-        height: 224,
-        width: 224,
-        batch: BATCH,
-        window: Window::square(3, 2, Padding::Symmetric),
-    };
+    let dims = square([32, 3], 224, Window::square(3, 2, Padding::Symmetric));
     let [input, output] = [3 * 224 * 224 * BATCH, 32 * 112 * 112 * BATCH];
     let images = queue.allocate(input * size_of::<f32>())?;
     let (x, out) = (y.part(0, input * size), g.part(0, output * size));
@@ -166,11 +160,11 @@ fn products(table: &Table<'_>, element: Element) -> Result<()> {
     let [x, y] = [queue.allocate(inputs * pixels * size)?, queue.allocate(outputs * pixels * size)?];
     let weight = queue.allocate(outputs * inputs * size_of::<f32>())?;
     let partial = queue.allocate(1 << 28)?;
+    let matrices = [x.slice(), y.slice()].map(|values| Matrix::new(values, pixels));
+    let sizes = [outputs, inputs];
     table.row(&format!("product 512 x 512, 14², {element:?}"), bytes, || {
-        let a = Operand { slice: weight.slice().part(0, outputs * inputs * size), transposed: false };
-        let b = Operand { slice: x.slice(), transposed: false };
-        let sizes = [outputs, inputs, pixels];
-        queue.multiply(Product { a, b, c: y.slice(), sizes, element, result: element })
+        let values = Values::Dense(weight.slice().part(0, outputs * inputs * size));
+        Weight { sizes, values }.multiply(queue, matrices, pixels, element)
     })?;
     for (percent, word) in [(75, 0x1111_1111u32), (90, 0x0420_1084)] {
         let words = queue.allocate(outputs * inputs / 8)?;
@@ -179,14 +173,59 @@ fn products(table: &Table<'_>, element: Element) -> Result<()> {
         pattern.take(queue, words.slice())?;
         let kept = format!("512 x 512, 14², about {percent} % zero, {element:?}");
         table.row(&format!("sparse product {kept}"), bytes, || {
-            pattern.multiply(queue, [weight.slice(), x.slice(), y.slice()], pixels, element)
+            pattern.multiply(queue, (weight.slice(), 0..outputs), matrices, pixels, element)
         })?;
-        let slices = [y.slice(), x.slice(), partial.slice(), weight.slice()];
+        let into = WeightGradient { sizes, dw: weight.slice(), kept: Some((&pattern, partial.slice())) };
+        let [x, dy] = matrices;
         table.row(&format!("sparse weight gradient {kept}"), bytes, || {
-            pattern.gradient(queue, slices, pixels, element)
+            into.add(queue, [dy, x], pixels, element, true)
         })?;
     }
     Ok(())
+}
+
+/// What residual networks add: 3×3 convolutions by patches, and the pool behind the stem. Bytes are those of activations alone, without the
+/// patches.
+fn residual(table: &Table<'_>, element: Element) -> Result<()> {
+    let (queue, size) = (table.queue, element.size());
+    let dims = square([128; 2], 28, Window::square(3, 1, Padding::Symmetric));
+    let bytes = 128 * dims.plane() * size;
+    let [x, y] = [queue.allocate(bytes)?, queue.allocate(bytes)?];
+    let (x, y) = (Reading::plain(x.slice()), y.slice());
+    let weight = queue.allocate(128 * 128 * 9 * size_of::<f32>())?;
+    let weight = weight.slice();
+    let values = Values::<<Stream as Queue>::Memory>::Dense(weight);
+    let product = Weight { sizes: [128, 128 * 9], values };
+    let patches = queue.allocate(spatial::patches_bytes(dims, element))?;
+    let of_input = queue.allocate(spatial::input_gradient_bytes(dims, element))?;
+    let name = |of: &str| format!("3x3 {of}, 128 x 128, 28², {element:?}");
+    table.row(&name("forward"), 2 * bytes, || {
+        spatial::forward(queue, x, &product, [y, patches.slice()], dims, element)
+    })?;
+    table.row(&name("weight gradient"), 2 * bytes, || {
+        let into = WeightGradient { sizes: product.sizes, dw: weight, kept: None };
+        spatial::weight_gradient(queue, x, &into, [y, patches.slice()], dims, element)
+    })?;
+    table.row(&name("input gradient"), 2 * bytes, || {
+        spatial::input_gradient(queue, &product, [y, x.y, of_input.slice()], dims, element)
+    })?;
+    let dims = square([16; 2], 112, Window::square(3, 2, Padding::Lines([1; 4])));
+    let [input, output] = [dims.plane(), dims.out_plane()].map(|plane| 16 * plane * size);
+    let [x, y] = [queue.allocate(input)?, queue.allocate(output)?];
+    let (x, y): (Reading<'_>, Slice<'_>) = (Reading::plain(x.slice()), y.slice());
+    table.row(&format!("greatest of 3x3, 112², {element:?}"), input + output, || {
+        window_pool::forward(queue, x, (y, Bounds::NONE), Pool::Max, (dims, element))
+    })?;
+    let dx = queue.allocate(input)?;
+    table.row(&format!("greatest of 3x3 back, 112², {element:?}"), 2 * input + output, || {
+        window_pool::backward(queue, x, [y, dx.slice()], Pool::Max, (dims, element))
+    })?;
+    Ok(())
+}
+
+/// Sizes of what goes over square images.
+fn square([outputs, inputs]: [usize; 2], side: usize, window: Window) -> windows::Dims {
+    windows::Dims { outputs, inputs, height: side, width: side, batch: BATCH, window }
 }
 
 /// What reads and writes all parameters.

@@ -1,9 +1,10 @@
-//! Batch norm and ReLU in training: statistics, normalising, and the way of a gradient back.
+//! Batch norm and bounds in training: statistics, normalising, and the way of a gradient back.
 
 use super::queue::{self, count};
 use super::{Argument, Element, Launch, Queue, Result, Slice};
 use sparse_network::Bounds;
 
+const FILE: &str = "batch_norm";
 const THREADS: usize = 256;
 /// Vectors of a thread, at least; and chunks of a channel, at most.
 const EACH: usize = 8;
@@ -41,25 +42,29 @@ impl<'a> Coefficients<'a> {
     }
 }
 
-/// A layer's raw output, read as what follows its batch norm.
+/// What lies in memory, read as what follows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {
-    /// Raw output, `[C, pixels]`.
+    /// `[C, pixels]`.
     pub y: Slice<'a>,
     /// Of its batch norm; `None` reads values as they are.
     pub coefficients: Option<Coefficients<'a>>,
-    /// What follows.
+    /// What bounds them then.
     pub bounds: Bounds,
 }
 
 impl<'a> Reading<'a> {
     /// Values as they are.
     pub fn plain(y: Slice<'a>) -> Self {
-        Self { y, coefficients: None, bounds: Bounds::RELU }
+        Self { y, coefficients: None, bounds: Bounds::NONE }
     }
 
-    pub(crate) fn ceiling(&self) -> f32 {
-        self.bounds.high as f32
+    /// As kernels take it: values, coefficients, bounds.
+    #[track_caller]
+    pub(crate) fn arguments(&self, channels: usize) -> [Argument; 3] {
+        let coefficients = self.coefficients;
+        assert!(coefficients.is_none_or(|of| of.channels == channels), "coefficients of {channels} channels");
+        [self.y.into(), coefficients.map(|of| of.slice).into(), self.bounds.into()]
     }
 }
 
@@ -75,8 +80,10 @@ pub struct Dims {
 }
 
 impl Dims {
-    fn elements(&self) -> usize {
-        self.channels * self.pixels
+    /// Panics unless all have room for the channels.
+    #[track_caller]
+    pub(crate) fn check(&self, slices: &[Slice<'_>]) {
+        slices.iter().for_each(|slice| slice.holds_elements(self.channels * self.pixels, self.element));
     }
 
     /// Pixels of a block: a function of the shape alone, so that sums repeat.
@@ -125,24 +132,21 @@ impl PartialSums {
 /// # Errors
 /// The queue's.
 pub fn statistics<Q: Queue>(queue: &Q, y: Slice<'_>, partial: Slice<'_>, dims: Dims) -> Result<()> {
-    y.holds_elements(dims.elements(), dims.element);
+    dims.check(&[y]);
     partial.holds::<f32>(dims.channels * dims.chunks() * MOMENTS);
-    launch_chunks(queue, "statistics", dims, &[y.into(), partial.into()])
+    launch_chunks(queue, FILE, "statistics", dims, &[y.into(), partial.into()])
 }
 
-/// `z` of a layer's raw output, for a product that cannot normalise while it reads.
+/// `z`, for a product that cannot normalise while it reads.
 ///
 /// Shapes: `x.y, z: [C, pixels]`.
 ///
 /// # Errors
 /// The queue's.
-///
-/// # Panics
-/// If `x` has no coefficients: a fault of the caller.
 pub fn normalise<Q: Queue>(queue: &Q, x: Reading<'_>, z: Slice<'_>, dims: Dims) -> Result<()> {
-    let coefficients = of_layer(x.coefficients, dims);
-    [x.y, z].iter().for_each(|slice| slice.holds_elements(dims.elements(), dims.element));
-    launch_chunks(queue, "normalise", dims, &[x.y.into(), coefficients.into(), x.ceiling().into(), z.into()])
+    dims.check(&[x.y, z]);
+    let [y, coefficients, bounds] = x.arguments(dims.channels);
+    launch_chunks(queue, FILE, "normalise", dims, &[y, coefficients, bounds, z.into()])
 }
 
 /// The gradient to a layer's raw output from the gated gradient `g`.
@@ -158,26 +162,51 @@ pub fn output_gradient<Q: Queue>(
     dy: Slice<'_>,
     dims: Dims,
 ) -> Result<()> {
-    [g, y, dy].iter().for_each(|slice| slice.holds_elements(dims.elements(), dims.element));
-    let coefficients = of_layer(Some(coefficients), dims);
-    launch_chunks(queue, "output_gradient", dims, &[g.into(), y.into(), coefficients.into(), dy.into()])
+    dims.check(&[g, y, dy]);
+    assert_eq!(coefficients.channels, dims.channels, "channels of the coefficients");
+    let arguments = [g.into(), y.into(), coefficients.slice.into(), dy.into()];
+    launch_chunks(queue, FILE, "output_gradient", dims, &arguments)
 }
 
-/// Sets a gradient to zero, in place, where the ReLU of `x` was shut, and leaves partial sums of `g` and `g·(y − mean)`.
+/// A gradient to a value in one or two parts, and where their sum goes, which may be where one of them lies; `[C, pixels]` each.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// What one reader of the value says.
+    pub first: Slice<'a>,
+    /// What those before it said.
+    pub second: Option<Slice<'a>>,
+    /// Their sum.
+    pub sum: Slice<'a>,
+}
+
+impl<'a> Parts<'a> {
+    /// A gradient that stays where it lies.
+    pub fn whole(g: Slice<'a>) -> Self {
+        Self { first: g, second: None, sum: g }
+    }
+}
+
+/// Adds up the parts of a gradient. The last time, with `x`, sets it to zero where the bounds of `x` were shut, and leaves partial sums of `g` and
+/// `g·(y − mean)` if asked for.
 ///
-/// Shapes: `g, x.y: [C, pixels]`, `partial: [C, chunks, 2]`.
+/// Shapes: `x.y: [C, pixels]`, `partial: [C, chunks, 2]`.
 ///
 /// # Errors
 /// The queue's.
-///
-/// # Panics
-/// If `x` has no coefficients: a fault of the caller.
-pub fn gate<Q: Queue>(queue: &Q, g: Slice<'_>, x: Reading<'_>, partial: Slice<'_>, dims: Dims) -> Result<()> {
-    let coefficients = of_layer(x.coefficients, dims);
-    [x.y, g].iter().for_each(|slice| slice.holds_elements(dims.elements(), dims.element));
-    partial.holds::<f32>(dims.channels * dims.chunks() * 2);
-    let arguments = [g.into(), x.y.into(), coefficients.into(), x.ceiling().into(), partial.into()];
-    launch_chunks(queue, "gate", dims, &arguments)
+pub fn gate<Q: Queue>(
+    queue: &Q,
+    parts: Parts<'_>,
+    x: Option<Reading<'_>>,
+    partial: Option<Slice<'_>>,
+    dims: Dims,
+) -> Result<()> {
+    let Parts { first, second, sum } = parts;
+    dims.check(&[first, second.unwrap_or(first), sum, x.map_or(sum, |x| x.y)]);
+    partial.iter().for_each(|partial| partial.holds::<f32>(dims.channels * dims.chunks() * 2));
+    let x = x.unwrap_or(Reading::plain(Slice::EMPTY));
+    let [y, coefficients, bounds] = x.arguments(dims.channels);
+    let arguments = [first.into(), second.into(), sum.into(), y, coefficients, bounds, partial.into()];
+    launch_chunks(queue, FILE, "gate", dims, &arguments)
 }
 
 /// What batch norm keeps and learns, `[C]` each.
@@ -237,6 +266,16 @@ pub fn close_statistics<Q: Queue>(
     close(queue, "close_statistics", channels, &arguments)
 }
 
+/// Coefficients that add a bias `[C]`.
+///
+/// # Errors
+/// The queue's.
+pub fn take_bias<Q: Queue>(queue: &Q, bias: Slice<'_>, into: Coefficients<'_>) -> Result<()> {
+    bias.holds::<f32>(into.channels);
+    let arguments = [bias.into(), count(into.channels).into(), into.slice.into()];
+    close(queue, "take_bias", into.channels.div_ceil(32), &arguments)
+}
+
 /// From partial sums of the gated gradient: the gradients to scale and offset, and the coefficients of its way back.
 ///
 /// # Errors
@@ -264,30 +303,23 @@ pub fn close_gradient<Q: Queue>(
     close(queue, "close_gradient", channels, &arguments)
 }
 
-#[track_caller]
-fn of_layer(coefficients: Option<Coefficients<'_>>, dims: Dims) -> Option<Slice<'_>> {
-    assert!(coefficients.is_some_and(|of| of.channels == dims.channels), "no coefficients of {dims:?}");
-    coefficients.map(|coefficients| coefficients.slice)
-}
-
 /// A kernel over the chunks of each channel; the sizes follow the arguments.
-fn launch_chunks<Q: Queue>(queue: &Q, name: &str, dims: Dims, arguments: &[Argument]) -> Result<()> {
+pub(crate) fn launch_chunks<Q: Queue>(
+    queue: &Q,
+    file: &'static str,
+    name: &str,
+    dims: Dims,
+    arguments: &[Argument],
+) -> Result<()> {
     let mut arguments = arguments.to_vec();
     arguments.extend([dims.pixels, dims.chunk()].map(|size| Argument::from(count(size))));
-    let kernel = dims.element.kernel(name, dims.pixels);
+    let kernel = &dims.element.kernel(name, dims.pixels);
     let blocks = [count(dims.chunks()), count(dims.channels), 1];
-    let launch = Launch {
-        file: "batch_norm",
-        kernel: &kernel,
-        blocks,
-        threads: THREADS as u32,
-        arguments: &arguments,
-    };
-    queue::launch(queue, &launch)
+    queue::launch(queue, &Launch { file, kernel, blocks, threads: THREADS as u32, arguments: &arguments })
 }
 
-/// A warp for each channel.
-fn close<Q: Queue>(queue: &Q, kernel: &str, channels: usize, arguments: &[Argument]) -> Result<()> {
-    let blocks = [count(channels), 1, 1];
+/// So many warps, of a channel each or of 32.
+fn close<Q: Queue>(queue: &Q, kernel: &str, warps: usize, arguments: &[Argument]) -> Result<()> {
+    let blocks = [count(warps), 1, 1];
     queue::launch(queue, &Launch { file: "coefficients", kernel, blocks, threads: 32, arguments })
 }

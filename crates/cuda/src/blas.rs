@@ -16,28 +16,19 @@ pub(super) fn keep_sums_whole(blas: &CudaBlas) -> Result<(), result::CublasError
 /// `c = a · b`, row-major. cuBLAS counts by columns, to which these matrices are transposes: `cᵀ = bᵀ · aᵀ`.
 pub(super) fn multiply(blas: &CudaBlas, product: Product<'_>) -> Result<(), result::CublasError> {
     let [rows, inner, columns] = product.sizes;
-    for (slice, count, element) in [
-        (product.a.slice, rows * inner, product.element),
-        (product.b.slice, inner * columns, product.element),
-        (product.c, rows * columns, product.result),
-    ] {
-        slice.holds_elements(count, element);
-    }
+    product.check();
+    let strides = [product.a.matrix, product.b.matrix, product.c].map(|matrix| matrix.stride);
     assert!(
-        product.sizes.iter().all(|&size| c_int::try_from(size).is_ok()),
+        product.sizes.iter().chain(&strides).all(|&size| c_int::try_from(size).is_ok()),
         "{product:?} is too large for cuBLAS"
     );
     let [m, n, k] = [columns, rows, inner].map(|size| size as c_int);
-    // The length of a row as it is stored.
-    let leading = |operand: Operand<'_>, [rows, columns]: [usize; 2]| match operand.transposed {
-        false => columns as c_int,
-        true => rows as c_int,
-    };
+    let [of_a, of_b, of_c] = strides.map(|stride| stride as c_int);
     let operation = |operand: Operand<'_>| match operand.transposed {
         false => sys::cublasOperation_t::CUBLAS_OP_N,
         true => sys::cublasOperation_t::CUBLAS_OP_T,
     };
-    let (one, zero) = (1.0f32, 0.0f32);
+    let (one, kept) = (1.0f32, if product.adds { 1.0f32 } else { 0.0 });
     let pointer = |address: u64| address as *const c_void;
     // SAFETY: all operands have room for their elements, as checked above, and scalars live until the call returns.
     unsafe {
@@ -49,16 +40,16 @@ pub(super) fn multiply(blas: &CudaBlas, product: Product<'_>) -> Result<(), resu
             n,
             k,
             (&raw const one).cast(),
-            pointer(product.b.slice.address()),
+            pointer(product.b.matrix.slice.address()),
             kind(product.element),
-            leading(product.b, [inner, columns]),
-            pointer(product.a.slice.address()),
+            of_b,
+            pointer(product.a.matrix.slice.address()),
             kind(product.element),
-            leading(product.a, [rows, inner]),
-            (&raw const zero).cast(),
-            product.c.address() as *mut c_void,
+            of_a,
+            (&raw const kept).cast(),
+            product.c.slice.address() as *mut c_void,
             kind(product.result),
-            m,
+            of_c,
             sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
             sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
         )

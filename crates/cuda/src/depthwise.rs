@@ -1,10 +1,10 @@
-//! Depthwise 3×3 convolution with the batch norm and ReLU around it.
+//! Depthwise 3×3 convolution with the batch norms and bounds around it.
 
 use super::batch_norm::{Coefficients, MOMENTS, PartialSums, Reading};
 use super::queue::{self, count};
+use super::windows::Dims;
 use super::{Argument, Element, Launch, Queue, Result, Slice};
 use bytemuck::{Pod, Zeroable};
-use sparse_kernels::depthwise::Dims;
 
 const FILE: &str = "depthwise";
 const THREADS: usize = 128;
@@ -73,12 +73,13 @@ pub fn forward<Q: Queue>(
     check(x.y, weight, y, dims, element);
     let sums = moments_partial(dims, element);
     if let Some(partial) = moments {
-        assert!(sums.bytes(dims.channels) <= partial.bytes(), "{sums:?}");
+        assert!(sums.bytes(dims.inputs) <= partial.bytes(), "{sums:?}");
     }
+    let [values, coefficients, bounds] = x.arguments(dims.inputs);
     let arguments = [
-        x.y.into(),
-        x.coefficients.map(|coefficients| coefficients.slice()).into(),
-        x.ceiling().into(),
+        values,
+        coefficients,
+        bounds,
         weight.into(),
         y.into(),
         moments.into(),
@@ -90,13 +91,13 @@ pub fn forward<Q: Queue>(
 /// The gradient to a convolution's output.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputGradient<'a> {
-    /// The gradient, or the gated gradient behind batch norm and ReLU.
+    /// The gradient, or the gated gradient behind batch norm and bounds.
     pub g: Slice<'a>,
     /// The raw output and the coefficients of the batch norm that `g` lies behind.
     pub behind: Option<(Slice<'a>, Coefficients<'a>)>,
 }
 
-/// `dx`, gated if `x` is normalised, and partial sums as [`backward_partial`] says.
+/// `dx`, shut where the bounds of `x` were, and partial sums as [`backward_partial`] says.
 ///
 /// Shapes: `x.y, dx: [C, H, W, N]`, `weight: [C, 1, 3, 3]`, `dy.g: [C, Ho, Wo, N]`.
 ///
@@ -114,11 +115,12 @@ pub fn backward<Q: Queue>(
     check(x.y, weight, dy.g, dims, element);
     check(dx, weight, dy.behind.map_or(dy.g, |(y, _)| y), dims, element);
     let sums = backward_partial(dims, element);
-    assert!(sums.bytes(dims.channels) <= partial.bytes(), "{sums:?}");
+    assert!(sums.bytes(dims.inputs) <= partial.bytes(), "{sums:?}");
+    let [values, coefficients, bounds] = x.arguments(dims.inputs);
     let arguments = [
-        x.y.into(),
-        x.coefficients.map(|coefficients| coefficients.slice()).into(),
-        x.ceiling().into(),
+        values,
+        coefficients,
+        bounds,
         weight.into(),
         dy.g.into(),
         dy.behind.map(|(y, _)| y).into(),
@@ -132,9 +134,12 @@ pub fn backward<Q: Queue>(
 
 #[track_caller]
 fn check(x: Slice<'_>, weight: Slice<'_>, y: Slice<'_>, dims: Dims, element: Element) {
-    x.holds_elements(dims.channels * dims.plane(), element);
-    y.holds_elements(dims.channels * dims.out_plane(), element);
-    weight.holds::<f32>(dims.channels * 9);
+    let sparse_network::Window { kernel, stride: [down, right], dilation, .. } = dims.window;
+    let fits = dims.inputs == dims.outputs && kernel == [3; 2] && dilation == [1; 2];
+    assert!(fits && down == right && (1..=2).contains(&down), "{dims:?}");
+    x.holds_elements(dims.inputs * dims.plane(), element);
+    y.holds_elements(dims.inputs * dims.out_plane(), element);
+    weight.holds::<f32>(dims.inputs * 9);
 }
 
 fn launch<Q: Queue>(
@@ -145,7 +150,7 @@ fn launch<Q: Queue>(
     dims: Dims,
     element: Element,
 ) -> Result<()> {
-    let kernel = &element.kernel(&format!("{name}_s{}", dims.stride), dims.batch);
-    let blocks = [count(blocks), count(dims.channels), 1];
+    let kernel = &element.kernel(&format!("{name}_s{}", dims.window.stride[0]), dims.batch);
+    let blocks = [count(blocks), count(dims.inputs), 1];
     queue::launch(queue, &Launch { file: FILE, kernel, blocks, threads: THREADS as u32, arguments })
 }

@@ -1,5 +1,7 @@
 //! How activations are stored on a device.
 
+use super::Matrix;
+
 /// Storage of activations; all arithmetic is f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Element {
@@ -31,6 +33,12 @@ impl Element {
     pub(crate) fn kernel(self, name: &str, run: usize) -> String {
         let single = if self.vector(run) == 1 { "_x" } else { "" };
         format!("{}{single}", self.scalar_kernel(name))
+    }
+
+    /// Numbers of a run that is as many vectors as so many columns of each row of these matrices are.
+    pub(crate) fn run(self, columns: usize, matrices: &[Matrix<'_>]) -> usize {
+        let aligned = matrices.iter().all(|matrix| matrix.is_aligned(self));
+        if aligned { columns } else { 1 }
     }
 
     /// The entry point of a kernel that moves numbers one by one.

@@ -29,7 +29,12 @@ mod queue;
 pub mod select;
 pub mod sgd;
 pub mod sparse_pointwise;
+pub mod spatial;
 pub mod stem;
+pub mod sum;
+pub mod weight;
+pub mod window_pool;
+pub mod windows;
 
 pub use all_reduce::{AllReduce, Reduction};
 pub use batch_norm::{Coefficients, Reading};
@@ -37,4 +42,4 @@ pub use batch_norm::{Coefficients, Reading};
 pub use device::{DeviceMemory, Stream};
 pub use element::Element;
 pub use error::{Error, Result};
-pub use queue::{Argument, Launch, Memory, Operand, Product, Queue, Slice, download, upload};
+pub use queue::{Argument, Launch, Matrix, Memory, Operand, Product, Queue, Slice, download, upload};

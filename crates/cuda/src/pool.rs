@@ -1,4 +1,4 @@
-//! Global mean pooling, with the batch norm and ReLU before it.
+//! Global mean pooling, with the batch norm and bounds before it.
 
 use super::batch_norm::{PartialSums, Reading};
 use super::queue::{self, count};
@@ -35,7 +35,6 @@ impl Dims {
 
     #[track_caller]
     fn check(&self, x: Reading<'_>, pooled: Slice<'_>) {
-        assert!(x.coefficients.is_some(), "no coefficients of {self:?}");
         x.y.holds_elements(self.channels * self.plane * self.batch, self.element);
         pooled.holds::<f32>(self.channels * self.batch);
     }
@@ -49,13 +48,13 @@ impl Dims {
 /// The queue's.
 pub fn forward<Q: Queue>(queue: &Q, x: Reading<'_>, features: Slice<'_>, dims: Dims) -> Result<()> {
     dims.check(x, features);
-    let coefficients = x.coefficients.map(|coefficients| coefficients.slice());
+    let [y, coefficients, bounds] = x.arguments(dims.channels);
     let [plane, batch] = dims.sizes();
-    let arguments = [x.y.into(), coefficients.into(), x.ceiling().into(), features.into(), plane, batch];
+    let arguments = [y, coefficients, bounds, features.into(), plane, batch];
     launch(queue, &dims.element.scalar_kernel("pool_forward"), [dims.blocks(), dims.channels], &arguments)
 }
 
-/// `g[c, ·, n] = dfeatures[n, c] / plane` where the ReLU lets it through, and partial sums of `g` and `g·(y − mean)`.
+/// `g[c, ·, n] = dfeatures[n, c] / plane` where the bounds let it through, and partial sums of `g` and `g·(y − mean)`.
 ///
 /// Shapes: `dfeatures: [N, C]` f32, `x.y, g: [C, plane, N]`, `partial: [C, blocks, 2]`.
 ///
@@ -71,18 +70,9 @@ pub fn backward<Q: Queue>(
     dims.check(x, dfeatures);
     g.holds_elements(dims.channels * dims.plane * dims.batch, dims.element);
     assert!(dims.partial().bytes(dims.channels) <= partial.bytes(), "partial sums of {dims:?}");
-    let coefficients = x.coefficients.map(|coefficients| coefficients.slice());
+    let [y, coefficients, bounds] = x.arguments(dims.channels);
     let [plane, batch] = dims.sizes();
-    let arguments = [
-        x.y.into(),
-        coefficients.into(),
-        x.ceiling().into(),
-        dfeatures.into(),
-        g.into(),
-        partial.into(),
-        plane,
-        batch,
-    ];
+    let arguments = [y, coefficients, bounds, dfeatures.into(), g.into(), partial.into(), plane, batch];
     launch(queue, &dims.element.scalar_kernel("pool_backward"), [dims.blocks(), dims.channels], &arguments)
 }
 

@@ -27,6 +27,8 @@ modules! {
     "layout.bf16",
     "masks",
     "partial_sums",
+    "patches",
+    "patches.bf16",
     "pattern",
     "pool",
     "pool.bf16",
@@ -36,6 +38,10 @@ modules! {
     "sparse_pointwise.bf16",
     "stem",
     "stem.bf16",
+    "sum",
+    "sum.bf16",
+    "window_pool",
+    "window_pool.bf16",
 }
 
 #[cfg(test)]

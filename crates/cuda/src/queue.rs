@@ -2,6 +2,7 @@
 
 use super::{Element, Result};
 use bytemuck::Pod;
+use sparse_network::Bounds;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
@@ -140,8 +141,8 @@ impl<'a> Slice<'a> {
     }
 }
 
-/// Most bytes of an argument that is passed by value.
-const ARGUMENT: usize = 6;
+/// Words of eight bytes of the largest argument that is passed by value.
+const ARGUMENT: usize = 7;
 
 /// An argument of a kernel.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +152,7 @@ impl Argument {
     /// A structure, passed by value.
     ///
     /// # Panics
-    /// If it is larger than 48 bytes: a fault of the caller.
+    /// If it is larger than 56 bytes: a fault of the caller.
     pub fn of<T: Pod>(value: T) -> Self {
         let mut words = [0; ARGUMENT];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
@@ -174,6 +175,12 @@ impl From<u32> for Argument {
 impl From<f32> for Argument {
     fn from(value: f32) -> Self {
         Self::of(value)
+    }
+}
+
+impl From<Bounds> for Argument {
+    fn from(bounds: Bounds) -> Self {
+        Self::of([bounds.low as f32, bounds.high as f32])
     }
 }
 
@@ -205,16 +212,69 @@ pub struct Launch<'a> {
     pub arguments: &'a [Argument],
 }
 
+/// A matrix, row after row.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    /// From its first element on.
+    pub slice: Slice<'a>,
+    /// Elements from the start of a row to that of the next.
+    pub stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// One whose rows, of so many elements, follow each other.
+    pub fn new(slice: Slice<'a>, columns: usize) -> Self {
+        Self { slice, stride: columns }
+    }
+
+    /// The part of it that begins so many elements behind its start.
+    pub(crate) fn skip(self, elements: usize, element: Element) -> Self {
+        let start = elements * element.size();
+        Self { slice: self.slice.part(start, self.slice.bytes() - start), ..self }
+    }
+
+    /// Panics unless it has room for so many rows and columns.
+    #[track_caller]
+    pub fn check(&self, [rows, columns]: [usize; 2], element: Element) {
+        assert!(columns <= self.stride || rows <= 1, "rows of {columns} elements lie {} apart", self.stride);
+        let end = rows.checked_sub(1).map_or(0, |last| last * self.stride + columns);
+        self.slice.holds_elements(end, element);
+    }
+
+    /// Whether each row begins at a multiple of 128 bits.
+    pub(crate) fn is_aligned(&self, element: Element) -> bool {
+        (self.stride * element.size()).is_multiple_of(16) && self.slice.address().is_multiple_of(16)
+    }
+}
+
 /// A matrix as an operand of a product.
 #[derive(Clone, Copy, Debug)]
 pub struct Operand<'a> {
-    /// Its elements, row after row.
-    pub slice: Slice<'a>,
+    /// As it is stored.
+    pub matrix: Matrix<'a>,
     /// Whether it is stored transposed.
     pub transposed: bool,
 }
 
-/// `c[rows, columns] = a[rows, inner] · b[inner, columns]`, row-major; sums are f32.
+impl<'a> Operand<'a> {
+    /// As it is stored.
+    pub fn plain(matrix: Matrix<'a>) -> Self {
+        Self { matrix, transposed: false }
+    }
+
+    /// The transpose of what is stored.
+    pub fn transposed(matrix: Matrix<'a>) -> Self {
+        Self { matrix, transposed: true }
+    }
+
+    /// Panics unless there is room for so many rows and columns of the operand.
+    #[track_caller]
+    pub fn check(&self, [rows, columns]: [usize; 2], element: Element) {
+        self.matrix.check(if self.transposed { [columns, rows] } else { [rows, columns] }, element);
+    }
+}
+
+/// `c[rows, columns] = a[rows, inner] · b[inner, columns]`; sums are f32.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<'a> {
     /// Left operand.
@@ -222,13 +282,26 @@ pub struct Product<'a> {
     /// Right operand.
     pub b: Operand<'a>,
     /// Result.
-    pub c: Slice<'a>,
+    pub c: Matrix<'a>,
+    /// Whether it is added to what lies there.
+    pub adds: bool,
     /// Rows, inner dimension, columns.
     pub sizes: [usize; 3],
     /// Storage of both operands.
     pub element: Element,
     /// Storage of the result: that of the operands, or f32.
     pub result: Element,
+}
+
+impl Product<'_> {
+    /// Panics unless all three have room for their elements.
+    #[track_caller]
+    pub fn check(&self) {
+        let [rows, inner, columns] = self.sizes;
+        self.a.check([rows, inner], self.element);
+        self.b.check([inner, columns], self.element);
+        self.c.check([rows, columns], self.result);
+    }
 }
 
 /// A size as kernels count.

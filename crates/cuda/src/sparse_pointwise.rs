@@ -1,8 +1,9 @@
-//! Pointwise convolution with a sparse weight.
+//! Convolution over all channels with a sparse weight.
 
 use super::queue::{self, count};
-use super::{Argument, Element, Launch, Memory, Queue, Result, Slice};
+use super::{Argument, Element, Launch, Matrix, Memory, Queue, Result, Slice};
 use bytemuck::{Pod, Zeroable};
+use std::ops::Range;
 
 const THREADS: usize = 128;
 const WARPS: usize = 4;
@@ -79,69 +80,88 @@ impl<M: Memory> Pattern<M> {
         )
     }
 
-    /// `y = matrix · x` over the kept positions. Shapes: `weight` as stored, f32; `x: [inner, pixels]`, `y: [rows, pixels]`.
+    /// `y = matrix · x` over the kept positions, for some of the rows. Shapes: `weight` as stored, f32; `x: [inner, pixels]`,
+    /// `y: [rows, pixels]`.
     ///
     /// # Errors
     /// The queue's.
     pub fn multiply<Q: Queue<Memory = M>>(
         &self,
         queue: &Q,
-        [weight, x, y]: [Slice<'_>; 3],
+        (weight, rows): (Slice<'_>, Range<usize>),
+        [x, y]: [Matrix<'_>; 2],
         pixels: usize,
         element: Element,
     ) -> Result<()> {
+        assert!(rows.end <= self.rows(), "rows {rows:?} of {}", self.rows());
         weight.holds::<f32>(self.weights());
-        x.holds_elements(self.walk.inner as usize * pixels, element);
-        y.holds_elements(self.rows() * pixels, element);
-        let [starts, indices, positions] = [&self.starts, &self.indices, &self.positions].map(Memory::slice);
+        x.check([self.walk.inner as usize, pixels], element);
+        y.check([rows.len(), pixels], element);
+        let starts = self.starts.slice();
+        let first = rows.start * size_of::<u32>();
         let arguments = [
             weight.into(),
-            starts.into(),
-            indices.into(),
-            positions.into(),
-            x.into(),
-            y.into(),
-            self.walk.rows.into(),
+            starts.part(first, starts.bytes() - first).into(),
+            self.indices.slice().into(),
+            self.positions.slice().into(),
+            x.slice.into(),
+            y.slice.into(),
+            count(rows.len()).into(),
             count(pixels).into(),
+            strides([x, y]),
         ];
-        let columns = pixels.div_ceil(LANES * element.vector(pixels));
-        let kernel = element.kernel("sparse_product", pixels);
-        launch(queue, &kernel, [columns, self.rows().div_ceil(WARPS)], &arguments)
+        let run = element.run(pixels, &[x, y]);
+        let columns = pixels.div_ceil(LANES * element.vector(run));
+        let kernel = element.kernel("sparse_product", run);
+        launch(queue, &kernel, [columns, rows.len().div_ceil(WARPS)], &arguments)
     }
 
-    /// Bytes of partial sums that [`Pattern::gradient`] needs: as if all were kept.
+    /// Bytes of partial sums that [`Pattern::add_gradient`] needs: as if all were kept.
     pub fn partial_bytes(&self, pixels: usize) -> usize {
         self.weights() * blocks(pixels) * size_of::<f32>()
     }
 
-    /// `dw = dy · xᵀ` at kept positions, 0 elsewhere. Shapes: `dy: [rows, pixels]`, `x: [inner, pixels]`, `dw: [rows, inner]` f32.
+    /// Adds `dy · xᵀ` to `dw` at kept positions. Shapes: `dy: [rows, pixels]`, `x: [inner, pixels]`, `dw: [rows, inner]` f32.
     ///
     /// # Errors
     /// The queue's.
     ///
     /// # Panics
     /// If it is the pattern of a transpose: a fault of the caller.
-    pub fn gradient<Q: Queue<Memory = M>>(
+    pub fn add_gradient<Q: Queue<Memory = M>>(
         &self,
         queue: &Q,
-        [dy, x, partial, dw]: [Slice<'_>; 4],
+        [dy, x]: [Matrix<'_>; 2],
+        [partial, dw]: [Slice<'_>; 2],
         pixels: usize,
         element: Element,
     ) -> Result<()> {
         assert_eq!(self.walk.by_inner, 1, "a gradient by the pattern of a transpose");
-        dy.holds_elements(self.rows() * pixels, element);
-        x.holds_elements(self.walk.inner as usize * pixels, element);
+        dy.check([self.rows(), pixels], element);
+        x.check([self.walk.inner as usize, pixels], element);
         partial.holds::<u8>(self.partial_bytes(pixels));
         dw.holds::<f32>(self.weights());
         let [starts, indices, positions] = [&self.starts, &self.indices, &self.positions].map(Memory::slice);
-        let arguments =
-            [starts.into(), indices.into(), dy.into(), x.into(), partial.into(), count(pixels).into()];
-        launch(queue, &element.kernel("sparse_gradient", pixels), [blocks(pixels), self.rows()], &arguments)?;
-        queue.clear(dw.part(0, self.weights() * size_of::<f32>()))?;
+        let arguments = [
+            starts.into(),
+            indices.into(),
+            dy.slice.into(),
+            x.slice.into(),
+            partial.into(),
+            count(pixels).into(),
+            strides([dy, x]),
+        ];
+        let kernel = element.kernel("sparse_gradient", element.run(pixels, &[dy, x]));
+        launch(queue, &kernel, [blocks(pixels), self.rows()], &arguments)?;
         let arguments =
             [starts.into(), positions.into(), partial.into(), count(blocks(pixels)).into(), dw.into()];
         launch(queue, "close_sparse_gradient", [self.rows(), 1], &arguments)
     }
+}
+
+/// `Strides` of `kernels/sparse_pointwise.cu`.
+fn strides(of: [Matrix<'_>; 2]) -> Argument {
+    Argument::of(of.map(|matrix| count(matrix.stride)))
 }
 
 /// Blocks that share the pixels of a row.

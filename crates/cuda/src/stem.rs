@@ -1,11 +1,12 @@
-//! Dense 3×3 convolution: the stem of the network.
+//! Dense 3×3 convolution of images: the stem of a mobile network.
 
 use super::batch_norm::{MOMENTS, PartialSums};
 use super::depthwise::OutputGradient;
 use super::queue::{self, count};
+use super::windows::Dims;
 use super::{Argument, Element, Launch, Queue, Result, Slice, partial_sums};
 use bytemuck::{Pod, Zeroable};
-use sparse_kernels::spatial::Dims;
+use sparse_network::Window;
 
 const FILE: &str = "stem";
 const THREADS: usize = 128;
@@ -40,6 +41,11 @@ impl Image {
         let [batch, stride] = [dims.batch, dims.window.stride[0]].map(count);
         Self { inputs, outputs, height, width, out_height, out_width, batch, stride, above, left }
     }
+}
+
+/// Whether these kernels are for a window.
+pub fn fits(window: &Window) -> bool {
+    window.kernel == [3; 2] && window.stride[0] == window.stride[1] && window.dilation == [1; 2]
 }
 
 /// Threads that cover the pixels once.
@@ -123,8 +129,8 @@ pub fn weight_gradient<Q: Queue>(
 
 #[track_caller]
 fn check([x, weight, y]: [Slice<'_>; 3], dims: Dims, element: Element) {
-    assert!(dims.window.kernel == [3; 2] && dims.window.stride[0] == dims.window.stride[1], "{dims:?}");
-    x.holds_elements(dims.inputs * dims.height * dims.width * dims.batch, element);
+    assert!(fits(&dims.window), "{dims:?}");
+    x.holds_elements(dims.inputs * dims.plane(), element);
     y.holds_elements(dims.outputs * dims.out_plane(), element);
     weight.holds::<f32>(dims.outputs * dims.inputs * 9);
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use sparse_cuda::batch_norm::{self as device, Dims, Form, Parameters};
+use sparse_cuda::batch_norm::{self as device, Dims, Form, Parameters, Parts};
 use sparse_cuda::{Coefficients, Element, Memory, Queue};
 use sparse_emulator::{download, queue, upload};
 
@@ -91,7 +91,8 @@ fn on_the_way(order: u64, dims: Dims, tolerance: f64) {
     close(&numbers(&queue, out.slice(), element), &dy, tolerance, &what);
 
     let partial = queue.allocate(dims.partial().bytes(channels)).unwrap();
-    device::gate(&queue, g_stored.slice(), norm.reading(y_stored.slice()), partial.slice(), dims).unwrap();
+    let (parts, x) = (Parts::whole(g_stored.slice()), norm.reading(y_stored.slice()));
+    device::gate(&queue, parts, Some(x), Some(partial.slice()), dims).unwrap();
     let open = |i: usize| 0.0 < linear(i) && linear(i) < 6.0;
     let gated: Vec<f32> = (0..y.len()).map(|i| if open(i) { g[i] } else { 0.0 }).collect();
     close(&numbers(&queue, g_stored.slice(), element), &gated, 0.0, &what);
@@ -133,6 +134,20 @@ fn values_far_from_zero_keep_their_variance() {
             (found_mean / centre - 1.0).abs() < 1e-6 && (found / variance - 1.0).abs() < 1e-4,
             "{found} {variance}"
         );
+    }
+}
+
+#[test]
+fn a_bias_is_added_and_nothing_else() {
+    for channels in [1, 5, 33, 100].into_iter().filter(|_| available()) {
+        let queue = queue(2);
+        let bias = values(channels, 3);
+        let (stored, rows) = (upload(&queue, &bias).unwrap(), vec![f32::NAN; 7 * channels]);
+        let rows = upload(&queue, &rows).unwrap();
+        device::take_bias(&queue, stored.slice(), Coefficients::new(rows.slice(), channels)).unwrap();
+        let (zeros, ones) = (vec![0.0f32; channels], vec![1.0f32; channels]);
+        let expected = [&zeros, &zeros, &ones, &ones, &bias, &zeros, &zeros].map(Vec::as_slice).concat();
+        assert_eq!(download::<_, f32>(&queue, rows.slice()).unwrap(), expected);
     }
 }
 

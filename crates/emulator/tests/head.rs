@@ -12,27 +12,33 @@ use sparse_emulator::{download, queue, upload};
 use sparse_kernels::activation::GateSums;
 use sparse_kernels::{cross_entropy, distillation, linear, pool};
 
-fn pooled(order: u64, (element, tolerance): (Element, f64), [channels, plane, batch]: [usize; 3]) {
+fn pooled(
+    order: u64,
+    (element, tolerance): (Element, f64),
+    [channels, plane, batch]: [usize; 3],
+    read: Read,
+) {
     let queue = queue(order);
     let norm = BatchNorm::new(&queue, channels);
-    let (x, dy) = (values(channels * plane * batch, 1), values(channels * batch, 2));
-    let what = format!("{channels} {plane} {batch} {element:?} order {order}");
+    let (x, dy) = (read.values(channels * plane * batch, 1), values(channels * batch, 2));
+    let what = format!("{channels} {plane} {batch} {element:?} order {order} {read:?}");
     let mut expected = vec![0.0; channels * batch];
-    pool::forward(norm.input(&x), &mut expected, plane, batch);
+    pool::forward(read.on_the_host(&norm, &x), &mut expected, plane, batch);
     let stored = activations(&queue, &x, element);
     let dims = Dims { channels, plane, batch, element };
     let features = queue.allocate(expected.len() * 4).unwrap();
-    device_pool::forward(&queue, norm.reading(stored.slice()), features.slice(), dims).unwrap();
+    let reading = read.on_the_device(&norm, stored.slice());
+    device_pool::forward(&queue, reading, features.slice(), dims).unwrap();
     close(&download::<_, f32>(&queue, features.slice()).unwrap(), &expected, 1e-5, &what);
 
     let (mut dx, mut sum, mut product) = (vec![0.0; x.len()], vec![0.0; channels], vec![0.0; channels]);
     let sums = GateSums { sum: &mut sum, product: &mut product };
-    pool::backward(norm.input(&x), &dy, &mut dx, Some(sums), plane, batch);
+    pool::backward(read.on_the_host(&norm, &x), &dy, &mut dx, Some(sums), plane, batch);
     let dy = upload(&queue, &dy).unwrap();
     let g = queue.allocate(x.len() * element.size()).unwrap();
     let partial = queue.allocate(dims.partial().bytes(channels)).unwrap();
     let into = [g.slice(), partial.slice()];
-    device_pool::backward(&queue, norm.reading(stored.slice()), dy.slice(), into, dims).unwrap();
+    device_pool::backward(&queue, reading, dy.slice(), into, dims).unwrap();
     close(&numbers(&queue, g.slice(), element), &dx, tolerance, &what);
     let partial: Vec<f32> = download(&queue, partial.slice()).unwrap();
     for (c, partial) in partial.chunks(partial.len() / channels).enumerate() {
@@ -44,8 +50,10 @@ fn pooled(order: u64, (element, tolerance): (Element, f64), [channels, plane, ba
 #[test]
 fn pooling_is_the_hosts() {
     for sizes in [[1, 1, 1], [3, 49, 5], [2, 4, 130], [4, 9, 128]].into_iter().filter(|_| available()) {
-        ELEMENTS.into_iter().for_each(|element| pooled(2, element, sizes));
-        ORDERS.into_iter().for_each(|order| pooled(order, ELEMENTS[0], sizes));
+        for element in ELEMENTS {
+            READS.into_iter().for_each(|read| pooled(2, element, sizes, read));
+        }
+        ORDERS.into_iter().for_each(|order| pooled(order, ELEMENTS[0], sizes, READS[0]));
     }
 }
 

@@ -6,7 +6,8 @@ mod common;
 
 use common::*;
 use sparse_cuda::sparse_pointwise::Pattern;
-use sparse_cuda::{Element, Memory, Queue, layout};
+use sparse_cuda::weight::WeightGradient;
+use sparse_cuda::{Element, Matrix, Memory, Queue, layout};
 use sparse_emulator::{download, queue, upload};
 
 /// Outputs, inputs, pixels, and of seven weights how many are kept.
@@ -59,14 +60,18 @@ fn products(
         [false, true].map(|transposed| Pattern::new(&queue, [outputs, inputs], transposed).unwrap());
     [&by_output, &by_input].iter().for_each(|pattern| pattern.take(&queue, words.slice()).unwrap());
     let [y_memory, dx_memory] = [y.len(), dx.len()].map(|len| queue.allocate(len * element.size()).unwrap());
-    by_output.multiply(&queue, [weight.slice(), x.slice(), y_memory.slice()], pixels, element).unwrap();
+    let matrix = |slice| Matrix::new(slice, pixels);
+    let into = [matrix(x.slice()), matrix(y_memory.slice())];
+    by_output.multiply(&queue, (weight.slice(), 0..outputs), into, pixels, element).unwrap();
     close(&numbers(&queue, y_memory.slice(), element), &y, tolerance, &what);
-    by_input.multiply(&queue, [weight.slice(), dy.slice(), dx_memory.slice()], pixels, element).unwrap();
+    let into = [matrix(dy.slice()), matrix(dx_memory.slice())];
+    by_input.multiply(&queue, (weight.slice(), 0..inputs), into, pixels, element).unwrap();
     close(&numbers(&queue, dx_memory.slice(), element), &dx, tolerance, &what);
     let partial = queue.allocate(by_output.partial_bytes(pixels)).unwrap();
     let dw_memory = upload(&queue, &vec![7.0f32; dw.len()]).unwrap();
-    let slices = [dy.slice(), x.slice(), partial.slice(), dw_memory.slice()];
-    by_output.gradient(&queue, slices, pixels, element).unwrap();
+    let kept = Some((&by_output, partial.slice()));
+    let gradient = WeightGradient { sizes: [outputs, inputs], dw: dw_memory.slice(), kept };
+    gradient.add(&queue, [matrix(dy.slice()), matrix(x.slice())], pixels, element, true).unwrap();
     close(&download::<_, f32>(&queue, dw_memory.slice()).unwrap(), &dw, 2e-5, &what);
 }
 

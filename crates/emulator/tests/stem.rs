@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use sparse_cuda::depthwise::OutputGradient;
-use sparse_cuda::{Element, Memory, Queue, stem as device};
+use sparse_cuda::{Element, Memory, Queue, stem as device, windows};
 use sparse_emulator::{download, queue, upload};
 use sparse_kernels::activation::{self, NormGradient};
 use sparse_kernels::spatial::{self as host, Dims};
@@ -27,6 +27,12 @@ fn cases() -> Vec<Dims> {
     cases
 }
 
+/// The sizes as the device takes them.
+fn sizes(dims: Dims) -> windows::Dims {
+    let Dims { outputs, inputs, height, width, batch, window } = dims;
+    windows::Dims { outputs, inputs, height, width, batch, window }
+}
+
 fn both_ways(order: u64, dims: Dims, (element, tolerance): (Element, f64)) {
     let queue = queue(order);
     let outputs = dims.outputs * dims.out_height() * dims.out_width() * dims.batch;
@@ -41,10 +47,10 @@ fn both_ways(order: u64, dims: Dims, (element, tolerance): (Element, f64)) {
     let [x_stored, g_stored, raw_stored] = [&x, &g, &raw].map(|values| activations(&queue, values, element));
     let weight_memory = upload(&queue, &weight).unwrap();
     let y = queue.allocate(outputs * element.size()).unwrap();
-    let sums = device::moments_partial(dims, element);
+    let sums = device::moments_partial(sizes(dims), element);
     let partial = queue.allocate(sums.bytes(dims.outputs)).unwrap();
     let operands = [x_stored.slice(), weight_memory.slice(), y.slice()];
-    device::forward(&queue, operands, Some(partial.slice()), dims, element).unwrap();
+    device::forward(&queue, operands, Some(partial.slice()), sizes(dims), element).unwrap();
     close(&numbers(&queue, y.slice(), element), &expected, tolerance, &what);
     let found = moments(&queue, partial.slice(), sums, dims.outputs);
     for (channel, found) in expected.chunks(outputs / dims.outputs).zip(found) {
@@ -64,12 +70,12 @@ fn both_ways(order: u64, dims: Dims, (element, tolerance): (Element, f64)) {
         let mut expected = vec![0.0; weight.len()];
         host::weight_gradient(activation::Input::Plain(&x), dy, None, &mut expected, dims);
         let pairs = dims.inputs * dims.outputs;
-        let partial = queue.allocate(device::gradient_partial(dims, element).bytes(pairs)).unwrap();
+        let partial = queue.allocate(device::gradient_partial(sizes(dims), element).bytes(pairs)).unwrap();
         let dw = queue.allocate(weight.len() * 4).unwrap();
         let behind = through_norm.then(|| (raw_stored.slice(), norm.coefficients()));
         let dy = OutputGradient { g: g_stored.slice(), behind };
         let into = [partial.slice(), dw.slice()];
-        device::weight_gradient(&queue, x_stored.slice(), dy, into, dims, element).unwrap();
+        device::weight_gradient(&queue, x_stored.slice(), dy, into, sizes(dims), element).unwrap();
         let dw: Vec<f32> = download(&queue, dw.slice()).unwrap();
         close(&dw, &expected, 2e-5, &format!("{what} through norm {through_norm}"));
     }

@@ -9,12 +9,6 @@ pub enum Error {
     /// What a device reports.
     #[error(transparent)]
     Device(#[from] sparse_cuda::Error),
-    /// A network that only the CPU trains.
-    #[error("there are no GPU kernels for the step `{step}` of this network; train it with --device cpu")]
-    NoKernels {
-        /// The first step without.
-        step: String,
-    },
     /// The images do not fit the model.
     #[error(
         "images of shape {got:?} do not fit: expected [N, {channels}, H, W] with H and W at least {least}"

@@ -16,7 +16,7 @@ use sparse_cuda::sgd::Rule;
 use sparse_emulator::{download, queue, reads, upload};
 use sparse_model::device::{DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed};
 use sparse_model::{
-    Across, Activation, Masks, Mode, Model, NetworkConfig, Padding, Precision, SoftTargets, Targets,
+    Across, Activation, Kind, Masks, Mode, Model, NetworkConfig, Padding, Precision, SoftTargets, Targets,
     TrainPass,
 };
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
@@ -25,21 +25,28 @@ use sparse_sparsity::select::prune_smallest;
 use sparse_testing::Need;
 use std::collections::BTreeMap;
 
-const SIZE: [usize; 2] = [37, 34];
-const STEPS: usize = 5;
 const RATE: f64 = 0.005;
 const RATIO: f64 = 0.6;
 
 /// How both sides train.
 #[derive(Clone, Copy, Debug)]
 struct Case {
+    kind: Kind,
+    /// Width multiplier.
+    scale: f64,
+    /// Height and width of the images.
+    size: [usize; 2],
+    steps: usize,
+    /// Whether the branches of a residual network count from the first step on: their last scale is 1 and not 0. So small a network is then
+    /// chaotic, and rounding grows a hundredfold from step to step.
+    open: bool,
     precision: Precision,
     batch: usize,
     /// TensorFlow's padding and activation.
     tensorflow: bool,
     soft: bool,
     clip_norm: Option<f64>,
-    /// Whether pointwise layers leave their zeros out on the device.
+    /// Whether layers leave their zeros out on the device.
     sparse: bool,
     order: u64,
     /// Of the images. Where a value before a ReLU lies within rounding of zero, the gradient jumps, and both sides may be right: with these
@@ -53,7 +60,7 @@ struct Case {
 
 impl Case {
     fn config(&self) -> NetworkConfig {
-        let config = NetworkConfig::mobilenet(0.0625, 3, 5);
+        let config = NetworkConfig::new(self.kind, self.scale, 3, 5);
         if !self.tensorflow {
             return config;
         }
@@ -61,9 +68,8 @@ impl Case {
     }
 
     fn images(&self, step: usize) -> Vec<f32> {
-        let noise =
-            |i: usize| ((i * 7919 + (self.seed * STEPS + step) * 104_729) % 2017) as f32 / 1008.5 - 1.0;
-        (0..self.batch * 3 * SIZE[0] * SIZE[1]).map(noise).collect()
+        let noise = |i: usize| ((i * 7919 + (self.seed * 5 + step) * 104_729) % 2017) as f32 / 1008.5 - 1.0;
+        (0..self.batch * 3 * self.size[0] * self.size[1]).map(noise).collect()
     }
 
     fn labels(&self, step: usize) -> Vec<u32> {
@@ -73,6 +79,20 @@ impl Case {
     fn teacher(&self, step: usize) -> Vec<f32> {
         (0..self.batch * 5).map(|i| ((i * 31 + step * 17) % 23) as f32 / 5.0 - 2.0).collect()
     }
+}
+
+/// The network of a case.
+fn network(case: Case, dtype: DType) -> Model {
+    let model = Model::new(case.config(), 7, dtype, &Device::Cpu).unwrap();
+    if !case.open {
+        return model;
+    }
+    for (_, scale) in model.variables().iter().filter(|(name, _)| name.ends_with("_scale")) {
+        if values(scale.as_tensor()).iter().all(|&scale| scale == 0.0) {
+            scale.set(&scale.ones_like().unwrap()).unwrap();
+        }
+    }
+    model
 }
 
 /// Numbers by the name of their variable.
@@ -114,14 +134,14 @@ fn count(total: usize) -> usize {
 
 /// In f32, or exactly as far as f64 goes.
 fn on_the_host(case: Case, dtype: DType) -> Vec<Found> {
-    let model = Model::new(case.config(), 7, dtype, &Device::Cpu).unwrap();
+    let model = network(case, dtype);
     let precision = if dtype == DType::F64 { Precision::Full } else { case.precision };
     let mut pass = TrainPass::new(&model, precision).unwrap();
     let sgd = SgdConfig { momentum: 0.9, l2_decay: 3e-5, clip_norm: case.clip_norm };
     let mut optimizer = Sgd::new(model.trainable(), sgd).unwrap();
     let mut masks: BTreeMap<String, Mask> = BTreeMap::new();
     let mut found = Vec::new();
-    for step in 0..STEPS {
+    for step in 0..case.steps {
         for (name, mask) in &masks {
             let variable = &model.variables()[name];
             let mut weights = values(variable.as_tensor());
@@ -131,7 +151,7 @@ fn on_the_host(case: Case, dtype: DType) -> Vec<Found> {
         }
         let words = masks.iter().map(|(name, mask)| (name.as_str(), mask.words())).collect();
         pass.set_masks(&model, &Masks { words, masked_gradient: true });
-        let shape = (case.batch, 3, SIZE[0], SIZE[1]);
+        let shape = (case.batch, 3, case.size[0], case.size[1]);
         let images =
             Tensor::from_vec(case.images(step), shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
         let logits = Tensor::from_vec(case.teacher(step), (case.batch, 5), &Device::Cpu).unwrap();
@@ -159,15 +179,15 @@ fn on_the_host(case: Case, dtype: DType) -> Vec<Found> {
 
 fn on_the_device(case: Case) -> Vec<Found> {
     let queue = queue(case.order);
-    let model = Model::new(case.config(), 7, DType::F32, &Device::Cpu).unwrap();
+    let model = network(case, DType::F32);
     let parameters = DeviceParameters::new(&queue, &model, is_pruned).unwrap();
-    let mut pass = DevicePass::new(case.config(), case.precision).unwrap();
+    let mut pass = DevicePass::new(&model, case.precision);
     let spans = parameters.spans().iter().filter(|(name, _)| is_pruned(name));
     let members: Vec<Member> = spans.map(|(_, &span)| Member { span, group: 0, masked: true }).collect();
     let total: usize = members.iter().map(|member| member.span.len).sum();
     let selector = Selector::new(&queue, Chunks::new(&queue, &members).unwrap()).unwrap();
     let (mut feed, mut found) = (Feed::default(), Vec::new());
-    for step in 0..STEPS {
+    for step in 0..case.steps {
         let before = reads(&queue);
         parameters.enforce(&queue).unwrap();
         let sparse = |_: &_| case.sparse && step > 0;
@@ -176,7 +196,7 @@ fn on_the_device(case: Case) -> Vec<Found> {
         let logits = upload(&queue, &teacher).unwrap();
         let soft = DeviceSoftTargets { logits: logits.slice(), temperature: 2.0, weight: 0.7 };
         let targets = DeviceTargets { label_smoothing: 0.1, soft: case.soft.then_some(soft) };
-        feed.put(&queue, &images, &labels, SIZE).unwrap();
+        feed.put(&queue, &images, &labels, case.size).unwrap();
         pass.forward(&queue, &parameters, feed.batch(), targets, Mode::TRAIN, None).unwrap();
         pass.backward(&queue, &parameters, None).unwrap();
         let rule =
@@ -288,6 +308,11 @@ fn compare_coarsely(case: Case) {
 }
 
 const PLAIN: Case = Case {
+    kind: Kind::MobileNet,
+    scale: 0.0625,
+    size: [37, 34],
+    steps: 5,
+    open: false,
     precision: Precision::Full,
     batch: 8,
     tensorflow: false,
@@ -318,4 +343,81 @@ fn five_steps_that_leave_zeros_out() {
 #[test]
 fn five_steps_in_bf16() {
     compare_coarsely(Case { precision: Precision::Bf16, order: 7919, times: 2.0, slack: 0.0, ..PLAIN });
+}
+
+/// Residual networks and MobileNetV2: small, so that the emulator is through in seconds.
+const OTHERS: Case = Case { scale: 0.125, size: [32, 27], steps: 3, ..PLAIN };
+
+#[test]
+fn steps_of_resnet18_are_the_cpus() {
+    compare(Case { kind: Kind::ResNet18, ..OTHERS });
+}
+
+#[test]
+fn steps_of_resnet18_that_leave_zeros_out_with_odd_batches() {
+    compare(Case { kind: Kind::ResNet18, batch: 5, sparse: true, order: 2, ..OTHERS });
+}
+
+#[test]
+fn a_step_of_residual_networks_whose_branches_are_open_is_the_cpus() {
+    for kind in [Kind::ResNet18, Kind::ResNet50] {
+        for (batch, order) in [(8, 1), (5, 7919)] {
+            compare(Case { kind, batch, order, steps: 1, open: true, ..OTHERS });
+        }
+    }
+}
+
+#[test]
+fn steps_of_resnet50_are_the_cpus() {
+    compare(Case { kind: Kind::ResNet50, steps: 2, ..OTHERS });
+}
+
+#[test]
+fn steps_of_mobilenet_v2_are_the_cpus() {
+    compare(Case { kind: Kind::MobileNetV2, tensorflow: true, ..OTHERS });
+}
+
+#[test]
+fn steps_of_mobilenet_v2_that_leave_zeros_out_with_soft_targets() {
+    compare(Case { kind: Kind::MobileNetV2, batch: 6, soft: true, sparse: true, order: 1, ..OTHERS });
+}
+
+#[test]
+fn steps_of_resnet18_in_bf16() {
+    let precision = Precision::Bf16;
+    compare_coarsely(Case { kind: Kind::ResNet18, precision, times: 2.0, slack: 0.0, ..OTHERS });
+}
+
+/// In evaluation values share memory, which a step of training must not find in the way.
+#[test]
+fn scores_by_running_statistics_are_the_cpus_between_steps() {
+    if !sparse_emulator::AVAILABLE {
+        Need::CppCompiler.left_out("the CUDA kernels on the CPU");
+        return;
+    }
+    for kind in [Kind::MobileNetV2, Kind::ResNet18, Kind::ResNet50] {
+        let case = Case { kind, open: true, ..OTHERS };
+        let queue = queue(2);
+        let model = network(case, DType::F32);
+        let parameters = DeviceParameters::new(&queue, &model, is_pruned).unwrap();
+        let (mut pass, mut feed) = (DevicePass::new(&model, Precision::Full), Feed::default());
+        assert!(pass.backward(&queue, &parameters, None).is_err(), "nothing to go back from");
+        feed.put(&queue, &case.images(0), &case.labels(0), case.size).unwrap();
+        for mode in [Mode::TRAIN, Mode::Eval, Mode::TRAIN, Mode::Eval] {
+            let targets = DeviceTargets::default();
+            pass.forward(&queue, &parameters, feed.batch(), targets, mode, None).unwrap();
+            if mode == Mode::Eval {
+                assert!(pass.backward(&queue, &parameters, None).is_err(), "nothing was kept");
+            } else {
+                pass.backward(&queue, &parameters, None).unwrap();
+            }
+        }
+        parameters.give(&queue, &model).unwrap();
+        let shape = (case.batch, 3, case.size[0], case.size[1]);
+        let images = Tensor::from_vec(case.images(0), shape, &Device::Cpu).unwrap();
+        let expected = values(&model.forward(&images, Mode::Eval).unwrap());
+        let found: Vec<f64> = pass.scores(&queue).unwrap().into_iter().map(f64::from).collect();
+        let off = distance(&found, &expected) / distance(&expected, &vec![0.0; expected.len()]);
+        assert!(off < 1e-4, "{kind:?}: scores are off by {off}");
+    }
 }

@@ -14,7 +14,7 @@ use sparse_cuda::{AllReduce, Memory, Queue, Slice, download, masks};
 use sparse_model::device::{
     BatchResults, DeviceAcross, DeviceParameters, DevicePass, DeviceSoftTargets, DeviceTargets, Feed,
 };
-use sparse_model::{ConvKind, ConvLayer, Mode, Model, Precision};
+use sparse_model::{ConvLayer, Mode, Model, Precision};
 use sparse_ops::{Sgd, SgdConfig};
 use sparse_prune::{Pruner, Task};
 use sparse_sparsity::Mask;
@@ -105,7 +105,7 @@ pub(crate) struct DeviceLearner<Q: Queue> {
     pass: DevicePass<Q::Memory>,
     masks: DeviceMasks<Q::Memory>,
     teacher: Option<Teaching<Q::Memory>>,
-    /// Share of pruned weights from which pointwise layers leave their zeros out.
+    /// Share of pruned weights from which convolutions over all channels leave their zeros out.
     sparse_from: f64,
     /// Whether there are as many zeros.
     sparse: bool,
@@ -151,7 +151,7 @@ impl<Q: Queue> DeviceLearner<Q> {
         masks.send(&queue, parameters.words(), pruner)?;
         let teacher = teacher.map(|teacher| Teaching::new(&queue, &teacher)).transpose()?;
         let mut learner = Self {
-            pass: DevicePass::new(model.config(), precision)?,
+            pass: DevicePass::new(model, precision),
             feed: Feed::default(),
             sharing,
             queue,
@@ -218,10 +218,7 @@ impl<Q: Queue> DeviceLearner<Q> {
         self.parameters.enforce(&self.queue)?;
         if std::mem::take(&mut self.untold) {
             let (sparse, spans) = (self.sparse, &self.masks.spans);
-            let leaves_out = |layer: &ConvLayer| {
-                let pruned = spans.contains_key(&layer.weight);
-                sparse && layer.kind == ConvKind::Pointwise && pruned
-            };
+            let leaves_out = |layer: &ConvLayer| sparse && spans.contains_key(&layer.weight);
             self.pass.set_sparse(&self.queue, &self.parameters, leaves_out, self.masked_gradient)?;
         }
         Ok(())
@@ -374,7 +371,7 @@ impl<M: Memory> Teaching<M> {
     fn new<Q: Queue<Memory = M>>(queue: &Q, teacher: &DeviceTeacher<'_>) -> Result<Self> {
         Ok(Self {
             parameters: DeviceParameters::new(queue, teacher.model, |_| false)?,
-            pass: DevicePass::new(teacher.model.config(), Precision::Full)?,
+            pass: DevicePass::new(teacher.model, Precision::Full),
             temperature: teacher.temperature,
             weight: teacher.weight,
         })

@@ -10,7 +10,7 @@
 use candle_core::{DType, Device, Tensor};
 use sparse_collectives::{Communicator, Slice, threads};
 use sparse_emulator::{Between, queue};
-use sparse_model::{Model, NetworkConfig, Precision};
+use sparse_model::{Kind, Model, NetworkConfig, Precision};
 use sparse_ops::SgdConfig;
 use sparse_prune::{
     AcdcConfig, Allocation, DropGrowConfig, GmpConfig, GradientMode, Growth, Mode, Pattern, Pruner,
@@ -28,8 +28,16 @@ const RATE: f64 = 0.002;
 /// What ranks end with: the results of each step, weights, momentum and running statistics, masks.
 type Trained = (Vec<StepResults>, BTreeMap<String, Vec<f32>>, BTreeMap<String, Mask>);
 
+const MOBILENET: NetworkConfig = NetworkConfig::mobilenet(0.0625, 3, 5);
+const RESNET: NetworkConfig = NetworkConfig::new(Kind::ResNet18, 0.125, 3, 5);
+const MOBILENET_V2: NetworkConfig = NetworkConfig::new(Kind::MobileNetV2, 0.125, 3, 5);
+
 fn learner(pruner: Option<PrunerConfig>) -> Learner {
-    let model = Model::new(NetworkConfig::mobilenet(0.0625, 3, 5), 3, DType::F32, &Device::Cpu).unwrap();
+    learner_of(MOBILENET, pruner)
+}
+
+fn learner_of(network: NetworkConfig, pruner: Option<PrunerConfig>) -> Learner {
+    let model = Model::new(network, 3, DType::F32, &Device::Cpu).unwrap();
     let sgd = SgdConfig { momentum: 0.9, l2_decay: 3e-5, clip_norm: None };
     let config = LearnerConfig { sgd, label_smoothing: 0.0, precision: Precision::Full, pruner };
     Learner::new(model, config).unwrap()
@@ -167,15 +175,23 @@ fn losses_counts_and_scores_are_the_hosts() {
     if !available() {
         return;
     }
+    for network in [MOBILENET, RESNET, MOBILENET_V2] {
+        same_losses_counts_and_scores(network);
+    }
+}
+
+fn same_losses_counts_and_scores(network: NetworkConfig) {
     let config = PrunerConfig::new(Mode::Ratio(0.5));
-    let (mut device, mut host) = (on_the_device(Some(config.clone()), 1.0), learner(Some(config)));
+    let [mut device, mut host] = [(); 2].map(|()| learner_of(network, Some(config.clone())));
+    device.move_to(queue(1), 1.0).unwrap();
     for number in 0..3 {
         step(&mut device, number);
         step(&mut host, number);
         let (found, expected) = (device.results().unwrap(), host.results().unwrap());
         let off = (found.loss - expected.loss).abs() / expected.loss;
         // Rounding grows from step to step.
-        assert!(off < if number == 0 { 1e-4 } else { 0.02 }, "step {number}: {found:?} for {expected:?}");
+        let most = if number == 0 { 1e-4 } else { 0.02 };
+        assert!(off < most, "{network:?}, step {number}: {found:?} for {expected:?}");
         assert_eq!(found.top5, expected.top5);
     }
     // From here on with the same weights on both sides.
@@ -194,7 +210,7 @@ fn losses_counts_and_scores_are_the_hosts() {
     let (found, expected) = (scores(&mut device), scores(&mut host));
     let largest = |tensor: &Tensor| tensor.abs().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
     let off = largest(&(&found - &expected).unwrap()) / largest(&expected);
-    assert!(off < 1e-3, "scores are off by {off}");
+    assert!(off < 1e-3, "{network:?}: scores are off by {off}");
 }
 
 #[test]
@@ -204,21 +220,27 @@ fn a_run_that_stops_and_goes_on_ends_with_the_same_bytes() {
     }
     let config = || Some(PrunerConfig { strategy: gmp(), ..PrunerConfig::new(Mode::Ratio(0.7)) });
     // Zeros are left out from a step on that lies within the run, or never.
-    for (sparse_from, stops) in [(1.0, [3].as_slice()), (0.5, &[1, 2, 4])] {
-        let mut whole = on_the_device(config(), sparse_from);
-        let mut stopped = on_the_device(config(), sparse_from);
+    let cases: [(NetworkConfig, f64, &[usize]); 3] =
+        [(MOBILENET, 1.0, &[3]), (MOBILENET, 0.5, &[1, 2, 4]), (RESNET, 0.5, &[3])];
+    for (network, sparse_from, stops) in cases {
+        let fresh = || {
+            let mut learner = learner_of(network, config());
+            learner.move_to(queue(1), sparse_from).unwrap();
+            learner
+        };
+        let (mut whole, mut stopped) = (fresh(), fresh());
         (0..5).for_each(|number| step(&mut whole, number));
         whole.settle().unwrap();
         for number in 0..5 {
             if stops.contains(&number) {
                 stopped.settle().unwrap();
-                stopped = anew(&stopped, learner(config()));
+                stopped = anew(&stopped, learner_of(network, config()));
                 stopped.move_to(queue(0), sparse_from).unwrap();
             }
             step(&mut stopped, number);
         }
         stopped.settle().unwrap();
-        assert_eq!(weights(&whole), weights(&stopped), "{sparse_from}");
+        assert!(weights(&whole) == weights(&stopped), "{network:?} {sparse_from}");
         assert_eq!(whole.pruner().masks(), stopped.pruner().masks());
         assert_eq!(whole.pruner().state(), stopped.pruner().state());
     }
@@ -250,8 +272,11 @@ fn a_loss_that_is_not_finite_is_an_error_when_it_is_asked_for() {
     assert!(learner.check_finite().is_err());
 }
 
-/// Euclidean length of a difference, as a share of the second.
+/// Euclidean length of a difference, as a share of the second. What a branch that lets nothing through has is nothing on both sides.
 fn relative_distance(a: &[f32], b: &[f32]) -> f32 {
+    if a == b {
+        return 0.0;
+    }
     let length =
         |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
     length(&mut a.iter().zip(b).map(|(a, b)| a - b)) / length(&mut b.iter().copied())
@@ -318,12 +343,17 @@ fn part(step: usize, rank: usize, ranks: usize) -> (Tensor, Vec<u32>) {
 
 /// What each of several ranks ends with after some steps, and if they are several the averaging of statistics over two batches; `device` is
 /// whether they compute on one each.
-fn by_ranks(ranks: usize, sync_bn: bool, device: bool, steps: usize) -> Vec<Trained> {
+fn by_ranks(
+    network: NetworkConfig,
+    (ranks, sync_bn): (usize, bool),
+    device: bool,
+    steps: usize,
+) -> Vec<Trained> {
     let train = |rank: usize,
                  hosts: Box<dyn Communicator + Send>,
                  mut devices: Box<dyn Communicator + Send>| {
         let config = PrunerConfig::new(Mode::Ratio(0.6));
-        let mut learner = learner(Some(config)).with_ranks(Ranks::new(hosts), sync_bn);
+        let mut learner = learner_of(network, Some(config)).with_ranks(Ranks::new(hosts), sync_bn);
         if device {
             let between = Between::new(rank, ranks, move |values| devices.sum(Slice::F32(values)).unwrap());
             learner.move_to_share(queue(rank as u64), 0.5, Box::new(between)).unwrap();
@@ -357,13 +387,14 @@ fn ranks_with_a_device_each_have_the_same_bytes_and_learn_as_ranks_on_hosts() {
     }
     for (ranks, sync_bn) in [(2, false), (3, true)] {
         let what = format!("{ranks} ranks, sync_bn {sync_bn}");
-        let device = by_ranks(ranks, sync_bn, true, 2);
+        let device = by_ranks(MOBILENET, (ranks, sync_bn), true, 2);
         assert!(device[0].2.values().any(|mask| mask.pruned() > 0), "{what}");
         for rank in &device[1..] {
             assert_eq!(rank, &device[0], "{what}");
         }
         // Before an update, after which rounding has grown.
-        let [device, host] = [true, false].map(|device| by_ranks(ranks, sync_bn, device, 1).swap_remove(0));
+        let [device, host] =
+            [true, false].map(|device| by_ranks(MOBILENET, (ranks, sync_bn), device, 1).swap_remove(0));
         let off = (device.0[0].loss - host.0[0].loss).abs() / host.0[0].loss;
         assert!(off < 1e-4 && device.0[0].top5 == host.0[0].top5, "{what}: {:?} for {:?}", device.0, host.0);
         for (name, expected) in host.1.iter().filter(|(name, _)| name.ends_with("_bn_variance")) {
@@ -378,16 +409,21 @@ fn with_synchronised_batch_norm_any_number_of_devices_is_one() {
     if !available() {
         return;
     }
-    let (one, state, _) = &by_ranks(1, false, true, 1)[0];
-    for ranks in [2, 3] {
-        let (found, shared, _) = &by_ranks(ranks, true, true, 1)[0];
+    for (network, ranks) in [(MOBILENET, 2), (MOBILENET, 3), (RESNET, 2), (MOBILENET_V2, 3)] {
+        let (one, state, _) = &by_ranks(network, (1, false), true, 1)[0];
+        let all = by_ranks(network, (ranks, true), true, 1);
+        assert!(all.iter().all(|rank| *rank == all[0]), "{network:?} {ranks}");
+        let (found, shared, _) = &all[0];
         let off = (found[0].loss - one[0].loss).abs() / one[0].loss;
-        assert!(off < 1e-4 && found[0].top5 == one[0].top5, "{ranks} ranks: {found:?} for {one:?}");
+        assert!(
+            off < 1e-4 && found[0].top5 == one[0].top5,
+            "{network:?}, {ranks} ranks: {found:?} for {one:?}"
+        );
         for (name, expected) in state {
             let off = relative_distance(&shared[name], expected);
             // The batch norm that follows takes most of a scale's gradient away.
             let most = if name.ends_with("_bn_scale") { 0.1 } else { 1e-3 };
-            assert!(off < most, "{ranks} ranks: {name} is off by {off}");
+            assert!(off < most, "{network:?}, {ranks} ranks: {name} is off by {off}");
         }
     }
 }

@@ -178,7 +178,7 @@ pub(crate) struct BenchTrainArgs {
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, value_name = "NAME", default_value = "cpu", value_parser = device)]
     pub(crate) device: Gpu,
-    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU [default: 1, never]
+    /// Share of pruned weights from which convolutions over all channels leave their zeros out on a GPU [default: 1, never]
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     gpu_sparse_from: Option<f64>,
     /// Show every layer in a table as well

@@ -4,7 +4,7 @@
 
 use half::{bf16, f16};
 use sparse_cuda::batch_norm::PartialSums;
-use sparse_cuda::{Coefficients, Element, Memory, Queue, Reading, Slice};
+use sparse_cuda::{Coefficients, Element, Memory, Queue, Reading, Slice, partial_sums};
 use sparse_emulator::{TestQueue, download, upload};
 use sparse_kernels::activation::{Input, Norm};
 use sparse_network::Bounds;
@@ -93,20 +93,60 @@ impl BatchNorm {
     }
 
     pub fn reading<'a>(&'a self, y: Slice<'a>) -> Reading<'a> {
-        Reading { y, coefficients: Some(self.coefficients()), bounds: BOUNDS }
+        Read::Normalised(BOUNDS).on_the_device(self, y)
     }
 
     pub fn input<'a>(&'a self, y: &'a [f32]) -> Input<'a, f32> {
-        Input::Normalised(
-            y,
-            Norm { mean: &self.mean, gain: &self.gain, offset: &self.offset, bounds: BOUNDS },
-        )
+        Read::Normalised(BOUNDS).on_the_host(self, y)
     }
 }
 
-/// Values read as they are.
-pub fn plain(y: Slice<'_>) -> Reading<'_> {
-    Reading { y, coefficients: None, bounds: Bounds::RELU }
+/// How a value is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Read {
+    /// Through a batch norm, and bounded.
+    Normalised(Bounds),
+    /// As it is; it was bounded when it was written.
+    Bounded(Bounds),
+}
+
+/// All ways to read a value: with both bounds, one and none, with and without a batch norm.
+pub const READS: [Read; 5] = [
+    Read::Normalised(BOUNDS),
+    Read::Normalised(Bounds::RELU),
+    Read::Normalised(Bounds::NONE),
+    Read::Bounded(Bounds::RELU),
+    Read::Bounded(Bounds::NONE),
+];
+
+impl Read {
+    /// Values that can be read like this.
+    pub fn values(self, len: usize, seed: usize) -> Vec<f32> {
+        let bounds = if let Self::Bounded(bounds) = self { bounds } else { Bounds::NONE };
+        values(len, seed).into_iter().map(|value| value.max(bounds.low as f32)).collect()
+    }
+
+    pub fn on_the_device<'a>(self, norm: &'a BatchNorm, y: Slice<'a>) -> Reading<'a> {
+        match self {
+            Self::Normalised(bounds) => Reading { y, coefficients: Some(norm.coefficients()), bounds },
+            Self::Bounded(bounds) => Reading { y, coefficients: None, bounds },
+        }
+    }
+
+    pub fn on_the_host<'a>(self, norm: &'a BatchNorm, y: &'a [f32]) -> Input<'a, f32> {
+        let BatchNorm { mean, gain, offset, .. } = norm;
+        match self {
+            Self::Normalised(bounds) => Input::Normalised(y, Norm { mean, gain, offset, bounds }),
+            Self::Bounded(bounds) => Input::Bounded(y, bounds),
+        }
+    }
+}
+
+/// The sums of each channel over its chunks, `[C, stride]`.
+pub fn folded(queue: &TestQueue, partial: Slice<'_>, sums: PartialSums, channels: usize) -> Vec<f32> {
+    let to = queue.allocate(channels * sums.stride * 4).unwrap();
+    partial_sums::fold(queue, (partial, sums), sums.stride, channels, to.slice()).unwrap();
+    download(queue, to.slice()).unwrap()
 }
 
 /// Mean and variance of each channel from the moments that a kernel leaves.

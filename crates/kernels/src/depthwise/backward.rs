@@ -285,29 +285,29 @@ impl<T: Real, S: Simd, const K: usize> Run<'_, T, S, K> {
             ahead.iter().for_each(|ahead| prefetch(ahead, i * lanes));
             let y = E::load_vector(simd, &x[i * lanes..]);
             let linear = if GATED { norm.linear_vector(simd, y) } else { y };
-            let gradient = run.step::<GATED>(simd, i * lanes, y, linear, &norm);
+            let gradient = run.step::<GATED>(simd, i * lanes, (y, linear), &norm, None);
             E::store_vector(simd, dx, gradient);
         }
         if whole < len {
             let y = T::where_positive(simd, tail, load(simd, x_rest));
             let linear = if GATED { norm.linear_vector(simd, y) } else { y };
             let linear = T::where_positive(simd, tail, linear);
-            let gradient = run.step::<GATED>(simd, whole, y, linear, &norm);
+            let gradient = run.step::<GATED>(simd, whole, (y, linear), &norm, Some(tail));
             // What this writes of the next row is written again with that row.
             store(simd, dx_rest, gradient);
         }
         (self.products, self.gate) = (run.products, run.gate);
     }
 
-    /// One vector of inputs: adds to the sums, gives the gradient to them.
+    /// One vector of inputs, of which those count where `inside` is positive: adds to the sums, gives the gradient to them.
     #[inline(always)]
     fn step<const GATED: bool>(
         &mut self,
         simd: S,
         at: usize,
-        y: Vector<T, S>,
-        linear: Vector<T, S>,
+        (y, linear): (Vector<T, S>, Vector<T, S>),
         norm: &ChannelNorm<T>,
+        inside: Option<Vector<T, S>>,
     ) -> Vector<T, S> {
         let z = if GATED { norm.bound(simd, linear) } else { linear };
         let mut gradient = T::v_splat(simd, T::zero());
@@ -318,6 +318,9 @@ impl<T: Real, S: Simd, const K: usize> Run<'_, T, S, K> {
         }
         if GATED {
             gradient = norm.gate(simd, linear, gradient);
+            if let Some(inside) = inside {
+                gradient = T::where_positive(simd, inside, gradient);
+            }
             let centred = T::v_sub(simd, y, T::v_splat(simd, norm.mean));
             self.gate[0] = T::v_add(simd, self.gate[0], gradient);
             self.gate[1] = T::v_mul_add(simd, gradient, centred, self.gate[1]);

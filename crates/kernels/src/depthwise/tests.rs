@@ -13,10 +13,10 @@ fn values(len: usize, seed: usize) -> Vec<f64> {
     (0..len).map(|i| ((i * 7919 + seed * 104_729) % 127) as f64 / 64.0 - 1.0).collect()
 }
 
-/// What goes in, and with `normalised` the coefficients that act on it.
+/// What goes in, and with `bounds` the coefficients that act on it and what bounds it then.
 struct Case {
     dims: Dims,
-    normalised: bool,
+    bounds: Option<Bounds>,
     x: Vec<f64>,
     weight: Vec<f64>,
     g: Vec<f64>,
@@ -27,7 +27,7 @@ const MEAN: [f64; 3] = [0.25, -0.5, 0.125];
 const GAIN: [f64; 3] = [1.5, -0.75, 2.0];
 const OFFSET: [f64; 3] = [0.25, 0.125, -0.5];
 /// Below many of the values, so that the gate shuts at both ends.
-const CEILING: f64 = 0.75;
+const BOUNDS: Bounds = Bounds { low: 0.0, high: 0.75 };
 const CONSTANT: [f64; 3] = [0.5, -0.25, 0.125];
 const SLOPE: [f64; 3] = [0.25, 0.5, -0.125];
 const SHIFT: [f64; 3] = [0.5, 0.0, -0.25];
@@ -45,11 +45,11 @@ struct Results {
 }
 
 impl Case {
-    fn new(dims: Dims, normalised: bool) -> Self {
+    fn new(dims: Dims, bounds: Option<Bounds>) -> Self {
         let (inputs, outputs) = (CHANNELS * dims.plane(), CHANNELS * dims.out_plane());
         Self {
             dims,
-            normalised,
+            bounds,
             x: values(inputs, 1),
             weight: values(CHANNELS * 9, 2),
             g: values(outputs, 3),
@@ -90,10 +90,10 @@ impl Case {
         let (plane, out_plane) = (self.dims.plane(), self.dims.out_plane());
         let mut z = self.x.clone();
         let mut dy = self.g.clone();
-        if self.normalised {
+        if let Some(bounds) = self.bounds {
             for (i, z) in z.iter_mut().enumerate() {
                 let c = i / plane;
-                *z = ((*z - MEAN[c]) * GAIN[c] + OFFSET[c]).clamp(0.0, CEILING);
+                *z = ((*z - MEAN[c]) * GAIN[c] + OFFSET[c]).clamp(bounds.low, bounds.high);
             }
             for (i, dy) in dy.iter_mut().enumerate() {
                 let c = i / out_plane;
@@ -107,9 +107,9 @@ impl Case {
             dw[tap] += z[input] * dy[output];
         });
         let (mut sum, mut product) = (vec![0.0; CHANNELS], vec![0.0; CHANNELS]);
-        if self.normalised {
+        if let Some(bounds) = self.bounds {
             for (i, dx) in dx.iter_mut().enumerate() {
-                *dx = if z[i] > 0.0 && z[i] < CEILING { *dx } else { 0.0 };
+                *dx = if z[i] > bounds.low && z[i] < bounds.high { *dx } else { 0.0 };
                 sum[i / plane] += *dx;
                 product[i / plane] += *dx * (self.x[i] - MEAN[i / plane]);
             }
@@ -130,15 +130,12 @@ impl Case {
         let [mean, gain, offset, constant, slope, shift] =
             [MEAN, GAIN, OFFSET, CONSTANT, SLOPE, SHIFT].map(|values| real(&values));
         let (x, weight, g, raw) = (stored(&self.x), real(&self.weight), stored(&self.g), stored(&self.raw));
-        let input = match self.normalised {
-            true => {
-                let bounds = Bounds { low: 0.0, high: CEILING };
-                Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, bounds })
-            }
-            false => Input::Plain(&x),
+        let input = match self.bounds {
+            Some(bounds) => Input::Normalised(&x, Norm { mean: &mean, gain: &gain, offset: &offset, bounds }),
+            None => Input::Plain(&x),
         };
         let norm = NormGradient { mean: &mean, gain: &gain, constant: &constant, slope: &slope };
-        let dy = match self.normalised {
+        let dy = match self.bounds.is_some() {
             true => OutputGradient::ThroughNorm(&g, &raw, norm),
             false => OutputGradient::Plain(&g),
         };
@@ -152,7 +149,7 @@ impl Case {
         forward(input, &weight, &mut y, Some(statistics), self.dims);
         let mut y_alone = vec![E::store(one); g.len()];
         forward(input, &weight, &mut y_alone, None, self.dims);
-        let sums = self.normalised.then_some(GateSums { sum: &mut sum, product: &mut product });
+        let sums = self.bounds.is_some().then_some(GateSums { sum: &mut sum, product: &mut product });
         backward(input, &weight, dy, &mut dx, sums, &mut dw, self.dims);
         let loaded = |values: Vec<E>| values.into_iter().map(|v| v.load().widen()).collect::<Vec<_>>();
         let y = loaded(y);
@@ -176,7 +173,7 @@ fn cases() -> impl Iterator<Item = Case> {
     let strided = sizes.flat_map(move |(plane, batch)| kinds.map(|kind| (plane, batch, kind)));
     strided.flat_map(|((height, width), batch, (stride, padding))| {
         let dims = Dims { channels: CHANNELS, height, width, batch, stride, padding };
-        [false, true].map(|normalised| Case::new(dims, normalised))
+        [None, Some(BOUNDS), Some(Bounds::NONE)].map(|bounds| Case::new(dims, bounds))
     })
 }
 
@@ -189,11 +186,11 @@ fn check<E: Stored>(tolerance: f64) {
                 (a - b).abs().partial_cmp(&(tolerance * scale)).is_none_or(std::cmp::Ordering::is_gt)
             });
             let what = off.map(|i| (i, a[i], b[i]));
-            let normalised = case.normalised;
             assert!(
                 a.len() == b.len() && off.is_none(),
-                "{name} {what:?}, {:?}, normalised {normalised}",
-                case.dims
+                "{name} {what:?}, {:?}, {:?}",
+                case.dims,
+                case.bounds
             );
         };
         near("y", &expected.y, &computed.y);

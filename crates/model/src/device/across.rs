@@ -5,6 +5,7 @@ use super::pass::DevicePass;
 use crate::Result;
 use sparse_cuda::batch_norm::{self, PartialSums};
 use sparse_cuda::{AllReduce, Memory, Queue, Reduction, Slice, across};
+use sparse_network::{Norm, ParameterId, Step, StepOp};
 
 /// Gradients that are sent together, at least: 4 MB, so that MobileNetV1 goes out in five messages.
 const BUCKET: usize = 4 << 20;
@@ -28,7 +29,7 @@ impl<Q> Copy for DeviceAcross<'_, Q> {}
 
 /// Gradients on their way: the backward pass fills the run of all gradients from its end, and what it has filled is sent piece by piece.
 pub(super) struct Sending {
-    /// For each layer, where the gradients begin that are known once the pass is through it, bytes.
+    /// For each step, where the gradients begin that are known once the pass is through it, bytes.
     known_from: Vec<usize>,
     /// What lies behind is sent, bytes.
     end: usize,
@@ -48,7 +49,7 @@ impl<'a, Q: Queue> DeviceAcross<'a, Q> {
         Ok(())
     }
 
-    /// Begins to average the gradients that are known when the pass is through the layer `index`, if they are enough for a message or the
+    /// Begins to average the gradients that are known when the pass is through the step `index`, if they are enough for a message or the
     /// last.
     pub(super) fn begin_gradients(
         &self,
@@ -72,11 +73,11 @@ impl<M: Memory> DevicePass<M> {
     pub(super) fn sending(&self, parameters: &DeviceParameters<M>) -> Sending {
         let end = parameters.all_gradients().bytes();
         let mut unknown_end = 0;
-        let known_from = self.layers.iter().map(|layer| {
-            // Variables lie in the order of their names, which is that of the layers; were it another, less would be known early.
+        let known_from = self.values.plan.steps.iter().map(|step| {
+            // Variables lie in the order of their names, which is that of many networks' layers; where it is another, less is known early.
             let known_from = parameters.first_from(unknown_end).map_or(end, |start| start * size_of::<f32>());
-            for suffix in ["weights", "bn_scale", "bn_offset"] {
-                let span = parameters.spans()[&format!("{}_{suffix}", layer.layer.name)];
+            for id in self.learned(step) {
+                let span = parameters.spans()[self.name(id)];
                 unknown_end = unknown_end.max(span.start + span.len);
             }
             known_from
@@ -84,16 +85,31 @@ impl<M: Memory> DevicePass<M> {
         Sending { known_from: known_from.collect(), end }
     }
 
-    /// Room for what batch norm shares.
+    /// The trainable parameters whose gradients are known when the way back is through a step, if not before.
+    fn learned(&self, step: &Step) -> Vec<ParameterId> {
+        let mut learned = match step.op {
+            StepOp::Conv(conv, _) => vec![conv.weight],
+            StepOp::Linear { weight, bias } => std::iter::once(weight).chain(bias).collect(),
+            StepOp::Add | StepOp::MaxPool(_) | StepOp::AveragePool { .. } | StepOp::Mean => Vec::new(),
+        };
+        match self.values.plan.values[step.output].norm {
+            Norm::None => {}
+            Norm::Bias(bias) => learned.push(bias),
+            Norm::Batch(norm) => learned.extend([norm.scale, norm.offset]),
+        }
+        learned
+    }
+
+    /// Room for what batch norm shares, and for what nobody reads.
     pub(super) fn resize_shared<Q: Queue<Memory = M>>(
         &mut self,
         queue: &Q,
         across: Option<DeviceAcross<'_, Q>>,
     ) -> Result<()> {
+        let channels = self.values.most_channels();
+        self.scratch.unread.reserve(queue, 2 * channels * size_of::<f32>())?;
         let Some(all_reduce) = DeviceAcross::synchronised(across) else { return Ok(()) };
-        let channels = self.layers.iter().map(|layer| layer.layer.outputs).max().unwrap_or(0);
-        self.shared.resize(queue, across::shared_bytes(channels, all_reduce.ranks()))?;
-        self.unshared.resize(queue, 2 * channels * size_of::<f32>())
+        self.scratch.shared.reserve(queue, across::shared_bytes(channels, all_reduce.ranks()))
     }
 
     /// The moments of the parts of all ranks, from those of this rank's chunks.
@@ -101,32 +117,28 @@ impl<M: Memory> DevicePass<M> {
         &self,
         queue: &Q,
         own: (Slice<'_>, PartialSums),
-        index: usize,
+        value: usize,
         across: Option<DeviceAcross<'_, Q>>,
     ) -> Result<Option<(Slice<'_>, PartialSums)>> {
         let Some(all_reduce) = DeviceAcross::synchronised(across) else { return Ok(None) };
-        let (channels, to) = (self.layers[index].layer.outputs, self.shared.slice());
+        let (channels, to) = (self.values.channels(value), self.scratch.shared.slice());
         Ok(Some((to, across::share_moments(queue, all_reduce, own, channels, to)?)))
     }
 
-    /// The way of the gradient back through the batch norm of a layer, by the sums of all ranks. The gradients to scale and offset stay those
+    /// The way of the gradient back through the batch norm of a value, by the sums of all ranks. The gradients to scale and offset stay those
     /// of this rank's part.
     pub(super) fn close_shared_gradient<Q: Queue<Memory = M>>(
         &self,
         queue: &Q,
-        own: PartialSums,
-        index: usize,
+        (value, own): (usize, PartialSums),
         across: Option<DeviceAcross<'_, Q>>,
     ) -> Result<()> {
         let Some(all_reduce) = DeviceAcross::synchronised(across) else { return Ok(()) };
-        let (layer, shared) = (&self.layers[index], self.shared.slice());
-        let channels = layer.layer.outputs;
-        let partial = (self.partial.slice(), own);
+        let Some(coefficients) = self.values.coefficients(value) else { return Ok(()) };
+        let (partial, shared) = ((self.scratch.partial.slice(), own), self.scratch.shared.slice());
+        let channels = self.values.channels(value);
         let sums = across::share_gradient_sums(queue, all_reduce, partial, channels, shared)?;
-        let bytes = channels * size_of::<f32>();
-        let unused = [0, 1].map(|half| self.unshared.slice().part(half * bytes, bytes));
-        let pixels = self.norm_dims(index).pixels * all_reduce.ranks();
-        let coefficients = layer.coefficients();
-        Ok(batch_norm::close_gradient(queue, (shared, sums), pixels, coefficients, unused)?)
+        let pixels = self.values.dims(value).pixels * all_reduce.ranks();
+        Ok(batch_norm::close_gradient(queue, (shared, sums), pixels, coefficients, self.unread(value))?)
     }
 }

@@ -1,19 +1,22 @@
-//! The forward pass.
+//! The forward pass: the steps of a plan in order.
 
 use super::feed::Fed;
 use super::pass::{DevicePass, DeviceTargets};
 use super::{DeviceAcross, DeviceParameters};
-use crate::{ConvKind, Mode, Result};
-use sparse_cuda::batch_norm::{self, Form, Parameters, Reading};
-use sparse_cuda::pool::{self, Dims as PoolDims};
-use sparse_cuda::{Element, Memory, Operand, Product, Queue, Slice, cross_entropy, depthwise, layout, stem};
+use crate::{Mode, Result};
+use sparse_cuda::window_pool::{self, Pool};
+use sparse_cuda::{
+    Element, Matrix, Memory, Operand, Product, Queue, Slice, cross_entropy, layout, pool, sum,
+};
+use sparse_network::{ParameterId, Step, StepOp};
+use std::sync::Arc;
 
 impl<M: Memory> DevicePass<M> {
     /// Forward: scores, loss and counts of a batch, and in [`Mode::Train`] the gradient of the loss to the scores; running
     /// statistics are updated then. With other ranks all is that of this rank's part but what `across` says.
     ///
     /// # Errors
-    /// The queue's.
+    /// [`crate::Error::Network`] if the images are too small for the network, or the queue's.
     ///
     /// # Panics
     /// If the images have not so many channels, or a label is no class: a fault of the caller.
@@ -26,145 +29,108 @@ impl<M: Memory> DevicePass<M> {
         mode: Mode,
         across: Option<DeviceAcross<'_, Q>>,
     ) -> Result<()> {
-        let pixels = self.config.channels * fed.size[0] * fed.size[1];
-        assert_eq!(
-            fed.images.bytes(),
-            fed.count * pixels * size_of::<f32>(),
-            "bytes of {} images",
-            fed.count
-        );
+        let plan = Arc::clone(&self.values.plan);
+        let pixels = plan.graph.channels() * fed.size[0] * fed.size[1];
+        let bytes = fed.count * pixels * size_of::<f32>();
+        assert_eq!(fed.images.bytes(), bytes, "bytes of {} images", fed.count);
         assert!((fed.highest as usize) < parameters.classes(), "label {} is no class", fed.highest);
-        self.resize(queue, parameters, fed.count, fed.size)?;
+        self.values.begin(queue, (fed.count, fed.size), mode.is_training())?;
         self.resize_shared(queue, across)?;
-        layout::batch_innermost(queue, [fed.images, self.x.slice()], [fed.count, pixels], self.element)?;
+        let (x, element) = (self.values.slice(0), self.values.element);
+        layout::batch_innermost(queue, [fed.images, x], [fed.count, pixels], element)?;
         self.narrow_weights(queue, parameters)?;
-        let mut before = fed.size;
-        for index in 0..self.layers.len() {
-            self.convolve(queue, parameters, (index, before), mode, across)?;
-            before = self.layers[index].size;
+        for (index, step) in plan.steps.iter().enumerate() {
+            self.values.write(queue, step.output)?;
+            match step.op {
+                StepOp::Conv(..) => self.convolve(queue, parameters, (step, index), (mode, across))?,
+                StepOp::Add => self.add(queue, step)?,
+                StepOp::MaxPool(_) | StepOp::AveragePool { .. } => self.pool(queue, step)?,
+                StepOp::Mean => self.average(queue, step)?,
+                StepOp::Linear { weight, bias } => self.multiply(queue, parameters, step, (weight, bias))?,
+            }
         }
         if let Some(across) = across.filter(|_| mode.is_training()) {
             across.begin_running(queue, parameters)?;
         }
-        self.classify(queue, parameters)?;
-        self.lose(queue, fed.labels, targets, mode)
+        self.lose(queue, fed.labels, targets, parameters.classes())
     }
 
-    /// One convolution, its statistics and its coefficients; `before` is the size of its input.
-    fn convolve<Q: Queue<Memory = M>>(
+    fn add<Q: Queue<Memory = M>>(&self, queue: &Q, step: &Step) -> Result<()> {
+        let (values, output) = (&self.values, step.output);
+        let parts = [0, 1].map(|part| values.reading(step.inputs[part]));
+        let (z, bounds) = (values.slice(output), values.plan.values[output].bounds);
+        Ok(sum::forward(queue, parts, z, bounds, values.dims(output))?)
+    }
+
+    fn pool<Q: Queue<Memory = M>>(&self, queue: &Q, step: &Step) -> Result<()> {
+        let (values, output) = (&self.values, step.output);
+        let into = (values.slice(output), values.plan.values[output].bounds);
+        let dims = (values.windows(step), values.element);
+        Ok(window_pool::forward(queue, values.reading(step.inputs[0]), into, pool_of(step), dims)?)
+    }
+
+    /// The mean of each channel.
+    fn average<Q: Queue<Memory = M>>(&self, queue: &Q, step: &Step) -> Result<()> {
+        let (values, input) = (&self.values, step.inputs[0]);
+        let [features, _] = values.flat(step.output);
+        Ok(pool::forward(queue, values.reading(input), features, values.mean_dims(input))?)
+    }
+
+    /// A linear layer.
+    fn multiply<Q: Queue<Memory = M>>(
         &self,
         queue: &Q,
         parameters: &DeviceParameters<M>,
-        (index, before): (usize, [usize; 2]),
-        mode: Mode,
-        across: Option<DeviceAcross<'_, Q>>,
+        step: &Step,
+        (weight, bias): (ParameterId, Option<ParameterId>),
     ) -> Result<()> {
-        let layer = &self.layers[index];
-        let named = |suffix: &str| format!("{}_{suffix}", layer.layer.name);
-        let norm = Parameters {
-            running_mean: parameters.running(&named("bn_mean")),
-            running_variance: parameters.running(&named("bn_variance")),
-            scale: parameters.weight(&named("bn_scale")),
-            offset: parameters.weight(&named("bn_offset")),
-        };
-        let training = mode.is_training();
-        let partial = self.partial.slice();
-        let moments = training.then_some(partial);
-        let (y, weight) = (layer.y.slice(), parameters.weight(&named("weights")));
-        match layer.layer.kind {
-            ConvKind::Spatial => {
-                let operands = [self.x.slice(), weight, y];
-                stem::forward(queue, operands, moments, self.stem_dims(before), self.element)?;
-            }
-            ConvKind::Depthwise => {
-                let (x, dims) = (self.reading(index - 1), self.depthwise_dims(index, before));
-                depthwise::forward(queue, x, weight, y, moments, dims, self.element)?;
-            }
-            ConvKind::Pointwise => {
-                self.normalise(queue, index - 1)?;
-                self.product(queue, parameters, index)?;
-                if training {
-                    batch_norm::statistics(queue, y, partial, self.norm_dims(index))?;
-                }
-            }
+        let values = &self.values;
+        let [[x, _], [y, _]] = [step.inputs[0], step.output].map(|value| values.flat(value));
+        let [inputs, outputs] = [step.inputs[0], step.output].map(|value| values.channels(value));
+        let weight = Matrix::new(parameters.weight(self.name(weight)), outputs);
+        let (a, b) = (Operand::plain(Matrix::new(x, inputs)), Operand::plain(weight));
+        multiply(queue, [a, b], y, [values.batch, inputs, outputs])?;
+        if let Some(bias) = bias {
+            let bias = parameters.weight(self.name(bias));
+            cross_entropy::add_bias(queue, [y, bias], [values.batch, outputs])?;
         }
-        let moments = match training.then(|| (partial, self.moments(index, before))) {
-            Some(own) => self.share_moments(queue, own, index, across)?.or(Some(own)),
-            None => None,
-        };
-        let momentum = if let Mode::Train { momentum } = mode { momentum } else { 1.0 };
-        let form = Form { momentum, epsilon: self.config.bn_epsilon };
-        Ok(batch_norm::close_statistics(queue, moments, norm, form, layer.coefficients())?)
-    }
-
-    /// A layer's output, normalised, where products read it.
-    pub(super) fn normalise<Q: Queue<Memory = M>>(&self, queue: &Q, index: usize) -> Result<()> {
-        let x: Reading<'_> = self.reading(index);
-        Ok(batch_norm::normalise(queue, x, self.normalised.slice(), self.norm_dims(index))?)
-    }
-
-    /// The product of a pointwise layer.
-    fn product<Q: Queue<Memory = M>>(
-        &self,
-        queue: &Q,
-        parameters: &DeviceParameters<M>,
-        index: usize,
-    ) -> Result<()> {
-        let layer = &self.layers[index];
-        let (name, pixels) = (layer.weight_name(), self.norm_dims(index).pixels);
-        let (x, y) = (self.normalised.slice(), layer.y.slice());
-        if let Some([by_output, _]) = &layer.patterns {
-            return Ok(by_output.multiply(queue, [parameters.weight(&name), x, y], pixels, self.element)?);
-        }
-        let weight = self.product_weight(parameters, &name);
-        let sizes = [layer.layer.outputs, layer.layer.inputs, pixels];
-        let (a, b) = (plain(weight), plain(x));
-        Ok(queue.multiply(Product { a, b, c: y, sizes, element: self.element, result: self.element })?)
-    }
-
-    /// Global mean and head: the scores.
-    fn classify<Q: Queue<Memory = M>>(&self, queue: &Q, parameters: &DeviceParameters<M>) -> Result<()> {
-        let (features, logits) = (self.head.features.slice(), self.head.logits.slice());
-        let dims = self.pool_dims();
-        pool::forward(queue, self.reading(self.layers.len() - 1), features, dims)?;
-        let (classes, weight) = (parameters.classes(), parameters.weight(&self.head_names[0]));
-        let sizes = [self.batch, dims.channels, classes];
-        let (a, b) = (plain(features), plain(weight));
-        queue.multiply(Product { a, b, c: logits, sizes, element: Element::F32, result: Element::F32 })?;
-        let bias = parameters.weight(&self.head_names[1]);
-        Ok(cross_entropy::add_bias(queue, [logits, bias], [self.batch, classes])?)
+        Ok(())
     }
 
     fn lose<Q: Queue<Memory = M>>(
-        &self,
+        &mut self,
         queue: &Q,
         labels: Slice<'_>,
         targets: DeviceTargets<'_>,
-        mode: Mode,
+        classes: usize,
     ) -> Result<()> {
-        let head = &self.head;
-        let logits = head.logits.slice();
-        let classes = logits.bytes() / size_of::<f32>() / self.batch;
+        let batch = self.values.batch;
+        self.results.resize(queue, cross_entropy::results_bytes(batch))?;
+        self.scalars.resize(queue, cross_entropy::SCALARS_BYTES)?;
+        let [logits, dlogits] = self.values.flat(self.values.plan.scores);
         let soft = targets.soft.map(|soft| (soft.logits, soft.temperature, soft.weight));
         let targets = cross_entropy::Targets { labels, smoothing: targets.label_smoothing, soft };
-        let dlogits = mode.is_training().then(|| head.dlogits.slice());
-        let into = [head.results.slice(), head.scalars.slice()];
-        Ok(cross_entropy::forward(queue, logits, targets, dlogits, into, [self.batch, classes])?)
-    }
-
-    pub(super) fn pool_dims(&self) -> PoolDims {
-        let (channels, plane) =
-            self.layers.last().map_or((0, 0), |layer| (layer.layer.outputs, layer.size[0] * layer.size[1]));
-        PoolDims { channels, plane, batch: self.batch, element: self.element }
+        let dlogits = self.values.is_training.then_some(dlogits);
+        let into = [self.results.slice(), self.scalars.slice()];
+        Ok(cross_entropy::forward(queue, logits, targets, dlogits, into, [batch, classes])?)
     }
 }
 
-/// An operand as it is stored.
-pub(super) fn plain(slice: Slice<'_>) -> Operand<'_> {
-    Operand { slice, transposed: false }
+/// What a pooling takes of its windows.
+pub(super) fn pool_of(step: &Step) -> Pool {
+    match step.op {
+        StepOp::AveragePool { counts_padding, .. } => Pool::Mean { counts_padding },
+        _ => Pool::Max,
+    }
 }
 
-/// An operand whose transpose is stored.
-pub(super) fn transposed(slice: Slice<'_>) -> Operand<'_> {
-    Operand { slice, transposed: true }
+/// A product of the head: f32, the rows of its result behind each other.
+pub(super) fn multiply<Q: Queue>(
+    queue: &Q,
+    [a, b]: [Operand<'_>; 2],
+    c: Slice<'_>,
+    sizes: [usize; 3],
+) -> Result<()> {
+    let (c, element) = (Matrix::new(c, sizes[2]), Element::F32);
+    Ok(queue.multiply(Product { a, b, c, adds: false, sizes, element, result: element })?)
 }

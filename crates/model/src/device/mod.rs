@@ -1,4 +1,5 @@
-//! The training step on a device: the passes of [`crate::TrainPass`] as a sequence of launches.
+//! The training step on a device: the passes of [`crate::TrainPass`] as a sequence of launches, over the same steps of the same
+//! [`crate::Plan`].
 //!
 //! Everything stays on the device: parameters, gradients, momentum and masks lie in one run of memory each
 //! ([`DeviceParameters`]), activations in buffers that are kept ([`DevicePass`]). What crosses to the host are the scalars of a
@@ -6,11 +7,16 @@
 
 mod across;
 mod backward;
+mod convolve;
+mod convolve_back;
 mod feed;
 mod forward;
+mod gradients;
 mod parameters;
 mod pass;
 mod room;
+mod scratch;
+mod values;
 
 pub use across::DeviceAcross;
 pub use feed::{Fed, Feed};

@@ -27,6 +27,11 @@ impl<M: Memory> Room<M> {
         Ok(())
     }
 
+    /// Makes it at least so many bytes long.
+    pub(super) fn reserve<Q: Queue<Memory = M>>(&mut self, queue: &Q, bytes: usize) -> Result<()> {
+        self.resize(queue, self.bytes.max(bytes))
+    }
+
     /// The bytes asked for; none before the first [`Room::resize`].
     pub(super) fn slice(&self) -> Slice<'_> {
         self.memory.as_ref().map_or(Slice::EMPTY, |memory| memory.slice().part(0, self.bytes))

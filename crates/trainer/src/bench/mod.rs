@@ -70,7 +70,7 @@ pub struct BenchConfig {
     pub classes: usize,
     /// The CUDA device to measure, from 0; `None` = the CPU.
     pub gpu: Option<usize>,
-    /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU, a fraction; 1 = never.
+    /// Share of pruned weights from which convolutions over all channels leave their zeros out on a GPU, a fraction; 1 = never.
     pub gpu_sparse_from: f64,
 }
 

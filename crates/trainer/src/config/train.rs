@@ -104,7 +104,7 @@ settings! {
         device: Option<String> = None,
             Key::text("\"cpu\", \"cuda\" or \"cuda:N\"").note("leave it out to go by train.use_gpu")
                 .flag("NAME").in_tests().free().default_words("as --use_gpu says");
-        /// Share of pruned weights from which pointwise layers leave their zeros out on a GPU, a fraction.
+        /// Share of pruned weights from which convolutions over all channels leave their zeros out on a GPU, a fraction.
         gpu_sparse_from: f64 = 1.0,
             Key::of(Values::SHARE).flag("FRACTION").only(&[When::OnGpu, When::BY_RATIO]).default_words("1, never");
         /// Compute threads.
