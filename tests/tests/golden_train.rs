@@ -168,22 +168,24 @@ mod golden {
                     "{name} step {step}: loss {loss}, the original {expected}, {error:e}"
                 );
                 if let Some(&expected) = masked.get(step) {
-                    let pruned: usize = learner.pruner().masks().values().map(|mask| mask.pruned()).sum();
+                    let pruned: usize =
+                        learner.state().unwrap().pruner().masks().values().map(|mask| mask.pruned()).sum();
                     assert_eq!(pruned as f64, expected, "{name} step {step}: weights pruned");
                 }
             }
-            if followed_steps(run) == losses.len() && learner.prunes() {
-                check_final_masks(&traces, name, &learner);
+            if followed_steps(run) == losses.len() && learner.state().unwrap().prunes() {
+                check_final_masks(&traces, name, &mut learner);
             }
         }
     }
 
     /// Masks equal the original's but for weights within 1e-6 of the threshold.
-    fn check_final_masks(traces: &Traces, run: &str, learner: &Learner) {
+    fn check_final_masks(traces: &Traces, run: &str, learner: &mut Learner) {
         for (name, expected) in traces.final_masks(run) {
-            let mask = &learner.pruner().masks()[&name];
-            let threshold = learner.pruner().thresholds()[&name];
-            let weights = learner.model().variables()[&name].as_tensor().flatten_all().unwrap();
+            let mask = &learner.state().unwrap().pruner().masks()[&name];
+            let threshold = learner.state().unwrap().pruner().thresholds()[&name];
+            let weights =
+                learner.state().unwrap().model().variables()[&name].as_tensor().flatten_all().unwrap();
             let weights = weights.to_vec1::<f64>().unwrap();
             for (i, &weight) in weights.iter().enumerate() {
                 let near = (weight.abs() - threshold).abs() <= 1e-6;

@@ -10,8 +10,18 @@ use serde_json::Value;
 /// Settings that take no time to speak of.
 const TINY: &str = "bench train --batch 2 --size 32 --steps 1 --scale 0.25 --classes 10";
 
-const OPERATIONS: [&str; 10] =
-    ["spatial", "depthwise", "pointwise", "between", "head", "layout", "masks", "enforce", "optimizer", "pruner"];
+const OPERATIONS: [&str; 10] = [
+    "spatial",
+    "depthwise",
+    "pointwise",
+    "between",
+    "head",
+    "layout",
+    "masks",
+    "enforce",
+    "optimizer",
+    "pruner",
+];
 
 fn reports(flags: &str) -> Vec<Value> {
     let ended = succeed(Bench::new().bare(&format!("{TINY} --json {flags}")));

@@ -2,7 +2,7 @@
 
 use crate::advice::some;
 use crate::config::{PruneSection, PruningMode};
-use crate::learner::Learner;
+use crate::state::State;
 use sparse_sparsity::block::Blocks;
 use std::collections::BTreeSet;
 
@@ -15,16 +15,16 @@ pub(crate) struct Emptied {
 
 impl Emptied {
     /// Warns of layers without a weight, the first time that it is called.
-    pub(crate) fn warn_at_first(&mut self, learner: &Learner, prune: &PruneSection) {
+    pub(crate) fn warn_at_first(&mut self, state: &State, prune: &PruneSection) {
         if self.told.is_none() {
-            self.warn_of_new(learner, prune);
+            self.warn_of_new(state, prune);
         }
     }
 
     /// Warns of layers without a weight that were not told of before.
-    pub(crate) fn warn_of_new(&mut self, learner: &Learner, prune: &PruneSection) {
-        let masks = learner.pruner().masks().iter();
-        let empty = masks.filter(|(_, mask)| learner.prunes() && mask.kept() == 0).map(|(name, _)| name);
+    pub(crate) fn warn_of_new(&mut self, state: &State, prune: &PruneSection) {
+        let masks = state.pruner().masks().iter();
+        let empty = masks.filter(|(_, mask)| state.prunes() && mask.kept() == 0).map(|(name, _)| name);
         let told = self.told.get_or_insert_default();
         let new: Vec<String> = empty.filter(|name| !told.contains(*name)).cloned().collect();
         if new.is_empty() {
@@ -52,17 +52,17 @@ fn advice(prune: &PruneSection) -> &'static str {
 }
 
 /// Warns of layers that are no larger than one block: each of them is pruned as a whole or not at all.
-pub(crate) fn warn_of_large_blocks(learner: &Learner, prune: &PruneSection) {
+pub(crate) fn warn_of_large_blocks(state: &State, prune: &PruneSection) {
     let block = prune.sparse_block;
-    if !learner.prunes() || block == [1, 1] {
+    if !state.prunes() || block == [1, 1] {
         return;
     }
-    let variables = learner.model().variables();
+    let variables = state.model().variables();
     let is_one_block = |name: &&String| {
         let blocks = variables.get(*name).and_then(|variable| Blocks::new(variable.dims(), block).ok());
         blocks.is_some_and(|blocks| blocks.len() == 1)
     };
-    let whole: Vec<String> = learner.pruner().masks().keys().filter(is_one_block).cloned().collect();
+    let whole: Vec<String> = state.pruner().masks().keys().filter(is_one_block).cloned().collect();
     if !whole.is_empty() {
         tracing::warn!(
             "prune.sparse_block = {block:?} is as large as the whole of {}: such a layer is pruned entirely or not at all; \

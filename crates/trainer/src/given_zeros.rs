@@ -4,6 +4,7 @@ use crate::config::{PruneSection, PruningMode, PruningStrategy};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::plan::TrainPlan;
+use crate::state::State;
 
 /// From this fraction of zeros on weights count as pruned.
 const PRUNED: f64 = 0.01;
@@ -15,15 +16,15 @@ const PRUNED: f64 = 0.01;
 /// What reading the weights reports.
 pub(crate) fn take(learner: &mut Learner, plan: &TrainPlan, file: &str) -> Result<()> {
     let prune = &plan.config.prune;
-    let zeros = learner.pruner().zeros()?;
+    let zeros = learner.state()?.pruner().zeros()?;
     if zeros >= PRUNED && learner.teacher().is_some() && plan.config.train.teacher.is_none() {
         tracing::warn!(
             "{}, and the run learns from these very weights: name the dense network it is to learn from (--teacher)",
             found(file, zeros)
         );
     }
-    if learner.prunes() && !prune.regrows() {
-        learner.pruner_mut().set_static_masks()?;
+    if learner.state()?.prunes() && !prune.regrows() {
+        learner.state_mut().pruner_mut().set_static_masks()?;
         if zeros >= PRUNED {
             tracing::info!("{}: they stay zero (prune.{})", found(file, zeros), why_held(prune));
         }
@@ -88,11 +89,11 @@ fn gives_up(prune: &PruneSection, zeros: f64) -> Option<String> {
 ///
 /// # Errors
 /// [`Error::ThresholdPrunesAll`]; what reading the weights reports.
-pub(crate) fn refuse_threshold_above_all(learner: &Learner, prune: &PruneSection) -> Result<()> {
-    if !learner.prunes() || prune.pruning_mode != PruningMode::Threshold {
+pub(crate) fn refuse_threshold_above_all(state: &State, prune: &PruneSection) -> Result<()> {
+    if !state.prunes() || prune.pruning_mode != PruningMode::Threshold {
         return Ok(());
     }
-    let (threshold, largest) = (prune.threshold, learner.pruner().largest_ranked()?);
+    let (threshold, largest) = (prune.threshold, state.pruner().largest_ranked()?);
     // The pruner compares in the type of the weights.
     if (largest as f32) < threshold as f32 {
         return Err(Error::ThresholdPrunesAll { threshold, largest });

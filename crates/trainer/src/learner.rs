@@ -12,32 +12,27 @@ use crate::oneshot::ByData;
 use crate::ranks::Ranks;
 use crate::recipe::Recipe;
 use crate::rewind::Rewind;
+use crate::state::State;
 use crate::teacher::Teacher;
 use crate::through_host::ThroughHost;
-use candle_core::{DType, Storage, Tensor};
+use candle_core::{Storage, Tensor};
 use sparse_collectives::Slice;
 use sparse_cuda::{AllReduce, Queue};
 use sparse_model::{
     Across, BN_MOMENTUM, LayerPaths, Loss, Masks, Mode, Model, Precision, Targets, Times, TrainPass,
 };
 use sparse_ops::{GradientMask, Sgd, SgdConfig};
-use sparse_prune::{GradientMode, Pruner, PrunerConfig, Strategy};
+use sparse_prune::{Pruner, PrunerConfig, Strategy};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The model with its optimizer and its pruner.
 pub struct Learner {
-    model: Model,
-    optimizer: Sgd,
-    pruner: Pruner,
+    state: State,
     pass: TrainPass,
-    /// False in a dense run: the pruner then only measures.
-    prunes: bool,
     label_smoothing: f64,
     teacher: Option<Teacher>,
-    ema: Option<Ema>,
     by_data: Option<ByData>,
-    rewind: Option<Rewind>,
     times: StepTimes,
     last: Option<LastStep>,
     precision: Precision,
@@ -45,8 +40,8 @@ pub struct Learner {
     /// Whether batch norm takes its statistics from the whole batch of all ranks.
     sync_bn: bool,
     device: Option<Box<dyn OnDevice>>,
-    /// Whether the device went on from what the host holds.
-    ahead: bool,
+    /// Whether the device went on from the state of the host.
+    stale: bool,
 }
 
 /// What the last step on the host found.
@@ -120,23 +115,18 @@ impl Learner {
         let label_smoothing = config.label_smoothing;
         let rewind = if prunes { Rewind::of(&pruner, &model)? } else { None };
         Ok(Self {
-            model,
-            optimizer,
-            pruner,
+            state: State { model, optimizer, pruner, prunes, ema: None, rewind },
             pass,
-            prunes,
             label_smoothing,
             teacher: None,
-            ema: None,
             by_data: None,
-            rewind,
             times,
             last: None,
             precision: config.precision,
             ranks: Ranks::alone(),
             sync_bn: false,
             device: None,
-            ahead: false,
+            stale: false,
         })
     }
 
@@ -156,29 +146,27 @@ impl Learner {
     ///
     /// # Errors
     /// Candle's, on allocation.
-    pub fn with_ema(self, decay: f64) -> Result<Self> {
-        let ema = if decay > 0.0 { Some(Ema::new(&self.model, decay)?) } else { None };
-        Ok(Self { ema, ..self })
+    pub fn with_ema(mut self, decay: f64) -> Result<Self> {
+        self.state.ema = if decay > 0.0 { Some(Ema::new(&self.state.model, decay)?) } else { None };
+        Ok(self)
     }
 
-    /// The averages of its weights, if it keeps them.
-    pub fn ema(&self) -> Option<&Ema> {
-        self.ema.as_ref()
+    /// What the run holds, brought from a device if one went on from it.
+    ///
+    /// # Errors
+    /// What the device reports, [`sparse_cuda::Error::NotANumber`] if a weight is NaN among it.
+    pub fn state(&mut self) -> Result<&State> {
+        if let Some(device) = self.device.as_ref().filter(|_| self.stale) {
+            let State { model, optimizer, pruner, .. } = &mut self.state;
+            device.fetch(HostState { model, optimizer, pruner })?;
+            self.stale = false;
+        }
+        Ok(&self.state)
     }
 
-    /// The averages, to restore them, and the weights.
-    pub(crate) fn ema_mut(&mut self) -> (Option<&mut Ema>, &Model) {
-        (self.ema.as_mut(), &self.model)
-    }
-
-    /// What it goes back to, if it does.
-    pub(crate) fn rewind(&self) -> Option<&Rewind> {
-        self.rewind.as_ref()
-    }
-
-    /// What it goes back to, to restore it.
-    pub(crate) fn rewind_mut(&mut self) -> Option<&mut Rewind> {
-        self.rewind.as_mut()
+    /// What the run begins with, to be changed before the first step and before a device takes it.
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.state
     }
 
     /// The same learner, which has an equal part of each batch and shares what it finds with the other ranks. With `sync_bn`
@@ -209,31 +197,6 @@ impl Learner {
         self.precision
     }
 
-    /// The model.
-    pub fn model(&self) -> &Model {
-        &self.model
-    }
-
-    /// The optimizer.
-    pub fn optimizer(&self) -> &Sgd {
-        &self.optimizer
-    }
-
-    /// The pruner.
-    pub fn pruner(&self) -> &Pruner {
-        &self.pruner
-    }
-
-    /// The pruner, to restore its state.
-    pub fn pruner_mut(&mut self) -> &mut Pruner {
-        &mut self.pruner
-    }
-
-    /// Whether this run prunes.
-    pub fn prunes(&self) -> bool {
-        self.prunes
-    }
-
     /// Computes on a device from here on, with what the host holds now; `sparse_from` is the share of pruned weights from which pointwise
     /// layers leave their zeros out there, a fraction. What other ranks share goes through the hosts.
     ///
@@ -253,16 +216,17 @@ impl Learner {
         sparse_from: f64,
         all_reduce: Box<dyn AllReduce<Q>>,
     ) -> Result<()> {
-        if let Some(ema) = &self.ema {
+        let State { model, optimizer, pruner, prunes, ema, rewind } = &mut self.state;
+        if let Some(ema) = ema {
             return Err(NotOnDevice { key: "train.ema", value: ema.decay().to_string() }.into());
         }
-        if let Strategy::DropGrow(config) = &self.pruner.config().strategy {
+        if let Strategy::DropGrow(config) = &pruner.config().strategy {
             return Err(not_on_device::drop_and_grow(config.growth).into());
         }
-        if self.rewind.is_some() {
+        if rewind.is_some() {
             return Err(not_on_device::rewinding().into());
         }
-        if self.prunes && self.pruner.watches() {
+        if *prunes && pruner.watches() {
             let value = "one that looks at gradients".to_owned();
             return Err(NotOnDevice { key: "prune.criterion", value }.into());
         }
@@ -270,26 +234,12 @@ impl Learner {
             let value = features.weight.to_string();
             return Err(NotOnDevice { key: "train.distill_features", value }.into());
         }
-        let host = HostState { model: &self.model, optimizer: &self.optimizer, pruner: &mut self.pruner };
+        let host = HostState { model, optimizer, pruner };
         let teacher = self.teacher.as_ref().map(Teacher::for_device);
         let (ranks, sync_bn) = (self.ranks.clone(), self.sync_bn);
         let sharing = (!ranks.is_alone()).then_some(Sharing { all_reduce, ranks, sync_bn });
         let learner = DeviceLearner::new(queue, host, self.precision, (teacher, sharing), sparse_from)?;
         self.device = Some(Box::new(learner));
-        Ok(())
-    }
-
-    /// Brings the state of a device to the host, where everything but [`Learner::step`], its results and
-    /// [`Learner::scores`] reads it.
-    ///
-    /// # Errors
-    /// What the device reports, [`sparse_cuda::Error::NotANumber`] if a weight is NaN among it.
-    pub fn settle(&mut self) -> Result<()> {
-        if let Some(device) = self.device.as_ref().filter(|_| self.ahead) {
-            let host = HostState { model: &self.model, optimizer: &self.optimizer, pruner: &mut self.pruner };
-            device.fetch(host)?;
-            self.ahead = false;
-        }
         Ok(())
     }
 
@@ -304,7 +254,7 @@ impl Learner {
             return self.device_step(images, labels, learning_rate);
         }
         let start = Instant::now();
-        self.enforce()?;
+        self.state.enforce()?;
         self.times.enforce += start.elapsed();
         let start = Instant::now();
         let soft = self.teacher.as_mut().map(|teacher| teacher.targets(images)).transpose()?;
@@ -314,36 +264,36 @@ impl Learner {
         let (label_smoothing, soft) = (self.label_smoothing, soft.as_ref());
         let targets = Targets { labels, label_smoothing, soft, features };
         let (loss, logits, gradients) =
-            passes(&mut self.pass, &self.model, images, targets, &self.ranks, self.sync_bn)?;
-        let (masked, hold_pruned) = (self.masks_gradient(), !self.pruner.regrow());
+            passes(&mut self.pass, &self.state.model, images, targets, &self.ranks, self.sync_bn)?;
+        let (masked, hold_pruned) = (self.state.masks_gradient(), !self.state.pruner.regrow());
         let start = Instant::now();
-        if self.prunes {
-            self.pruner.observe(&gradients)?;
+        if self.state.prunes {
+            self.state.pruner.observe(&gradients)?;
         }
         self.times.pruner += start.elapsed();
-        let pruner = &self.pruner;
+        let pruner = &self.state.pruner;
         let start = Instant::now();
-        self.optimizer.step(&gradients, learning_rate, |name| {
+        self.state.optimizer.step(&gradients, learning_rate, |name| {
             let mask = if masked { pruner.masks().get(name) } else { None };
             mask.map(|mask| GradientMask { words: mask.words(), hold_pruned })
         })?;
         self.times.optimizer += start.elapsed();
         let start = Instant::now();
-        if self.prunes {
+        if self.state.prunes {
             match &mut self.by_data {
-                Some(by_data) => by_data.step(&self.model, &mut self.pruner)?,
-                None => self.pruner.step().map(|_| ())?,
+                Some(by_data) => by_data.step(&self.state.model, &mut self.state.pruner)?,
+                None => self.state.pruner.step().map(|_| ())?,
             }
         }
         self.times.pruner += start.elapsed();
-        if let Some(ema) = &mut self.ema {
-            ema.update(&self.model, self.prunes.then(|| self.pruner.masks()))?;
+        if let Some(ema) = &mut self.state.ema {
+            ema.update(&self.state.model, self.state.prunes.then(|| self.state.pruner.masks()))?;
         }
-        if let (Some(rewind), Some(steps)) = (&mut self.rewind, self.pruner.steps())
-            && rewind.after(steps, &self.model, &self.optimizer, &self.pruner)?
-            && let Some(ema) = &mut self.ema
+        if let (Some(rewind), Some(steps)) = (&mut self.state.rewind, self.state.pruner.steps())
+            && rewind.after(steps, &self.state.model, &self.state.optimizer, &self.state.pruner)?
+            && let Some(ema) = &mut self.state.ema
         {
-            ema.restart(&self.model)?;
+            ema.restart(&self.state.model)?;
         }
         self.last = Some(LastStep { loss, logits, labels: labels.to_vec() });
         Ok(())
@@ -352,13 +302,14 @@ impl Learner {
     fn device_step(&mut self, images: &Tensor, labels: &[u32], learning_rate: f64) -> Result<()> {
         let rule = DeviceRule {
             learning_rate,
-            sgd: self.optimizer.config(),
+            sgd: self.state.optimizer.config(),
             label_smoothing: self.label_smoothing,
-            masked: self.masks_gradient(),
-            hold_pruned: !self.pruner.regrow(),
+            masked: self.state.masks_gradient(),
+            hold_pruned: !self.state.pruner.regrow(),
         };
-        self.ahead = true;
-        let (model, pruner) = (&self.model, self.prunes.then_some(&mut self.pruner));
+        self.stale = true;
+        let State { model, pruner, prunes, .. } = &mut self.state;
+        let pruner = prunes.then_some(pruner);
         let Some(device) = &mut self.device else { return Ok(()) };
         with_batch(images, labels, |batch| device.step(batch, rule, model, pruner))
     }
@@ -402,26 +353,21 @@ impl Learner {
     /// What an operation reports.
     pub fn scores(&mut self, images: &Tensor) -> Result<Tensor> {
         let Some(device) = &mut self.device else {
-            self.enforce()?;
-            return Ok(self.model.forward(images, Mode::Eval)?);
+            self.state.enforce()?;
+            return Ok(self.state.model.forward(images, Mode::Eval)?);
         };
         let labels = vec![0; images.dim(0)?];
         let scores = with_batch(images, &labels, |batch| device.scores(batch))?;
-        Ok(Tensor::from_vec(scores, (labels.len(), self.model.config().classes), images.device())?)
-    }
-
-    /// Whether pruned weights get no gradient.
-    fn masks_gradient(&self) -> bool {
-        self.prunes && (!self.pruner.regrow() || self.pruner.gradient() == GradientMode::Masked)
+        Ok(Tensor::from_vec(scores, (labels.len(), self.state.model.config().classes), images.device())?)
     }
 
     /// Tells the passes which weights are zero.
     fn tell_masks(&mut self) {
-        if self.prunes {
-            let masks = self.pruner.masks().iter();
+        if self.state.prunes {
+            let masks = self.state.pruner.masks().iter();
             let words = masks.map(|(name, mask)| (name.as_str(), mask.words())).collect();
-            let masked_gradient = self.masks_gradient() && !self.pruner.needs_dense_gradient();
-            self.pass.set_masks(&self.model, &Masks { words, masked_gradient });
+            let masked_gradient = self.state.masks_gradient() && !self.state.pruner.needs_dense_gradient();
+            self.pass.set_masks(&self.state.model, &Masks { words, masked_gradient });
         }
     }
 
@@ -435,14 +381,14 @@ impl Learner {
     pub fn average_statistics(&mut self, images: &Tensor, labels: &[u32], seen: usize) -> Result<()> {
         let keep = seen as f64 / (seen + 1) as f64;
         if let Some(device) = &mut self.device {
-            self.ahead = true;
+            self.stale = true;
             return with_batch(images, labels, |batch| device.average_statistics(batch, keep));
         }
-        self.enforce()?;
+        self.state.enforce()?;
         self.tell_masks();
         let targets = Targets { labels, label_smoothing: 0.0, soft: None, features: None };
-        let averaged = self.ema.as_mut().map(Ema::model_mut);
-        for model in std::iter::once(&mut self.model).chain(averaged) {
+        let averaged = self.state.ema.as_mut().map(Ema::model_mut);
+        for model in std::iter::once(&mut self.state.model).chain(averaged) {
             forward(&mut self.pass, model, images, (targets, keep), &self.ranks, self.sync_bn)?;
             if !self.ranks.is_alone() && !self.sync_bn {
                 let mut buckets = Buckets::new(&self.ranks);
@@ -461,32 +407,7 @@ impl Learner {
 
     /// How each pointwise layer is computed.
     pub fn paths(&self) -> Vec<LayerPaths> {
-        self.pass.paths(&self.model)
-    }
-
-    /// Checks every weight, so that no broken state is saved.
-    ///
-    /// # Errors
-    /// [`Error::WeightNotFinite`] naming the variable.
-    pub fn check_finite(&self) -> Result<()> {
-        for (name, variable) in self.model.variables() {
-            let values = variable.as_tensor().flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-            if values.iter().any(|value| !value.is_finite()) {
-                return Err(Error::WeightNotFinite { name: name.clone() });
-            }
-        }
-        Ok(())
-    }
-
-    /// Sets the pruned weights to zero.
-    ///
-    /// # Errors
-    /// What the pruner reports.
-    pub fn enforce(&self) -> Result<()> {
-        if self.prunes {
-            self.pruner.update_params()?;
-        }
-        Ok(())
+        self.pass.paths(&self.state.model)
     }
 }
 

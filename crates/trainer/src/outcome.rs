@@ -82,16 +82,18 @@ pub struct TestReport {
 ///
 /// # Errors
 /// If the file cannot be written.
-pub(crate) fn write_weights(learner: &Learner, config: &TrainConfig, folder: &RunFolder) -> Result<()> {
-    learner.enforce()?;
-    write(learner.model(), learner.pruner().sparsity()?, learner.recipe(config), &folder.weights())?;
-    match learner.ema() {
-        Some(ema) => write(ema.model(), ema.sparsity()?, learner.recipe(config), &folder.ema_weights()),
+pub(crate) fn write_weights(learner: &mut Learner, config: &TrainConfig, folder: &RunFolder) -> Result<()> {
+    let recipe = learner.recipe(config);
+    let state = learner.state()?;
+    state.enforce()?;
+    write(state.model(), state.pruner().sparsity()?, &recipe, &folder.weights())?;
+    match state.ema() {
+        Some(ema) => write(ema.model(), ema.sparsity()?, &recipe, &folder.ema_weights()),
         None => Ok(()),
     }
 }
 
-fn write(model: &Model, sparsity: Sparsity, recipe: Recipe, path: &Path) -> Result<()> {
+fn write(model: &Model, sparsity: Sparsity, recipe: &Recipe, path: &Path) -> Result<()> {
     let metadata = json!({
         "architecture": Architecture::of(&model.config()),
         "recipe": recipe,

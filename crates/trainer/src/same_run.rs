@@ -3,11 +3,11 @@
 use crate::config::TrainConfig;
 use crate::datasets::Datasets;
 use crate::error::Result;
-use crate::learner::Learner;
 use crate::plan::TrainPlan;
 use crate::ranks::Ranks;
 #[cfg(doc)]
 use crate::shared_error::SharedError;
+use crate::state::State;
 use crate::weights::{checksum, to_tensors};
 use sparse_data::{Dataset, Fingerprint};
 
@@ -45,13 +45,13 @@ pub(crate) fn check_testing(config: &TrainConfig, images: &dyn Dataset, ranks: &
 ///
 /// # Errors
 /// [`SharedError::Differ`].
-pub(crate) fn check_weights(learner: &Learner, step: usize, ranks: &Ranks) -> Result<()> {
+pub(crate) fn check_weights(state: &State, step: usize, ranks: &Ranks) -> Result<()> {
     if ranks.is_alone() {
         return Ok(());
     }
-    let crc32 = checksum(&to_tensors(learner.model().variables())?);
+    let crc32 = checksum(&to_tensors(state.model().variables())?);
     ranks.check_same("weights", &format!("crc32 {crc32:08x} after step {step}"))?;
-    let Some(ema) = learner.ema() else { return Ok(()) };
+    let Some(ema) = state.ema() else { return Ok(()) };
     let crc32 = checksum(&to_tensors(ema.model().variables())?);
     ranks.check_same("averages of the weights", &format!("crc32 {crc32:08x} after step {step}"))
 }

@@ -81,8 +81,8 @@ pub(crate) fn start_learner(plan: &TrainPlan, start: &Start, data: &Fingerprint)
         }
     }
     let mut learner = new_learner(plan, model, step)?;
-    learner.rewind().map_or(Ok(()), |rewind| rewind.check(step as u64))?;
-    given_zeros::refuse_threshold_above_all(&learner, &plan.config.prune)?;
+    learner.state()?.rewind().map_or(Ok(()), |rewind| rewind.check(step as u64))?;
+    given_zeros::refuse_threshold_above_all(learner.state()?, &plan.config.prune)?;
     if let Some(file) = given {
         given_zeros::take(&mut learner, plan, &file)?;
     }
@@ -117,7 +117,7 @@ pub(crate) fn start_shared(
         learner = learner.with_teacher(Some(teacher));
     }
     let mut files: BTreeMap<String, Vec<u8>> = match ranks.place().is_first() {
-        true => Checkpoint::files(&learner, &plan.config, *data, step)?.into_iter().collect(),
+        true => Checkpoint::files(&mut learner, &plan.config, *data, step)?.into_iter().collect(),
         false => BTreeMap::new(),
     };
     let mut received = BTreeMap::new();

@@ -66,7 +66,7 @@ pub fn test_shared<'a>(
         bad_images::list_and_warn(folder.as_ref(), "test", &*dataset, "left out", ranks)?;
     }
     let (evaluation, predictions) = evaluation?;
-    let pruner = Pruner::new(&learner.model().var_map(), PrunerConfig::new(Mode::Threshold(0.0)))?;
+    let pruner = Pruner::new(&learner.state()?.model().var_map(), PrunerConfig::new(Mode::Threshold(0.0)))?;
     let report = TestReport {
         top1: evaluation.top1,
         top5: evaluation.top5,

@@ -2,7 +2,7 @@
 
 use crate::bad_images;
 use crate::checkpoint::Store;
-use crate::config::{PruningMode, TrainConfig};
+use crate::config::{PruneSection, PruningMode, TrainConfig};
 use crate::datasets::Datasets;
 use crate::ema::{EMA_WEIGHTS_FILE, Ema};
 use crate::emptied::{self, Emptied};
@@ -22,6 +22,7 @@ use crate::setup::{Start, Started, start_shared};
 #[cfg(doc)]
 use crate::shared_error::SharedError;
 use crate::start_weights;
+use crate::state::State;
 use crate::stop::StopFlag;
 use crate::weights::WEIGHTS_FILE;
 use candle_core::Tensor;
@@ -64,7 +65,7 @@ pub fn train_shared(
     let folder =
         ranks.place().is_first().then(|| RunFolder::open(&plan.config.train.model_path)).transpose()?;
     let Started { learner, step, resumed } = start_shared(plan, start, &data, ranks)?;
-    let learner = learner.with_data(ByData::of_plan(plan, &datasets.train));
+    let mut learner = learner.with_data(ByData::of_plan(plan, &datasets.train));
     let store = Store::of_run(&plan.config.train.model_path);
     let done = ranks.of_first(|| match &folder {
         Some(folder) => enter(folder, plan, start, &store, resumed.then_some(step)),
@@ -77,7 +78,7 @@ pub fn train_shared(
         );
         return Ok(Outcome::Finished(summary));
     }
-    emptied::warn_of_large_blocks(&learner, &plan.config.prune);
+    emptied::warn_of_large_blocks(learner.state()?, &plan.config.prune);
     let clock = Clock::default();
     let mut run = Run {
         plan,
@@ -222,10 +223,9 @@ impl Run<'_> {
             self.epoch(observer)?;
             self.end_of_epoch(observer)?;
         }
-        self.settle()?;
         self.write_weights()?;
         let tested = self.test(observer)?;
-        self.emptied.warn_of_new(&self.learner, &self.plan.config.prune);
+        self.emptied.warn_of_new(self.learner.state()?, &self.plan.config.prune);
         let predictions = self.tested.iter().flat_map(|tested| tested.predictions.as_slice());
         let predictions: Vec<Prediction> = predictions.copied().collect();
         let summary = self.summary(tested, begin.elapsed())?;
@@ -279,7 +279,6 @@ impl Run<'_> {
             if last {
                 self.recalibrate()?;
             }
-            self.settle()?;
             self.write_weights()?;
         }
         self.test_if_due(observer)
@@ -312,9 +311,10 @@ impl Run<'_> {
     }
 
     /// Writes the weights as they are, masks applied.
-    fn write_weights(&self) -> Result<()> {
+    fn write_weights(&mut self) -> Result<()> {
+        self.state()?;
         match &self.folder {
-            Some(folder) => write_weights(&self.learner, &self.plan.config, folder),
+            Some(folder) => write_weights(&mut self.learner, &self.plan.config, folder),
             None => Ok(()),
         }
     }
@@ -325,18 +325,21 @@ impl Run<'_> {
         self.ranks.of_first(recorded)
     }
 
-    /// Brings what a device holds to the host; weights that are not finite end the run.
-    fn settle(&mut self) -> Result<()> {
-        self.learner.settle().map_err(|error| self.diverged(error))
+    /// What the learner holds; weights that are not finite end the run.
+    fn state(&mut self) -> Result<&State> {
+        let brought = self.learner.state().map(|_| ());
+        brought.map_err(|error| self.diverged(error))?;
+        self.learner.state()
     }
 
     fn save_checkpoint(&mut self) -> Result<()> {
-        self.settle()?;
-        self.learner.enforce()?;
-        self.learner.check_finite().map_err(|error| self.diverged(error))?;
-        same_run::check_weights(&self.learner, self.step, &self.ranks)?;
+        let state = self.state()?;
+        state.enforce()?;
+        let finite = state.check_finite();
+        finite.map_err(|error| self.diverged(error))?;
+        same_run::check_weights(self.learner.state()?, self.step, &self.ranks)?;
         match self.ranks.place().is_first() {
-            true => self.store.save(&self.learner, &self.plan.config, self.data, self.step),
+            true => self.store.save(&mut self.learner, &self.plan.config, self.data, self.step),
             false => Ok(()),
         }
     }
@@ -346,8 +349,7 @@ impl Run<'_> {
         if let Some(tested) = self.tested.as_ref().filter(|tested| tested.step == self.step) {
             return Ok(tested.evaluation);
         }
-        self.settle()?;
-        self.learner.enforce()?;
+        self.state()?.enforce()?;
         let (feed, dataset) = (feed(&self.plan.config), self.datasets.test.clone());
         let scores = |images: &Tensor| self.learner.scores(images);
         let (evaluation, predictions) =
@@ -355,10 +357,11 @@ impl Run<'_> {
         let averaged = |ema: &Ema| {
             evaluate(|images: &Tensor| ema.scores(images), dataset, feed, &self.ranks, self.stop, observer)
         };
-        let ema = self.learner.ema().map(averaged).transpose()?.map(|(averaged, _)| averaged.into());
+        let state = self.learner.state()?;
+        let ema = state.ema().map(averaged).transpose()?.map(|(averaged, _)| averaged.into());
         let folder = self.folder.as_ref();
         bad_images::list_and_warn(folder, "test", &*self.datasets.test, "left out", &self.ranks)?;
-        let sparsity = self.learner.pruner().sparsity()?;
+        let sparsity = state.pruner().sparsity()?;
         let epoch = self.plan.epoch(self.step);
         let record =
             EvaluationRecord { ema, ..EvaluationRecord::new(self.step, epoch, evaluation, sparsity) };
@@ -379,15 +382,16 @@ impl Run<'_> {
 
     fn log(&mut self, results: StepResults, lr: f64, observer: &mut dyn Observer) -> Result<()> {
         let StepResults { loss, top1, top5 } = results;
-        self.settle()?;
-        let sparsity_before = self.learner.pruner().total_sparse()?;
-        self.learner.enforce()?;
-        same_run::check_weights(&self.learner, self.step, &self.ranks)?;
-        let sparsity = self.learner.pruner().sparsity()?;
+        self.state()?;
+        let state = self.learner.state()?;
+        let sparsity_before = state.pruner().total_sparse()?;
+        state.enforce()?;
+        same_run::check_weights(state, self.step, &self.ranks)?;
+        let (sparsity, threshold) = (state.pruner().sparsity()?, state.pruner().threshold());
         if self.step == 1 {
-            self.warn_of_a_low_threshold()?;
+            warn_of_a_low_threshold(state, &self.plan.config.prune)?;
         }
-        self.emptied.warn_at_first(&self.learner, &self.plan.config.prune);
+        self.emptied.warn_at_first(state, &self.plan.config.prune);
         let record = LogRecord {
             step: self.step,
             epoch: self.plan.epoch(self.step - 1),
@@ -397,7 +401,7 @@ impl Run<'_> {
             top5,
             sparsity,
             sparsity_before,
-            threshold: self.learner.pruner().threshold(),
+            threshold,
             images_per_second: rate(
                 self.clock.window_steps * self.plan.config.train.batch_size,
                 self.clock.window,
@@ -409,24 +413,6 @@ impl Run<'_> {
             folder.append_metrics(&record)?;
         }
         observer.log(&record);
-        Ok(())
-    }
-
-    /// A threshold that prunes almost nothing of these weights is probably not meant.
-    fn warn_of_a_low_threshold(&self) -> Result<()> {
-        let prune = &self.plan.config.prune;
-        let pruned = self.learner.pruner().ratio();
-        if prune.pruning_mode != PruningMode::Threshold || pruned >= LEAST_SPARSITY {
-            return Ok(());
-        }
-        let (threshold, share) = (prune.threshold, prune.ratio);
-        let wanted = self.learner.pruner().threshold_for(share)?;
-        tracing::warn!(
-            "threshold {threshold:e} prunes only {:.3} % of the prunable weights now; --threshold {wanted:.3e} would \
-             prune {:.0} % of them (or give the share itself: --pruning_mode ratio --ratio {share})",
-            100.0 * pruned,
-            100.0 * share,
-        );
         Ok(())
     }
 
@@ -455,31 +441,49 @@ impl Run<'_> {
         Error::Diverged { step: self.step, what, checkpoint }
     }
 
-    fn summary(&self, tested: Evaluation, wall: Duration) -> Result<Summary> {
+    fn summary(&mut self, tested: Evaluation, wall: Duration) -> Result<Summary> {
         let images = self.clock.steps * self.plan.config.train.batch_size;
+        let state = self.learner.state()?;
         Ok(Summary {
             top1: tested.top1,
             top5: tested.top5,
             loss: tested.loss,
             images: tested.images,
-            sparsity: self.learner.pruner().sparsity()?,
-            threshold: self.last_threshold(),
+            sparsity: state.pruner().sparsity()?,
+            threshold: last_threshold(state),
             epochs: self.plan.epoch(self.step),
             steps: self.step,
             images_per_second: rate(images, self.clock.total),
             wall_seconds: wall.as_secs_f64(),
             weights: WEIGHTS_FILE.to_owned(),
             ema: self.tested.as_ref().and_then(|tested| tested.ema),
-            ema_weights: self.learner.ema().map(|_| EMA_WEIGHTS_FILE.to_owned()),
+            ema_weights: state.ema().map(|_| EMA_WEIGHTS_FILE.to_owned()),
         })
     }
+}
 
-    /// The pruner's threshold, if it is one for all layers.
-    fn last_threshold(&self) -> Option<f64> {
-        let mut thresholds = self.learner.pruner().thresholds().values();
-        let first = *thresholds.next()?;
-        thresholds.all(|&other| other == first).then_some(first)
+/// The pruner's threshold, if it is one for all layers.
+fn last_threshold(state: &State) -> Option<f64> {
+    let mut thresholds = state.pruner().thresholds().values();
+    let first = *thresholds.next()?;
+    thresholds.all(|&other| other == first).then_some(first)
+}
+
+/// A threshold that prunes almost nothing of these weights is probably not meant.
+fn warn_of_a_low_threshold(state: &State, prune: &PruneSection) -> Result<()> {
+    let pruned = state.pruner().ratio();
+    if prune.pruning_mode != PruningMode::Threshold || pruned >= LEAST_SPARSITY {
+        return Ok(());
     }
+    let (threshold, share) = (prune.threshold, prune.ratio);
+    let wanted = state.pruner().threshold_for(share)?;
+    tracing::warn!(
+        "threshold {threshold:e} prunes only {:.3} % of the prunable weights now; --threshold {wanted:.3e} would \
+         prune {:.0} % of them (or give the share itself: --pruning_mode ratio --ratio {share})",
+        100.0 * pruned,
+        100.0 * share,
+    );
+    Ok(())
 }
 
 /// The training batches from the one that comes after `step` updates to the end of its epoch.

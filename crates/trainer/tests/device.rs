@@ -66,9 +66,9 @@ fn step(learner: &mut Learner, step: usize) {
 fn weights(learner: &Learner) -> BTreeMap<String, Vec<f32>> {
     let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1().unwrap();
     let of = |(name, variable): (&String, &candle_core::Var)| (name.clone(), values(variable.as_tensor()));
-    let velocities = learner.optimizer().velocities();
+    let velocities = learner.state().unwrap().optimizer().velocities();
     let momentum = velocities.iter().map(|(name, v)| (format!("momentum of {name}"), values(v.as_tensor())));
-    learner.model().variables().iter().map(of).chain(momentum).collect()
+    learner.state().unwrap().model().variables().iter().map(of).chain(momentum).collect()
 }
 
 fn available() -> bool {
@@ -147,15 +147,23 @@ fn masks_are_the_hosts_of_the_same_weights_in_every_mode() {
     ];
     for config in configs {
         let mut learner = on_the_device(Some(config.clone()), 0.5);
-        let mut host = Pruner::new(&learner.model().var_map(), config.clone()).unwrap();
+        let mut host = Pruner::new(&learner.state().unwrap().model().var_map(), config.clone()).unwrap();
         for number in 0..if config.strategy == Strategy::Base { 3 } else { 5 } {
             step(&mut learner, number);
-            learner.settle().unwrap();
+            learner.state().unwrap();
             host.step().unwrap();
-            assert_eq!(learner.pruner().masks(), host.masks(), "{config:?}, step {number}");
-            assert_eq!(learner.pruner().thresholds(), host.thresholds(), "{config:?}, step {number}");
-            assert_eq!(learner.pruner().threshold(), host.threshold(), "{config:?}, step {number}");
-            assert_eq!(learner.pruner().state(), host.state(), "{config:?}, step {number}");
+            assert_eq!(learner.state().unwrap().pruner().masks(), host.masks(), "{config:?}, step {number}");
+            assert_eq!(
+                learner.state().unwrap().pruner().thresholds(),
+                host.thresholds(),
+                "{config:?}, step {number}"
+            );
+            assert_eq!(
+                learner.state().unwrap().pruner().threshold(),
+                host.threshold(),
+                "{config:?}, step {number}"
+            );
+            assert_eq!(learner.state().unwrap().pruner().state(), host.state(), "{config:?}, step {number}");
         }
         assert!(host.masks().values().any(|mask| mask.pruned() > 0), "{config:?}");
     }
@@ -268,7 +276,7 @@ fn a_loss_that_is_not_finite_is_an_error_when_it_is_asked_for() {
     learner.step(&images, &labels(0), 1e30).unwrap();
     learner.step(&images, &labels(0), 1e30).unwrap();
     assert!(learner.results().unwrap_err().to_string().contains("loss"));
-    learner.settle().unwrap();
+    learner.state().unwrap();
     assert!(learner.check_finite().is_err());
 }
 
@@ -293,7 +301,7 @@ fn pruned_weights_get_their_gradient_where_it_is_dense() {
     for learner in [&mut sparse, &mut dense] {
         // The first step has no masks yet.
         (0..2).for_each(|number| step(learner, number));
-        learner.settle().unwrap();
+        learner.state().unwrap();
     }
     let (found, expected) = (weights(&sparse), weights(&dense));
     for (name, expected) in
@@ -314,9 +322,9 @@ fn scores_are_those_of_the_masks_that_hold() {
     let mut learner = on_the_device(Some(config), 0.0);
     (0..3).for_each(|number| learner.step(&images(number), &labels(number), 0.3).unwrap());
     let found = learner.scores(&images(9)).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    learner.settle().unwrap();
-    learner.enforce().unwrap();
-    let expected = learner.model().forward(&images(9), sparse_model::Mode::Eval).unwrap();
+    learner.state().unwrap();
+    learner.state().unwrap().enforce().unwrap();
+    let expected = learner.state().unwrap().model().forward(&images(9), sparse_model::Mode::Eval).unwrap();
     let off = relative_distance(&found, &expected.flatten_all().unwrap().to_vec1().unwrap());
     assert!(off < 1e-4, "off by {off}");
 }
@@ -330,7 +338,7 @@ fn a_weight_that_is_nan_is_an_error_when_the_masks_are_fetched() {
         let mut learner = on_the_device(Some(PrunerConfig::new(mode)), 1.0);
         let images = (images(0) * f64::from(f32::NAN)).unwrap();
         learner.step(&images, &labels(0), RATE).unwrap();
-        assert!(learner.settle().unwrap_err().to_string().contains("NaN"), "{mode:?}");
+        assert!(learner.state().err().unwrap().to_string().contains("NaN"), "{mode:?}");
     }
 }
 
@@ -368,8 +376,8 @@ fn by_ranks(
             let (images, labels) = part(number, rank, ranks);
             learner.average_statistics(&images, &labels, number).unwrap();
         }
-        learner.settle().unwrap();
-        let masks = learner.pruner().masks().clone();
+        learner.state().unwrap();
+        let masks = learner.state().unwrap().pruner().masks().clone();
         (results, weights(&learner), masks)
     };
     std::thread::scope(|scope| {

@@ -49,18 +49,30 @@ fn restore(from: &Learner, fresh: &mut Learner) {
 
 /// The bits of everything that a checkpoint holds, by name.
 fn state(learner: &Learner) -> BTreeMap<String, Vec<u64>> {
-    learner.enforce().unwrap();
+    learner.state().unwrap().enforce().unwrap();
     let bits = |variable: &Var| {
         let values: Vec<f32> = variable.flatten_all().unwrap().to_vec1().unwrap();
         values.into_iter().map(|value| u64::from(value.to_bits())).collect()
     };
-    let weights = learner.model().variables().iter().map(|(name, variable)| (name.clone(), bits(variable)));
-    let velocities = learner.optimizer().velocities().iter();
+    let weights = learner
+        .state()
+        .unwrap()
+        .model()
+        .variables()
+        .iter()
+        .map(|(name, variable)| (name.clone(), bits(variable)));
+    let velocities = learner.state().unwrap().optimizer().velocities().iter();
     let velocities = velocities.map(|(name, variable)| (format!("velocity of {name}"), bits(variable)));
-    let masks = learner.pruner().masks().iter();
+    let masks = learner.state().unwrap().pruner().masks().iter();
     let masks = masks.map(|(name, mask)| (format!("mask of {name}"), mask.words().to_vec()));
     let bits_of = |sums: &Vec<f64>| sums.iter().map(|sum| sum.to_bits()).collect();
-    let sums = learner.pruner().sums().iter().map(|(name, sums)| (format!("sums of {name}"), bits_of(sums)));
+    let sums = learner
+        .state()
+        .unwrap()
+        .pruner()
+        .sums()
+        .iter()
+        .map(|(name, sums)| (format!("sums of {name}"), bits_of(sums)));
     weights.chain(velocities).chain(masks).chain(sums).collect()
 }
 

@@ -52,9 +52,9 @@ fn steps_on_device(learner: &mut Learner, batch: &Batch, count: usize) -> Result
 }
 
 /// Milliseconds, median, of a pruner's step that makes all masks anew at this ratio over all prunable variables.
-pub(super) fn pruner(learner: &Learner, ratio: f64) -> Result<f64> {
+pub(super) fn pruner(learner: &mut Learner, ratio: f64) -> Result<f64> {
     let config = PrunerConfig { regrow: true, ..PrunerConfig::new(Mode::Ratio(ratio)) };
-    let mut pruner = Pruner::new(&learner.model().var_map(), config)?;
+    let mut pruner = Pruner::new(&learner.state()?.model().var_map(), config)?;
     let mut spent = Vec::with_capacity(PRUNER_RUNS);
     for _ in 0..PRUNER_RUNS {
         let start = Instant::now();

@@ -20,8 +20,8 @@ pub(crate) use rss::peak_rss_bytes;
 pub use data::{DataBenchConfig, DataBenchReport, bench_data};
 pub use infer::{InferReport, LayerInfer, bench_infer};
 pub use infer_config::{InferConfig, InferPrecision};
-pub use sparse_model::Kind;
 pub use report::{BenchReport, LayerBench, Peak, SparsePaths, Split};
+pub use sparse_model::Kind;
 
 use crate::config::Precision;
 use crate::error::{Error, Result};
@@ -204,12 +204,12 @@ fn bench_one(
         None
     } else {
         tracing::info!("measuring the pruner at sparsity {sparsity}");
-        Some(measure::pruner(&learner, if sparsity > 0.0 { sparsity } else { 0.5 })?)
+        Some(measure::pruner(&mut learner, if sparsity > 0.0 { sparsity } else { 0.5 })?)
     };
     report::report(
         config,
         sparsity,
-        &learner,
+        &mut learner,
         report::Measured { steps, pruner, peak, ranks: ranks.place().ranks },
     )
 }
@@ -226,8 +226,9 @@ fn learner(config: &BenchConfig, sparsity: f64) -> Result<Learner> {
     };
     let mut learner = Learner::new(model, learning)?;
     if sparsity > 0.0 {
-        let state = learner.pruner().state();
-        learner.pruner_mut().restore(state, masks)?;
+        let pruner = learner.state_mut().pruner_mut();
+        let state = pruner.state();
+        pruner.restore(state, masks)?;
     }
     Ok(learner)
 }
@@ -272,14 +273,18 @@ mod tests {
         let config = small();
         let batch = random_batch(&config).unwrap();
         let mut learner = learner(&config, 0.75).unwrap();
-        let masks = learner.pruner().masks().clone();
+        let masks = learner.state().unwrap().pruner().masks().clone();
         for _ in 0..3 {
             learner.step(&batch.images, &batch.labels, 0.1).unwrap();
         }
-        assert_eq!(learner.pruner().masks(), &masks);
+        assert_eq!(learner.state().unwrap().pruner().masks(), &masks);
         assert_eq!(masks.len(), 13);
         for (name, mask) in &masks {
-            let weights = learner.model().variables()[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let weights = learner.state().unwrap().model().variables()[name]
+                .flatten_all()
+                .unwrap()
+                .to_vec1::<f32>()
+                .unwrap();
             assert!(weights.iter().enumerate().all(|(i, &w)| mask.get(i) == (w != 0.0)), "{name}");
         }
     }

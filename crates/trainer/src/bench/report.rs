@@ -138,12 +138,14 @@ type Spent = [f64; 2];
 pub(super) fn report(
     config: &BenchConfig,
     sparsity: f64,
-    learner: &Learner,
+    learner: &mut Learner,
     measured: Measured,
 ) -> Result<BenchReport> {
     let plan = Plan::new(config.network().graph()?)?;
     let table = plan.layers();
-    let masks = learner.pruner().masks();
+    let paths = learner.paths();
+    let timed = !learner.is_on_device();
+    let masks = learner.state()?.pruner().masks();
     let pruned = |layer: &ConvLayer| masks.get(&layer.weight).map_or(0, sparse_sparsity::Mask::pruned);
     let work = work::convolutions(config, &plan, pruned)?;
     let head = work::head(config, table.last().map_or(0, |layer| layer.outputs));
@@ -151,7 +153,6 @@ pub(super) fn report(
     let spent: Vec<Spent> = table.iter().map(|layer| convolution_ms(steps, &layer.name)).collect();
     let step_ms = median_ms(steps.iter().map(|step| step.step));
     let ms = |step: Option<Duration>| step.unwrap_or_default().as_secs_f64() * 1e3;
-    let paths = learner.paths();
     let layer = |index: usize| {
         let (layer, [forward_ms, backward_ms], work) = (&table[index], spent[index], work[index]);
         let weights: usize = layer.shape.iter().product();
@@ -167,7 +168,6 @@ pub(super) fn report(
         }
     };
     let flops = work.iter().map(|work| work.flops).sum::<f64>() + head;
-    let timed = !learner.is_on_device();
     let parts = convolution_parts(&table, &spent, &work);
     Ok(BenchReport {
         model: config.model.name(),

@@ -91,12 +91,14 @@ impl Checkpoint {
     /// # Errors
     /// If a tensor cannot be read or encoded.
     pub(crate) fn files(
-        learner: &Learner,
+        learner: &mut Learner,
         config: &TrainConfig,
         data: Fingerprint,
         step: usize,
     ) -> Result<Vec<(String, Vec<u8>)>> {
-        let masks = learner.pruner().masks();
+        let recipe = learner.recipe(config);
+        let held = learner.state()?;
+        let masks = held.pruner().masks();
         let packed = |mask: &Mask| {
             let bytes = mask.to_bytes();
             Tensor::from_u8([bytes.len()], &bytes)
@@ -104,16 +106,16 @@ impl Checkpoint {
         let mask_tensors: Tensors = masks.iter().map(|(name, mask)| (name.clone(), packed(mask))).collect();
         let summed = |sums: &Vec<f64>| Tensor::from_f64([sums.len()], sums);
         let sums: Tensors =
-            learner.pruner().sums().iter().map(|(name, sums)| (name.clone(), summed(sums))).collect();
+            held.pruner().sums().iter().map(|(name, sums)| (name.clone(), summed(sums))).collect();
         let mut files = Vec::new();
-        let averages = learner.ema().map(|ema| to_tensors(ema.model().variables())).transpose()?;
+        let averages = held.ema().map(|ema| to_tensors(ema.model().variables())).transpose()?;
         for (name, tensors) in [
-            (WEIGHTS, Some(to_tensors(learner.model().variables())?)),
-            (VELOCITY, Some(to_tensors(learner.optimizer().velocities())?)),
+            (WEIGHTS, Some(to_tensors(held.model().variables())?)),
+            (VELOCITY, Some(to_tensors(held.optimizer().velocities())?)),
             (MASKS, Some(mask_tensors)),
             (SUMS, Some(sums).filter(|sums| !sums.is_empty())),
             (EMA, averages),
-            (REWIND, learner.rewind().and_then(Rewind::early).cloned()),
+            (REWIND, held.rewind().and_then(Rewind::early).cloned()),
         ] {
             let Some(tensors) = tensors else { continue };
             files.push((name.to_owned(), sparse_formats::encode(name, &tensors, None)?));
@@ -121,12 +123,12 @@ impl Checkpoint {
         let state = State {
             version: VERSION,
             step,
-            recipe: learner.recipe(config),
-            pruner: learner.pruner().state(),
+            recipe,
+            pruner: held.pruner().state(),
             mask_lengths: masks.iter().map(|(name, mask)| (name.clone(), mask.len())).collect(),
             crc32: files.iter().map(|(name, bytes)| (name.clone(), crc32fast::hash(bytes))).collect(),
             data: Some(data),
-            ema_updates: learner.ema().map(Ema::updates),
+            ema_updates: held.ema().map(Ema::updates),
         };
         files.push((STATE.to_owned(), sealed(&state)?));
         Ok(files)
@@ -222,17 +224,18 @@ impl Checkpoint {
     /// # Errors
     /// Naming the tensor or mask that does not fit; the learner is then not to be used.
     pub(crate) fn restore(self, learner: &mut Learner, folder: &Path) -> Result<()> {
-        set_variables(learner.model().variables(), &self.weights, &folder.join(WEIGHTS))?;
-        set_variables(learner.optimizer().velocities(), &self.velocity, &folder.join(VELOCITY))?;
-        let pruner = learner.pruner_mut();
+        let held = learner.state_mut();
+        set_variables(held.model().variables(), &self.weights, &folder.join(WEIGHTS))?;
+        set_variables(held.optimizer().velocities(), &self.velocity, &folder.join(VELOCITY))?;
+        let pruner = held.pruner_mut();
         pruner
             .restore(self.pruner, self.masks)
             .and_then(|()| pruner.restore_sums(self.sums))
             .map_err(|source| CheckpointError::OtherPruning { folder: folder.to_path_buf(), source })?;
-        if let Some(rewind) = learner.rewind_mut() {
+        if let Some(rewind) = &mut held.rewind {
             rewind.restore(self.step as u64, self.rewind)?;
         }
-        match (learner.ema_mut(), self.ema) {
+        match ((held.ema.as_mut(), &held.model), self.ema) {
             ((Some(ema), _), Some((updates, averages))) => ema.restore(updates, &averages, &folder.join(EMA)),
             ((Some(ema), model), None) => {
                 tracing::warn!(

@@ -120,7 +120,7 @@ impl Store {
     /// If a file cannot be written; the checkpoints before it stay.
     pub(crate) fn save(
         &self,
-        learner: &Learner,
+        learner: &mut Learner,
         config: &TrainConfig,
         data: Fingerprint,
         step: usize,
