@@ -63,12 +63,13 @@ fn step(learner: &mut Learner, step: usize) {
     learner.step(&images(step), &labels(step), RATE).unwrap();
 }
 
-fn weights(learner: &Learner) -> BTreeMap<String, Vec<f32>> {
+fn weights(learner: &mut Learner) -> BTreeMap<String, Vec<f32>> {
     let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1().unwrap();
     let of = |(name, variable): (&String, &candle_core::Var)| (name.clone(), values(variable.as_tensor()));
-    let velocities = learner.state().unwrap().optimizer().velocities();
+    let held = learner.state().unwrap();
+    let velocities = held.optimizer().velocities();
     let momentum = velocities.iter().map(|(name, v)| (format!("momentum of {name}"), values(v.as_tensor())));
-    learner.state().unwrap().model().variables().iter().map(of).chain(momentum).collect()
+    held.model().variables().iter().map(of).chain(momentum).collect()
 }
 
 fn available() -> bool {
@@ -203,12 +204,12 @@ fn same_losses_counts_and_scores(network: NetworkConfig) {
         assert_eq!(found.top5, expected.top5);
     }
     // From here on with the same weights on both sides.
-    device.settle().unwrap();
-    for (name, variable) in host.model().variables() {
-        variable.set(device.model().variables()[name].as_tensor()).unwrap();
+    device.state().unwrap();
+    for (name, variable) in host.state().unwrap().model().variables() {
+        variable.set(device.state().unwrap().model().variables()[name].as_tensor()).unwrap();
     }
-    let state = device.pruner().state();
-    host.pruner_mut().restore(state, device.pruner().masks().clone()).unwrap();
+    let state = device.state().unwrap().pruner().state();
+    host.state_mut().pruner_mut().restore(state, device.state().unwrap().pruner().masks().clone()).unwrap();
     for number in 0..2 {
         for learner in [&mut device, &mut host] {
             learner.average_statistics(&images(number), &labels(number), number).unwrap();
@@ -238,31 +239,35 @@ fn a_run_that_stops_and_goes_on_ends_with_the_same_bytes() {
         };
         let (mut whole, mut stopped) = (fresh(), fresh());
         (0..5).for_each(|number| step(&mut whole, number));
-        whole.settle().unwrap();
+        whole.state().unwrap();
         for number in 0..5 {
             if stops.contains(&number) {
-                stopped.settle().unwrap();
-                stopped = anew(&stopped, learner_of(network, config()));
+                stopped.state().unwrap();
+                stopped = anew(&mut stopped, learner_of(network, config()));
                 stopped.move_to(queue(0), sparse_from).unwrap();
             }
             step(&mut stopped, number);
         }
-        stopped.settle().unwrap();
-        assert!(weights(&whole) == weights(&stopped), "{network:?} {sparse_from}");
-        assert_eq!(whole.pruner().masks(), stopped.pruner().masks());
-        assert_eq!(whole.pruner().state(), stopped.pruner().state());
+        stopped.state().unwrap();
+        assert!(weights(&mut whole) == weights(&mut stopped), "{network:?} {sparse_from}");
+        assert_eq!(whole.state().unwrap().pruner().masks(), stopped.state().unwrap().pruner().masks());
+        assert_eq!(whole.state().unwrap().pruner().state(), stopped.state().unwrap().pruner().state());
     }
 }
 
 /// A fresh learner with the state of another.
-fn anew(from: &Learner, mut fresh: Learner) -> Learner {
-    for (name, variable) in fresh.model().variables() {
-        variable.set(from.model().variables()[name].as_tensor()).unwrap();
+fn anew(from: &mut Learner, mut fresh: Learner) -> Learner {
+    for (name, variable) in fresh.state_mut().model().variables() {
+        variable.set(from.state().unwrap().model().variables()[name].as_tensor()).unwrap();
     }
-    for (name, velocity) in fresh.optimizer().velocities() {
-        velocity.set(from.optimizer().velocities()[name].as_tensor()).unwrap();
+    for (name, velocity) in fresh.state_mut().optimizer().velocities() {
+        velocity.set(from.state().unwrap().optimizer().velocities()[name].as_tensor()).unwrap();
     }
-    fresh.pruner_mut().restore(from.pruner().state(), from.pruner().masks().clone()).unwrap();
+    fresh
+        .state_mut()
+        .pruner_mut()
+        .restore(from.state().unwrap().pruner().state(), from.state().unwrap().pruner().masks().clone())
+        .unwrap();
     fresh
 }
 
@@ -277,7 +282,7 @@ fn a_loss_that_is_not_finite_is_an_error_when_it_is_asked_for() {
     learner.step(&images, &labels(0), 1e30).unwrap();
     assert!(learner.results().unwrap_err().to_string().contains("loss"));
     learner.state().unwrap();
-    assert!(learner.check_finite().is_err());
+    assert!(learner.state().unwrap().check_finite().is_err());
 }
 
 /// Euclidean length of a difference, as a share of the second. What a branch that lets nothing through has is nothing on both sides.
@@ -303,7 +308,7 @@ fn pruned_weights_get_their_gradient_where_it_is_dense() {
         (0..2).for_each(|number| step(learner, number));
         learner.state().unwrap();
     }
-    let (found, expected) = (weights(&sparse), weights(&dense));
+    let (found, expected) = (weights(&mut sparse), weights(&mut dense));
     for (name, expected) in
         expected.iter().filter(|(name, _)| name.starts_with("momentum of conv6_sep_weights"))
     {
@@ -378,7 +383,7 @@ fn by_ranks(
         }
         learner.state().unwrap();
         let masks = learner.state().unwrap().pruner().masks().clone();
-        (results, weights(&learner), masks)
+        (results, weights(&mut learner), masks)
     };
     std::thread::scope(|scope| {
         let groups = threads(ranks).into_iter().zip(threads(ranks)).enumerate();

@@ -10,7 +10,7 @@ use sparse_prune::{
     AcdcConfig, DropGrowConfig, GmpConfig, GradientMode, Growth, Mode, ParamsType, Pattern, PrunerConfig,
     Ranking, Scope, Strategy,
 };
-use sparse_trainer::{Learner, LearnerConfig};
+use sparse_trainer::{Learner, LearnerConfig, State};
 use std::collections::BTreeMap;
 
 const STEPS: usize = 24;
@@ -33,7 +33,7 @@ fn update(learner: &mut Learner, step: usize) {
 }
 
 /// Puts the state of a learner into a fresh one, by copies of what a checkpoint holds.
-fn restore(from: &Learner, fresh: &mut Learner) {
+fn restore(from: &State, fresh: &mut State) {
     from.enforce().unwrap();
     let copy = |from: &BTreeMap<String, Var>, into: &BTreeMap<String, Var>| {
         for (name, variable) in into {
@@ -48,31 +48,19 @@ fn restore(from: &Learner, fresh: &mut Learner) {
 }
 
 /// The bits of everything that a checkpoint holds, by name.
-fn state(learner: &Learner) -> BTreeMap<String, Vec<u64>> {
-    learner.state().unwrap().enforce().unwrap();
+fn state(held: &State) -> BTreeMap<String, Vec<u64>> {
+    held.enforce().unwrap();
     let bits = |variable: &Var| {
         let values: Vec<f32> = variable.flatten_all().unwrap().to_vec1().unwrap();
         values.into_iter().map(|value| u64::from(value.to_bits())).collect()
     };
-    let weights = learner
-        .state()
-        .unwrap()
-        .model()
-        .variables()
-        .iter()
-        .map(|(name, variable)| (name.clone(), bits(variable)));
-    let velocities = learner.state().unwrap().optimizer().velocities().iter();
+    let weights = held.model().variables().iter().map(|(name, variable)| (name.clone(), bits(variable)));
+    let velocities = held.optimizer().velocities().iter();
     let velocities = velocities.map(|(name, variable)| (format!("velocity of {name}"), bits(variable)));
-    let masks = learner.state().unwrap().pruner().masks().iter();
+    let masks = held.pruner().masks().iter();
     let masks = masks.map(|(name, mask)| (format!("mask of {name}"), mask.words().to_vec()));
     let bits_of = |sums: &Vec<f64>| sums.iter().map(|sum| sum.to_bits()).collect();
-    let sums = learner
-        .state()
-        .unwrap()
-        .pruner()
-        .sums()
-        .iter()
-        .map(|(name, sums)| (format!("sums of {name}"), bits_of(sums)));
+    let sums = held.pruner().sums().iter().map(|(name, sums)| (format!("sums of {name}"), bits_of(sums)));
     weights.chain(velocities).chain(masks).chain(sums).collect()
 }
 
@@ -128,14 +116,18 @@ fn a_learner_from_any_state_does_the_next_step_to_the_same_bits() {
             let mut through = new();
             for step in 0..STEPS {
                 let mut resumed = new();
-                restore(&through, &mut resumed);
+                restore(through.state().unwrap(), resumed.state_mut());
                 update(&mut through, step);
                 update(&mut resumed, step);
-                let (expected, got) = (state(&through), state(&resumed));
+                let (expected, got) = (state(through.state().unwrap()), state(resumed.state().unwrap()));
                 for (what, bits) in expected {
                     assert!(got[&what] == bits, "{what} after step {} of {name}, {precision:?}", step + 1);
                 }
-                assert_eq!(through.pruner().state(), resumed.pruner().state(), "step {step} of {name}");
+                assert_eq!(
+                    through.state().unwrap().pruner().state(),
+                    resumed.state().unwrap().pruner().state(),
+                    "step {step} of {name}"
+                );
             }
         }
     }
