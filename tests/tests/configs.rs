@@ -48,6 +48,10 @@ fn write_stand_in(config: &TrainConfig, folder: &Path) {
                 write(&format!("{name}.bin"), vec![3; IMAGES / 4 * 3073]);
             }
         }
+        DataKind::Cifar100 => {
+            write("train.bin", vec![3; IMAGES * 3074]);
+            write("test.bin", vec![3; IMAGES * 3074]);
+        }
         DataKind::Imagenet => {
             for name in ["train_list.txt", "val_list.txt"] {
                 let classes = config.data.classes.clone().unwrap_or_else(|| (0..1000).collect());
@@ -63,7 +67,7 @@ fn write_stand_in(config: &TrainConfig, folder: &Path) {
 #[test]
 fn every_config_plans_against_a_stand_in_folder() {
     let configs = configs();
-    assert!(configs.len() >= 18, "{configs:?}");
+    assert!(configs.len() >= 19, "{configs:?}");
     for path in configs {
         let folder = tempfile::tempdir().unwrap();
         let config = config(&path, folder.path());
@@ -72,8 +76,8 @@ fn every_config_plans_against_a_stand_in_folder() {
         let datasets = Datasets::open(&config).unwrap();
         let plan = TrainPlan::resolve(&config, &datasets.size()).unwrap();
         assert!(plan.total_steps >= config.train.num_epochs, "{}", path.display());
-        // The recipes of `prune.criterion = "obs"` climb as well.
-        let climbs = ["gmp", "obs"].iter().any(|name| path.to_string_lossy().contains(name));
+        // The recipes of `prune.criterion = "obs"` climb as well, and that of CIFAR-100.
+        let climbs = ["gmp", "obs", "cifar100"].iter().any(|name| path.to_string_lossy().contains(name));
         assert_eq!(plan.gmp.is_some(), climbs, "{}", path.display());
     }
 }

@@ -125,7 +125,11 @@ fn missing_data_names_the_path_and_the_setting() {
         let elsewhere = format!("--phase {phase} --set data.path=no/such");
         fail(bench.small(&elsewhere), 1, &["no/such is missing", "data.path"]);
     }
-    for (data, folder) in [("cifar10", "data/cifar-10-batches-bin"), ("imagenet", "data/ILSVRC2012")] {
+    for (data, folder) in [
+        ("cifar10", "data/cifar-10-batches-bin"),
+        ("cifar100", "data/cifar-100-binary"),
+        ("imagenet", "data/ILSVRC2012"),
+    ] {
         fail(bench.bare(&format!("--data {data}")), 1, &[&format!("{folder} is missing"), "data.path"]);
     }
     for name in ["data/t10k-labels-idx1-ubyte", LABELS, IMAGES] {

@@ -1,7 +1,6 @@
 //! The augmentation of small images: shift by a padded random crop, and mirror.
 
 use crate::SampleRng;
-use crate::normalise::Table;
 
 /// Random crop out of the image padded with black, then a horizontal flip half of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +12,8 @@ pub struct CropFlip {
 }
 
 impl CropFlip {
-    /// The usual CIFAR-10 augmentation: padding 4 and flips.
-    pub const CIFAR10: Self = Self { padding: 4, flip: true };
+    /// The usual augmentation of CIFAR: padding 4 and flips.
+    pub const CIFAR: Self = Self { padding: 4, flip: true };
 
     /// Draws where the crop lies and whether it is mirrored.
     pub(crate) fn draw(self, rng: &mut SampleRng) -> Placement {
@@ -34,13 +33,18 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// Copies one channel `source: [H, W]` through the table into `target: [H, W]`; rows are `width` long.
-    pub(crate) fn copy_plane(self, source: &[u8], table: &Table, width: usize, target: &mut [f32]) {
-        for (y, row) in target.chunks_exact_mut(width).enumerate() {
-            row.fill(table[0]);
+    /// Copies one channel `source: [H, W]`, changed byte by byte, into its rows, W values each.
+    pub(crate) fn copy_plane<'a, T: Copy + 'a>(
+        self,
+        source: &[u8],
+        change: impl Fn(u8) -> T,
+        rows: impl Iterator<Item = &'a mut [T]>,
+    ) {
+        for (y, row) in rows.enumerate() {
+            row.fill(change(0));
             let Some(top) = y.checked_add_signed(self.down) else { continue };
-            if let Some(line) = source.chunks_exact(width).nth(top) {
-                self.copy_row(line, table, row);
+            if let Some(line) = source.chunks_exact(row.len()).nth(top) {
+                self.copy_row(line, &change, row);
             }
             if self.flip {
                 row.reverse();
@@ -48,11 +52,11 @@ impl Placement {
         }
     }
 
-    fn copy_row(self, line: &[u8], table: &Table, row: &mut [f32]) {
+    fn copy_row<T>(self, line: &[u8], change: impl Fn(u8) -> T, row: &mut [T]) {
         let skip = self.right.unsigned_abs().min(line.len());
         let (from, to) = if self.right >= 0 { (skip, 0) } else { (0, skip) };
         for (value, &byte) in row[to..].iter_mut().zip(&line[from..]) {
-            *value = table[usize::from(byte)];
+            *value = change(byte);
         }
     }
 }
@@ -65,9 +69,8 @@ mod tests {
     const IMAGE: [u8; 6] = [1, 2, 3, 4, 5, 6];
 
     fn placed(down: isize, right: isize, flip: bool) -> Vec<f32> {
-        let table = std::array::from_fn(|byte| byte as f32);
         let mut target = vec![-1.0; 6];
-        Placement { down, right, flip }.copy_plane(&IMAGE, &table, 3, &mut target);
+        Placement { down, right, flip }.copy_plane(&IMAGE, f32::from, target.chunks_exact_mut(3));
         target
     }
 
@@ -86,7 +89,7 @@ mod tests {
     #[test]
     fn draws_cover_every_offset_and_both_sides() {
         let draws: Vec<_> =
-            (0..2000).map(|index| CropFlip::CIFAR10.draw(&mut sample_rng(1, 0, index))).collect();
+            (0..2000).map(|index| CropFlip::CIFAR.draw(&mut sample_rng(1, 0, index))).collect();
         for offset in -4..=4 {
             assert!(draws.iter().any(|draw| draw.down == offset));
             assert!(draws.iter().any(|draw| draw.right == offset));

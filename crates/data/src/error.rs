@@ -107,7 +107,7 @@ pub enum Error {
     /// A file of fixed-size records holds no whole number of them.
     #[error(
         "{} has {got} bytes, not a whole number (at least one) of {record}-byte records; {}",
-        path.display(), record_hint(*got)
+        path.display(), hint
     )]
     RecordSize {
         /// The file.
@@ -116,6 +116,8 @@ pub enum Error {
         record: u64,
         /// Bytes in the file.
         got: u64,
+        /// What it is instead, and what to do.
+        hint: &'static str,
     },
     /// A data set without a single image.
     #[error("{place} holds no images{instead}")]
@@ -328,17 +330,6 @@ fn magic_hint(got: u32) -> String {
             "it is compressed, but not with gzip; unpack it".to_owned()
         }
         _ => "check that the file is the right one and was fetched whole".to_owned(),
-    }
-}
-
-/// What a file of so many bytes is that should be of CIFAR-10, and what to do.
-fn record_hint(got: u64) -> &'static str {
-    /// CIFAR-100 has two labels for each image.
-    const CIFAR100: u64 = 2 + 3072;
-    if got > 0 && got.is_multiple_of(CIFAR100) {
-        "its size is that of CIFAR-100, which is not read"
-    } else {
-        "take the binary version (cifar-10-binary.tar.gz), unpacked, or fetch it again if it is that"
     }
 }
 

@@ -1,7 +1,7 @@
 //! Image datasets, sampling, augmentation and the prefetching loader.
 //!
 //! A [`Dataset`] is a list of labelled images that can be read by index from any thread: [`Mnist`],
-//! [`Cifar10`], [`ImageSet`] (encoded images from a [`Source`]: any layout in which people keep ImageNet),
+//! [`Cifar`], [`ImageSet`] (encoded images from a [`Source`]: any layout in which people keep ImageNet),
 //! [`InMemory`], or one of your own. A [`Loader`] reads a data set on its own threads and hands out [`Batch`]es of
 //! `f32` pixels in `[N, C, H, W]` order on the host.
 //!
@@ -30,7 +30,7 @@
 mod augment;
 mod bad_images;
 mod cache;
-mod cifar10;
+mod cifar;
 mod crop_flip;
 mod dataset;
 mod decode;
@@ -41,6 +41,7 @@ mod fingerprint;
 mod geometry;
 pub mod idx;
 mod image_set;
+mod jitter;
 mod jpeg;
 mod lines;
 mod loader;
@@ -55,11 +56,12 @@ mod resample;
 mod sampler;
 pub mod source;
 mod transform;
+mod turn;
 mod worker;
 
 pub use bad_images::{BadImage, BadImages};
 pub use cache::{PixelCache, ReadImage};
-pub use cifar10::Cifar10;
+pub use cifar::{Cifar, CifarLabels};
 pub use crop_flip::CropFlip;
 pub use dataset::{Batch, Dataset, Split, View};
 pub use decode::{PIXEL_LIMIT, decode_image};
@@ -69,6 +71,7 @@ pub use files::open_regular;
 pub use fingerprint::Fingerprint;
 pub use geometry::Draws;
 pub use image_set::{ImageSet, ImageSetConfig};
+pub use jitter::Jitter;
 pub use loader::{Loader, LoaderConfig, Order};
 pub use memory::InMemory;
 pub use mnist::Mnist;

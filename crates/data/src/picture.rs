@@ -2,6 +2,7 @@
 
 use crate::geometry::Rectangle;
 use crate::lines::Lines;
+use crate::turn::turned;
 
 /// What the bytes of a pixel mean; the names and the conversions to RGB are Pillow's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,32 +128,15 @@ impl Picture {
         columns.fill_columns(&self.pixels, self.width, self.mode.channels(), area);
     }
 
-    /// Turned by so many degrees against the clock around its centre, the corners black (number 0), the size kept:
-    /// Pillow's `rotate` with its default filter, the nearest pixel, in its fixed-point numbers (`affine_fixed`).
+    /// Turned by so many degrees against the clock around its centre, the corners black (number 0), the size kept.
     pub(crate) fn rotated(&self, degrees: i32) -> Self {
-        let radians = -f64::from(degrees).to_radians();
-        let round = |value: f64| (value * 1e15).round() / 1e15;
-        let (cos, sin) = (round(radians.cos()), round(radians.sin()));
-        let (x, y) = (self.width as f64 / 2.0, self.height as f64 / 2.0);
-        let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i64;
-        let (across, down) = (-cos * x - sin * y + x, sin * x - cos * y + y);
-        let mut start = (fixed(across + cos * 0.5 + sin * 0.5), fixed(down - sin * 0.5 + cos * 0.5));
-        let (cos, sin) = (fixed(cos), (fixed(sin), fixed(-sin)));
         let channels = self.mode.channels();
         let mut pixels = vec![0; self.pixels.len()];
-        for row in pixels.chunks_exact_mut(self.width * channels) {
-            let mut at = start;
-            for pixel in row.chunks_exact_mut(channels) {
-                let (x, y) = (usize::try_from(at.0 >> 16), usize::try_from(at.1 >> 16));
-                if let (Ok(x), Ok(y)) = (x, y)
-                    && x < self.width
-                    && y < self.height
-                {
-                    pixel.copy_from_slice(&self.pixels[(y * self.width + x) * channels..][..channels]);
-                }
-                at = (at.0 + cos, at.1 + sin.1);
+        let sources = turned(f64::from(degrees), self.width, self.height);
+        for (pixel, source) in pixels.chunks_exact_mut(channels).zip(sources) {
+            if let Some((x, y)) = source {
+                pixel.copy_from_slice(&self.pixels[(y * self.width + x) * channels..][..channels]);
             }
-            start = (start.0 + sin.0, start.1 + cos);
         }
         Self { pixels, palette: self.palette.clone(), ..*self }
     }

@@ -4,7 +4,9 @@
 mod common;
 
 use common::{folder, tar_of, write};
-use sparse_data::{Cifar10, Dataset, Fingerprint, Mnist, Normalise, SourceConfig, Split, open_source};
+use sparse_data::{
+    Cifar, CifarLabels, Dataset, Fingerprint, Mnist, Normalise, SourceConfig, Split, open_source,
+};
 use std::path::Path;
 
 fn of(folder: &Path) -> Fingerprint {
@@ -134,7 +136,9 @@ fn pixels_in_memory_count() {
         let mut record = vec![7; 3073];
         record[3072] = tone;
         let folder = folder(&[("test_batch.bin", record)]);
-        Cifar10::open(folder.path(), Split::Test, &Normalise::default(), false).unwrap().fingerprint()
+        Cifar::open(folder.path(), CifarLabels::Ten, Split::Test, &Normalise::default())
+            .unwrap()
+            .fingerprint()
     };
     assert_eq!(cifar(1), cifar(1));
     assert_ne!(cifar(1), cifar(2));

@@ -68,13 +68,17 @@ impl Architecture {
         }
     }
 
-    /// A network of known widths with what else is said here; a scale that gives other widths is not believed.
+    /// A network of known widths with what else is said here; a scale that gives other widths, or a network of other
+    /// parameters, is not believed.
     pub fn refine(&self, by_shape: &NetworkConfig) -> NetworkConfig {
         let mut network = *by_shape;
-        let said = NetworkConfig { scale: self.scale.unwrap_or(network.scale), ..network };
-        let widths = |network: &NetworkConfig| network.graph().map(|graph| graph.parameters);
-        if matches!((widths(&said), widths(&network)), (Ok(a), Ok(b)) if a == b) {
-            network.scale = said.scale;
+        let scaled = NetworkConfig { scale: self.scale.unwrap_or(network.scale), ..network };
+        if scaled.has_parameters_of(&network) {
+            network = scaled;
+        }
+        let other = NetworkConfig { kind: self.kind().unwrap_or(network.kind), ..network };
+        if other.has_parameters_of(&network) {
+            network = other;
         }
         match self.activation {
             Some(ActivationName::Relu) => network.activation = Activation::Relu,
@@ -123,6 +127,19 @@ mod tests {
         let read: Architecture = serde_json::from_str(&text).unwrap();
         let refined = read.refine(&NetworkConfig::mobilenet(0.5003, 3, 7));
         assert_eq!(refined, network);
+    }
+
+    #[test]
+    fn which_network_of_the_same_parameters_is_said_and_another_is_not_believed() {
+        let by_shape = NetworkConfig::mobilenet(0.5, 3, 7);
+        for (kind, expected) in [
+            (Kind::MobileNetCifar, Kind::MobileNetCifar),
+            (Kind::MobileNet, Kind::MobileNet),
+            (Kind::ResNet18, Kind::MobileNet),
+        ] {
+            let said = Architecture::of(&NetworkConfig { kind, ..by_shape });
+            assert_eq!(said.refine(&by_shape).kind, expected);
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub enum Kind {
     /// MobileNetV1.
     #[default]
     MobileNet,
+    /// MobileNetV1 with smaller strides, for images of 32².
+    MobileNetCifar,
     /// MobileNetV2.
     MobileNetV2,
     /// Residual network of 18 layers.
@@ -20,13 +22,20 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::MobileNet, Self::MobileNetV2, Self::ResNet18, Self::ResNet34, Self::ResNet50];
+    pub const ALL: [Self; 6] = [
+        Self::MobileNet,
+        Self::MobileNetCifar,
+        Self::MobileNetV2,
+        Self::ResNet18,
+        Self::ResNet34,
+        Self::ResNet50,
+    ];
 
     /// What configs and files call it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MobileNet => "MobileNet",
+            Self::MobileNetCifar => "MobileNetCifar",
             Self::MobileNetV2 => "MobileNetV2",
             Self::ResNet18 => "ResNet18",
             Self::ResNet34 => "ResNet34",
@@ -42,7 +51,7 @@ impl Kind {
     /// Names of the weight, `[features, classes]`, and the bias of its head.
     pub const fn head(self) -> [&'static str; 2] {
         match self {
-            Self::MobileNet => ["fc7_weights", "fc7_offset"],
+            Self::MobileNet | Self::MobileNetCifar => ["fc7_weights", "fc7_offset"],
             Self::MobileNetV2 => ["fc10_weights", "fc10_offset"],
             Self::ResNet18 | Self::ResNet34 | Self::ResNet50 => ["fc_weights", "fc_offset"],
         }
@@ -52,14 +61,21 @@ impl Kind {
     pub const fn first(self) -> &'static str {
         match self {
             Self::MobileNetV2 => "conv1_1_weights",
-            Self::MobileNet | Self::ResNet18 | Self::ResNet34 | Self::ResNet50 => "conv1_weights",
+            Self::MobileNet | Self::MobileNetCifar | Self::ResNet18 | Self::ResNet34 | Self::ResNet50 => {
+                "conv1_weights"
+            }
         }
     }
 
     /// Smallest height and width of images.
     pub const fn least_size(self) -> usize {
         match self {
-            Self::MobileNet | Self::MobileNetV2 | Self::ResNet18 | Self::ResNet34 | Self::ResNet50 => 16,
+            Self::MobileNet
+            | Self::MobileNetCifar
+            | Self::MobileNetV2
+            | Self::ResNet18
+            | Self::ResNet34
+            | Self::ResNet50 => 16,
         }
     }
 }
@@ -93,7 +109,9 @@ impl NetworkConfig {
     pub const fn new(kind: Kind, scale: f64, channels: usize, classes: usize) -> Self {
         let activation = match kind {
             Kind::MobileNetV2 => Activation::Relu6,
-            Kind::MobileNet | Kind::ResNet18 | Kind::ResNet34 | Kind::ResNet50 => Activation::Relu,
+            Kind::MobileNet | Kind::MobileNetCifar | Kind::ResNet18 | Kind::ResNet34 | Kind::ResNet50 => {
+                Activation::Relu
+            }
         };
         Self { kind, scale, channels, classes, activation, padding: Padding::Symmetric, bn_epsilon: 1e-5 }
     }
@@ -104,12 +122,19 @@ impl NetworkConfig {
     /// [`Error::Scale`] if a layer is left without channels, [`Error::Empty`] without input channels or classes.
     pub fn graph(&self) -> Result<Graph> {
         match self.kind {
-            Kind::MobileNet => mobilenet_v1::graph(self),
+            Kind::MobileNet => mobilenet_v1::graph(self, mobilenet_v1::IMAGENET),
+            Kind::MobileNetCifar => mobilenet_v1::graph(self, mobilenet_v1::CIFAR),
             Kind::MobileNetV2 => mobilenet_v2::graph(self),
             Kind::ResNet18 => resnet::graph(self, &resnet::RESNET18),
             Kind::ResNet34 => resnet::graph(self, &resnet::RESNET34),
             Kind::ResNet50 => resnet::graph(self, &resnet::RESNET50),
         }
+    }
+
+    /// Whether the parameters of another network have the same names and shapes, so that its weights fit.
+    pub fn has_parameters_of(&self, other: &Self) -> bool {
+        let parameters = |network: &Self| network.graph().map(|graph| graph.parameters);
+        matches!((parameters(self), parameters(other)), (Ok(a), Ok(b)) if a == b)
     }
 
     /// Channels of a layer that has `count` at scale 1.
@@ -164,6 +189,31 @@ mod tests {
                 Some(kind.head())
             );
         }
+    }
+
+    /// In the demo a stem and a last block without strides make 4² of 32², and the weights are those of MobileNetV1.
+    #[test]
+    fn the_network_for_cifar_has_the_parameters_of_mobilenet_and_larger_images() {
+        let cifar = NetworkConfig::new(Kind::MobileNetCifar, 1.0, 3, 100);
+        let graph = cifar.graph().unwrap();
+        let count = |keep: fn(&Parameter) -> bool| -> usize {
+            graph.parameters.iter().filter(|p| keep(p)).map(Parameter::count).sum()
+        };
+        // 1024 · 900 fewer weights and 900 fewer biases than with a thousand classes.
+        assert_eq!(
+            (count(|p| p.trainable), count(|_| true)),
+            (4_231_976 - 1025 * 900, 4_253_864 - 1025 * 900)
+        );
+        assert_eq!(count(|p| p.shape.len() == 4 && p.shape[2..] == [1, 1]), 3_139_584);
+        let shapes = graph.shapes([32, 32]).unwrap();
+        let last_image = shapes.iter().rev().find(|shape| shape.size() != [1, 1]).unwrap();
+        assert_eq!((*last_image, shapes[graph.output]), (Shape::Image([1024, 4, 4]), Shape::Flat(100)));
+        let macs: u64 = graph.macs([32, 32]).unwrap().iter().sum();
+        assert_eq!(macs, 65_486_848);
+        let plain = NetworkConfig { kind: Kind::MobileNet, ..cifar };
+        assert!(cifar.has_parameters_of(&plain) && plain.graph().unwrap() != graph);
+        assert!(!cifar.has_parameters_of(&NetworkConfig { scale: 0.5, ..plain }));
+        assert!(!cifar.has_parameters_of(&NetworkConfig { kind: Kind::ResNet18, ..plain }));
     }
 
     #[test]

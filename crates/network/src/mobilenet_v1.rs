@@ -21,19 +21,31 @@ const BLOCKS: [(&str, usize, usize, usize); 13] = [
     ("conv6", 1024, 1024, 1),
 ];
 
+/// Strides of the stem and of `conv5_6`, which differ from one variant to the other.
+pub(crate) struct Strides {
+    stem: usize,
+    last: usize,
+}
+
+/// Those of table 1 for images of 224²: 7² before the mean.
+pub(crate) const IMAGENET: Strides = Strides { stem: 2, last: 2 };
+/// Those of `MobileNetCifar` in PaddleSlim's demo for images of 32²: 4² before the mean.
+pub(crate) const CIFAR: Strides = Strides { stem: 1, last: 1 };
+
 /// MobileNetV1: 27 convolutions, global mean, head.
 ///
 /// # Errors
 /// [`crate::Error::Scale`] if a layer is left without channels, [`crate::Error::Empty`] without input channels or classes.
-pub(crate) fn graph(config: &NetworkConfig) -> Result<Graph> {
+pub(crate) fn graph(config: &NetworkConfig, strides: Strides) -> Result<Graph> {
     let width = |count: usize| config.width(count);
     config.check("conv1", 32)?;
     let mut net = Builder::new(config.channels);
     let mut layer = |layer: Layer<'_>| {
         net.conv_norm(layer, &format!("{}_bn", layer.name), config.bn_epsilon, Some(config.activation));
     };
-    layer(Layer::new("conv1", width(32), Window::square(3, 2, config.padding)));
+    layer(Layer::new("conv1", width(32), Window::square(3, strides.stem, config.padding)));
     for (name, inputs, outputs, stride) in BLOCKS {
+        let stride = if name == "conv5_6" { strides.last } else { stride };
         let window = Window::square(3, stride, config.padding);
         layer(Layer::depthwise(&format!("{name}_dw"), width(inputs), window));
         layer(Layer::new(&format!("{name}_sep"), width(outputs), Window::POINT));

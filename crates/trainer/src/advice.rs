@@ -43,11 +43,15 @@ pub(crate) fn device_advice(error: &sparse_cuda::Error) -> &'static str {
     }
 }
 
-/// The advice to lower the number of updates, where any number is low enough.
-pub(crate) fn lower_updates(most: usize) -> String {
+/// The advice to lower the number of updates, of all or of each of `epochs`, where any number is low enough.
+pub(crate) fn lower_updates(most: usize, epochs: Option<usize>) -> String {
+    let (name, most) = match epochs {
+        None => ("pruning_steps", most),
+        Some(epochs) => ("ratio_steps_per_epoch", most / epochs.max(1)),
+    };
     match most {
         0 => String::new(),
-        most => format!("lower prune.pruning_steps (--pruning_steps) to at most {most}, or "),
+        most => format!("lower prune.{name} (--{name}) to at most {most}, or "),
     }
 }
 

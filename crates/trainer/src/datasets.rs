@@ -6,8 +6,8 @@ use crate::image_input::ImageInput;
 use crate::plan::DataSize;
 use crate::ranks::Ranks;
 use sparse_data::{
-    BadImages, Cifar10, Dataset, Format, ImageSet, ImageSetConfig, Mnist, Normalise, SourceConfig, Split,
-    Transform, TransformConfig, open_source,
+    BadImages, Cifar, CifarLabels, CropFlip, Dataset, Format, ImageSet, ImageSetConfig, Jitter, Mnist,
+    Normalise, SourceConfig, Split, Transform, TransformConfig, open_source,
 };
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ pub fn open_split(config: &TrainConfig, split: Split) -> Result<Arc<dyn Dataset>
 
 /// As [`open_split`]; `tell`: warns of outputs without a class.
 fn open_told(config: &TrainConfig, split: Split, tell: bool) -> Result<Arc<dyn Dataset>> {
-    let DataSection { data, path, mean, std, augment, .. } = &config.data;
+    let DataSection { data, path, mean, std, augment, coarse_labels, .. } = &config.data;
     let normalise = normalisation(*data, mean, std)?;
     if let (Split::Train, Some(note)) = (split, unit_note(*data, mean, std)) {
         tracing::warn!("{note}");
@@ -78,14 +78,28 @@ fn open_told(config: &TrainConfig, split: Split, tell: bool) -> Result<Arc<dyn D
         DataKind::Mnist => {
             let mnist = Mnist::open(path, split, &normalise)?;
             if *augment {
-                Arc::new(mnist.with_augment(sparse_data::CropFlip { padding: 2, flip: false }))
+                Arc::new(mnist.with_augment(CropFlip { padding: 2, flip: false }))
             } else {
                 Arc::new(mnist)
             }
         }
-        DataKind::Cifar10 => Arc::new(Cifar10::open(path, split, &normalise, *augment)?),
+        DataKind::Cifar10 | DataKind::Cifar100 => {
+            let labels = match (data, coarse_labels) {
+                (DataKind::Cifar10, _) => CifarLabels::Ten,
+                (_, false) => CifarLabels::Fine,
+                (_, true) => CifarLabels::Coarse,
+            };
+            let cifar = Cifar::open(path, labels, split, &normalise)?;
+            Arc::new(if *augment { augmented(cifar, config.data.jitter())? } else { cifar })
+        }
         DataKind::Imagenet => Arc::new(open_images(config, split, tell)?),
     })
+}
+
+/// With crops and flips, and with other colours and turns if there are to be any.
+fn augmented(cifar: Cifar, jitter: Jitter) -> Result<Cifar> {
+    let cropped = cifar.with_augment(CropFlip::CIFAR);
+    Ok(if jitter == Jitter::default() { cropped } else { cropped.with_jitter(jitter)? })
 }
 
 /// Opens encoded images.
@@ -168,7 +182,10 @@ fn unit_note(data: DataKind, mean: &[f64], std: &[f64]) -> Option<String> {
 
 /// What the config calls a white pixel: it counts MNIST's and CIFAR-10's pixels from 0 to 255, others from 0 to 1.
 pub(crate) fn white(data: DataKind) -> f64 {
-    if data == DataKind::Imagenet { 1.0 } else { 255.0 }
+    match data {
+        DataKind::Mnist | DataKind::Cifar10 => 255.0,
+        DataKind::Cifar100 | DataKind::Imagenet => 1.0,
+    }
 }
 
 /// Numbers of the config as the data crate counts them, from 0 to 1.
@@ -185,6 +202,7 @@ mod tests {
         for (data, value, unit) in [
             (DataKind::Mnist, 300.0, "0 to 255"),
             (DataKind::Cifar10, 256.0, "0 to 255"),
+            (DataKind::Cifar100, 127.5, "0 to 1 "),
             (DataKind::Imagenet, 127.5, "0 to 1 "),
         ] {
             let error = normalisation(data, &[value], &[1.0]).unwrap_err().to_string();

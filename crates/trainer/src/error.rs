@@ -66,17 +66,19 @@ pub enum Error {
     #[error(
         "GMP spreads {ratio_updates} ratio updates over {pruning_steps_total} training steps, {rule}: \
          {}raise prune.pruning_epochs (--pruning_epochs), or make more batches of an epoch (a lower --batch_size)",
-        lower_updates(*.most)
+        lower_updates(*.most, *.epochs)
     )]
     GmpTooShort {
-        /// Ratio updates asked for, `prune.pruning_steps`.
+        /// Ratio updates asked for.
         ratio_updates: usize,
         /// Training steps in the pruning phase.
         pruning_steps_total: usize,
         /// Which rule is broken, in words.
         rule: &'static str,
-        /// The largest `prune.pruning_steps` that the phase has room for.
+        /// The largest number of updates that the phase has room for.
         most: usize,
+        /// Epochs of the phase, where `prune.ratio_steps_per_epoch` counts the updates of each.
+        epochs: Option<usize>,
     },
 
     /// Training ends before GMP has reached its target ratio.

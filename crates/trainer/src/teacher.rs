@@ -38,7 +38,8 @@ impl Teacher {
         pretrained.warn();
         // Its width, activation and padding are its own.
         let (channels, classes) = (plan.data.image_shape[0], plan.config.model.num_classes);
-        let network = NetworkConfig { channels, classes, ..pretrained.network };
+        let kind = plan.config.model.model.into();
+        let network = NetworkConfig { channels, classes, ..pretrained.network_as(kind) };
         if plan.config.train.distill_features > 0.0 {
             check_features(&plan.config.model.network(channels), &network)?;
         }

@@ -331,7 +331,7 @@ mod tests {
                      seed 7, use_gpu 1, device cuda:1, gpu_sparse_from 0.5, threads 7, precision bf16, ce_test 1, distill 1, distill_temperature 7, distill_weight 0.5, distill_features 7, \
                      teacher dense, teacher_key 7, ema 0.7, bn_recal 7, pruning_mode ratio, threshold 7, \
                      prune_params_type conv1x1_only, local_sparsity 1, sparse_block 7 7, stable_epochs 7, \
-                     pruning_epochs 7, tunning_epochs 7, pruning_steps 7, initial_ratio 0.7";
+                     pruning_epochs 7, tunning_epochs 7, pruning_steps 7, ratio_steps_per_epoch 7, initial_ratio 0.7";
         for flag in flags.split(", ") {
             let after = lines(&format!("--{flag}"));
             let changed: Vec<&str> =
@@ -399,7 +399,7 @@ mod tests {
             ("--step_epochs 88 71", "train.step_epochs = [88, 71] (flag --step_epochs): must be"),
             (
                 "--model ResNet5",
-                "model.model = \"ResNet5\" (flag --model): must be \"MobileNet\", \"MobileNetV2\"",
+                "model.model = \"ResNet5\" (flag --model): must be \"MobileNet\", \"MobileNetCifar\"",
             ),
             ("--data coco", "data.data = \"coco\" (flag --data): must be"),
             (

@@ -30,7 +30,7 @@ pub(super) fn own(tables: &[Table<'_>], key: Option<&str>) -> Result<Option<Foun
             continue;
         }
         // The deepest first: it has the names of those that are less deep.
-        for kind in Kind::ALL.into_iter().rev().filter(|&kind| kind != Kind::MobileNet) {
+        for kind in kinds().rev() {
             for program in [Program::Ours, Program::Torchvision, Program::Timm] {
                 let Some(recognised) = recognise(kind, program, &table.tensors)? else { continue };
                 let known = |name: &str| {
@@ -55,6 +55,12 @@ pub(super) fn own(tables: &[Table<'_>], key: Option<&str>) -> Result<Option<Foun
         }
     }
     Ok(None)
+}
+
+/// The networks that are told here.
+fn kinds() -> impl DoubleEndedIterator<Item = Kind> {
+    let is_v1 = |kind: &Kind| matches!(kind, Kind::MobileNet | Kind::MobileNetCifar);
+    Kind::ALL.into_iter().filter(move |kind| !is_v1(kind))
 }
 
 /// A network of this kind, if all of its tensors are there.
@@ -205,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_network_is_told_from_its_names_at_any_width() {
-        for kind in Kind::ALL.into_iter().filter(|&kind| kind != Kind::MobileNet) {
+        for kind in kinds() {
             for (program, prefix) in
                 [(Program::Ours, ""), (Program::Torchvision, "module."), (Program::Timm, "")]
             {

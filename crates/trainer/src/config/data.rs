@@ -3,6 +3,7 @@
 use std::{ops::Bound, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
+use sparse_data::Jitter;
 
 use super::{
     Key, Values, When,
@@ -18,6 +19,8 @@ choices! {
         Mnist = "mnist",
         /// CIFAR-10, binary version: 32×32 colour images, 10 classes.
         Cifar10 = "cifar10",
+        /// CIFAR-100, binary version: 32×32 colour images, 100 classes in 20 groups.
+        Cifar100 = "cifar100",
         /// JPEG and PNG files in any of the layouts of [`DataFormat`], 1000 classes.
         Imagenet = "imagenet",
     }
@@ -25,14 +28,15 @@ choices! {
 
 impl DataKind {
     /// All data sets.
-    pub const ALL: [DataKind; 3] = [DataKind::Mnist, DataKind::Cifar10, DataKind::Imagenet];
+    pub const ALL: [DataKind; 4] =
+        [DataKind::Mnist, DataKind::Cifar10, DataKind::Cifar100, DataKind::Imagenet];
 
     /// Channels of an image: 1 or 3.
     #[must_use]
     pub fn channels(self) -> usize {
         match self {
             DataKind::Mnist => 1,
-            DataKind::Cifar10 | DataKind::Imagenet => 3,
+            DataKind::Cifar10 | DataKind::Cifar100 | DataKind::Imagenet => 3,
         }
     }
 
@@ -41,6 +45,7 @@ impl DataKind {
     pub fn classes(self) -> usize {
         match self {
             DataKind::Mnist | DataKind::Cifar10 => 10,
+            DataKind::Cifar100 => 100,
             DataKind::Imagenet => 1000,
         }
     }
@@ -50,7 +55,7 @@ impl DataKind {
     pub fn image_size(self) -> usize {
         match self {
             DataKind::Mnist => 28,
-            DataKind::Cifar10 => 32,
+            DataKind::Cifar10 | DataKind::Cifar100 => 32,
             DataKind::Imagenet => 224,
         }
     }
@@ -115,9 +120,15 @@ impl Default for CacheSetting {
 }
 
 const IMAGENET: &[When] = &[When::IMAGENET];
+/// The groups of CIFAR-100's classes.
+pub(super) const GROUPS: usize = 20;
 /// Part of a random view of an encoded image.
 const fn random(values: Values) -> Key {
     Key::of(values).strictly(IMAGENET).only(&[When::AUGMENTS]).added_later()
+}
+/// Part of a random view of a small colour image, by so much or up to so many.
+const fn jitter(values: Values) -> Key {
+    Key::of(values).strictly(&[When::CIFAR]).only(&[When::AUGMENTS]).added_later()
 }
 /// A pattern of files in shards.
 const fn shards(words: &'static str) -> Key {
@@ -140,7 +151,7 @@ settings! {
             Key::text("a folder").in_tests().free();
         /// Subtracted from each pixel; one number, or one per channel.
         ///
-        /// In 0..255 for MNIST and CIFAR-10, in 0..1 for ImageNet.
+        /// In 0..255 for MNIST and CIFAR-10, in 0..1 for CIFAR-100 and ImageNet, as PaddleSlim counts them.
         #[serde(deserialize_with = "one_or_more")]
         mean: Vec<f64> = normalisation(data).0,
             per_channel(&Values::FINITE)
@@ -164,8 +175,20 @@ settings! {
         interpolation: InterpolationKind = InterpolationKind::Lanczos,
             Key::of(InterpolationKind::VALUES).in_tests().strictly(IMAGENET).added_later();
         /// Random crops and flips while training.
-        augment: bool = data == DataKind::Imagenet,
+        augment: bool = matches!(data, DataKind::Cifar100 | DataKind::Imagenet),
             Key::truth();
+        /// Random contrast while training, by up to this share more or less; 0: none.
+        contrast: f64 = by_demo(data, Jitter::CIFAR100.contrast),
+            jitter(Values::SHARE);
+        /// Random brightness while training, by up to this share more or less; 0: none.
+        brightness: f64 = by_demo(data, Jitter::CIFAR100.brightness),
+            jitter(Values::SHARE);
+        /// Degrees by which an image is turned at most while training, to either side; 0: not turned.
+        rotation: f64 = by_demo(data, Jitter::CIFAR100.rotation),
+            jitter(Values::Number { from: Bound::Included(0.0), to: Bound::Included(180.0) }).words("degrees, from 0 to 180");
+        /// Labels are those of the 20 groups of classes.
+        coarse_labels: bool = false,
+            Key::truth().in_tests().must_agree().strictly(&[When::CIFAR100]).added_later();
         /// How the files lie in the folder.
         format: DataFormat = DataFormat::Auto,
             Key::of(DataFormat::VALUES).in_tests().free().strictly(IMAGENET);
@@ -215,6 +238,7 @@ fn folder(data: DataKind) -> &'static str {
     match data {
         DataKind::Mnist => "data/mnist",
         DataKind::Cifar10 => "data/cifar-10-batches-bin",
+        DataKind::Cifar100 => "data/cifar-100-binary",
         DataKind::Imagenet => "data/ILSVRC2012",
     }
 }
@@ -223,8 +247,14 @@ fn folder(data: DataKind) -> &'static str {
 fn normalisation(data: DataKind) -> (Vec<f64>, Vec<f64>) {
     match data {
         DataKind::Mnist | DataKind::Cifar10 => (vec![127.5], vec![127.5]),
+        DataKind::Cifar100 => (vec![0.5071, 0.4865, 0.4409], vec![0.1942, 0.1918, 0.1958]),
         DataKind::Imagenet => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
     }
+}
+
+/// What PaddleSlim's demo does to the images of CIFAR-100, and to no others.
+fn by_demo(data: DataKind, strength: f64) -> f64 {
+    if data == DataKind::Cifar100 { strength } else { 0.0 }
 }
 
 impl DataSection {
@@ -238,6 +268,12 @@ impl DataSection {
     #[must_use]
     pub fn side(&self) -> usize {
         self.crop.unwrap_or(self.image_size)
+    }
+
+    /// Changes of small images while training.
+    #[must_use]
+    pub fn jitter(&self) -> Jitter {
+        Jitter { contrast: self.contrast, brightness: self.brightness, rotation: self.rotation }
     }
 
     /// The file of decoded training images, if they are kept.
@@ -350,6 +386,32 @@ mod tests {
         let (_, text) = rule(DataKind::Mnist, |section| section.classes = Some(vec![1]));
         assert!(text.contains("leave it out"), "{text}");
         assert!(fits(|section| section.classes = Some(vec![701, 0])));
+    }
+
+    #[test]
+    fn colours_and_turns_are_of_cifar_and_by_default_those_of_the_demo() {
+        for data in DataKind::ALL {
+            let section = DataSection::defaults(data);
+            let expected = if data == DataKind::Cifar100 { Jitter::CIFAR100 } else { Jitter::default() };
+            assert_eq!(section.jitter(), expected, "{data:?}");
+        }
+        type Change = fn(&mut DataSection);
+        let changes: [(Change, &str); 3] = [
+            (|section| section.contrast = 0.2, "data.contrast"),
+            (|section| section.brightness = 0.2, "data.brightness"),
+            (|section| section.rotation = 5.0, "data.rotation"),
+        ];
+        for (change, expected) in changes {
+            assert_eq!(rule(DataKind::Cifar10, change).0, "");
+            assert_eq!(rule(DataKind::Mnist, change).0, expected);
+            assert_eq!(rule(DataKind::Imagenet, change).0, expected);
+        }
+        for degrees in [-1.0, 181.0, f64::NAN] {
+            assert_eq!(rule(DataKind::Cifar100, |section| section.rotation = degrees).0, "data.rotation");
+        }
+        assert_eq!(rule(DataKind::Cifar100, |section| section.coarse_labels = true).0, "");
+        let (key, _) = rule(DataKind::Cifar10, |section| section.coarse_labels = true);
+        assert_eq!(key, "data.coarse_labels");
     }
 
     #[test]

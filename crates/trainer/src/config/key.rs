@@ -249,7 +249,7 @@ mod tests {
             "Images per training step, over all processes of a run that share it [default: 512]"
         );
         assert_eq!(help("train.l2_decay"), "L2 decay on all trainable tensors [default: 3e-5]");
-        assert_eq!(help("data.data"), "Data set: mnist, cifar10 or imagenet [default: mnist]");
+        assert_eq!(help("data.data"), "Data set: mnist, cifar10, cifar100 or imagenet [default: mnist]");
         assert!(help("train.step_epochs").ends_with("[default: 30 60 90]"));
         assert!(help("prune.local_sparsity").ends_with(", true or false [default: false]"));
         assert!(help("train.threads").ends_with("[default: cores]"));

@@ -6,6 +6,7 @@ use toml::{Table, Value};
 
 use super::{
     Architecture, ConfigError, DataKind, Origin, TrainConfig,
+    data::GROUPS,
     file::read_text,
     keys::{check_known, expectation, known_key},
     mode::resolve_mode,
@@ -143,7 +144,7 @@ impl Layers {
         if let Some(mode) = mode {
             merge(&mut merged, &nested("prune.pruning_mode", mode));
         }
-        if let Some(outputs) = outputs_of_classes(&layers.map(|(table, _)| table)) {
+        if let Some(outputs) = outputs_of_labels(&layers.map(|(table, _)| table)) {
             merge(&mut merged, &nested("model.num_classes", outputs));
         }
         self.typed(&merged)
@@ -244,11 +245,14 @@ fn must_be(key: &str) -> String {
     format!("must be {}", expectation(key))
 }
 
-/// An output per class of `data.classes`, where no layer gives `model.num_classes`.
-fn outputs_of_classes(layers: &[&Table]) -> Option<Value> {
+/// An output per class of `data.classes` or per group of `data.coarse_labels`, where no layer gives `model.num_classes`.
+fn outputs_of_labels(layers: &[&Table]) -> Option<Value> {
     let given = |section, name| layers.iter().find_map(|table| table.get(section)?.get(name));
-    let classes = given("data", "classes")?.as_array()?;
-    let outputs = i64::try_from(classes.len()).ok()?;
+    let outputs = match given("data", "classes") {
+        Some(classes) => classes.as_array()?.len(),
+        None => given("data", "coarse_labels")?.as_bool()?.then_some(GROUPS)?,
+    };
+    let outputs = i64::try_from(outputs).ok()?;
     given("model", "num_classes").is_none().then_some(Value::Integer(outputs))
 }
 
@@ -328,6 +332,12 @@ mod tests {
         let config = layers(kept, &["model.num_classes=1000"]).resolve().unwrap();
         assert_eq!(config.model.num_classes, 1000);
         assert_eq!(layers(kept, &["data.classes=[7]"]).resolve().unwrap().model.num_classes, 1);
+        let outputs =
+            |sets: &[&str]| layers("[data]\ndata = \"cifar100\"", sets).resolve().unwrap().model.num_classes;
+        assert_eq!(outputs(&[]), 100);
+        assert_eq!(outputs(&["data.coarse_labels=false"]), 100);
+        assert_eq!(outputs(&["data.coarse_labels=true"]), 20);
+        assert_eq!(outputs(&["data.coarse_labels=true", "model.num_classes=30"]), 30);
     }
 
     #[test]
@@ -366,13 +376,13 @@ mod tests {
             ),
             (
                 "data.data=minst",
-                "data.data = \"minst\" (--set data.data=minst): must be \"mnist\", \"cifar10\" or \"imagenet\"; the nearest \
-                 is \"mnist\"",
+                "data.data = \"minst\" (--set data.data=minst): must be \"mnist\", \"cifar10\", \"cifar100\" or \
+                 \"imagenet\"; the nearest is \"mnist\"",
             ),
             (
                 "model.model=ResNet51",
-                "model.model = \"ResNet51\" (--set model.model=ResNet51): must be \"MobileNet\", \"MobileNetV2\", \"ResNet18\", \
-                 \"ResNet34\" or \"ResNet50\"; the nearest is \"ResNet50\"",
+                "model.model = \"ResNet51\" (--set model.model=ResNet51): must be \"MobileNet\", \"MobileNetCifar\", \"MobileNetV2\", \
+                 \"ResNet18\", \"ResNet34\" or \"ResNet50\"; the nearest is \"ResNet50\"",
             ),
         ] {
             assert_eq!(message(&layers("", &[assignment])), expected);

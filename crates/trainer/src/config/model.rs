@@ -14,6 +14,8 @@ choices! {
     pub enum Architecture {
         /// MobileNetV1.
         MobileNet = "MobileNet",
+        /// MobileNetV1 with smaller strides, for images of 32x32 pixels.
+        MobileNetCifar = "MobileNetCifar",
         /// MobileNetV2.
         MobileNetV2 = "MobileNetV2",
         /// Residual network of 18 layers.
@@ -41,6 +43,7 @@ impl From<Architecture> for Kind {
     fn from(network: Architecture) -> Self {
         match network {
             Architecture::MobileNet => Self::MobileNet,
+            Architecture::MobileNetCifar => Self::MobileNetCifar,
             Architecture::MobileNetV2 => Self::MobileNetV2,
             Architecture::ResNet18 => Self::ResNet18,
             Architecture::ResNet34 => Self::ResNet34,
@@ -53,6 +56,7 @@ impl From<Kind> for Architecture {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::MobileNet => Self::MobileNet,
+            Kind::MobileNetCifar => Self::MobileNetCifar,
             Kind::MobileNetV2 => Self::MobileNetV2,
             Kind::ResNet18 => Self::ResNet18,
             Kind::ResNet34 => Self::ResNet34,
@@ -129,7 +133,8 @@ settings! {
         /// Outputs of the head.
         num_classes: usize = data.classes(),
             Key::whole(1, "").flag("N").in_tests().must_agree()
-                .default_words("those of the weights given, else one for each of data.classes, else 1000 for imagenet and 10 for the others");
+                .default_words("those of the weights given, else one for each class of data.classes or data.coarse_labels, else 1000 for imagenet, 100 for \
+                     cifar100 and 10 for the others");
         /// What follows each batch norm.
         activation: Activation = Activation::Relu,
             Key::of(Activation::VALUES).in_tests().must_agree().default_words("relu6 for MobileNetV2, else relu");

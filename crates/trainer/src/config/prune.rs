@@ -184,6 +184,9 @@ settings! {
         /// GMP: how many times the ratio is raised.
         pruning_steps: usize = 120,
             Key::whole(1, "").flag("N").only(GMP);
+        /// GMP: how many times the ratio is raised in each epoch, in place of pruning_steps for all of them.
+        ratio_steps_per_epoch: Option<usize> = None,
+            Key::whole(1, "").flag("N").only(GMP).added_later().default_words("as pruning_steps says");
         /// GMP: ratio at the start of the ramp, a fraction.
         initial_ratio: f64 = 0.15,
             Key::of(Values::FRACTION).flag("FRACTION").only(GMP);
@@ -215,6 +218,13 @@ impl PruneSection {
     pub fn is_gmp(&self) -> bool {
         let ranked = matches!(self.pruning_mode, PruningMode::Ratio | PruningMode::Pattern);
         self.pruning_strategy == PruningStrategy::Gmp && ranked
+    }
+
+    /// How many times GMP raises the ratio.
+    #[must_use]
+    pub fn ratio_updates(&self) -> usize {
+        let per_epoch = self.ratio_steps_per_epoch;
+        per_epoch.map_or(self.pruning_steps, |updates| updates.saturating_mul(self.pruning_epochs.max(1)))
     }
 
     /// Whether pruned weights may come back: never where training goes back to prune more.

@@ -16,6 +16,8 @@ choices! {
         PiecewiseDecay = "piecewise_decay",
         /// Along half a cosine, from `lr` at step 0 to 0 at the end.
         CosineDecay = "cosine_decay",
+        /// Along a line from `lr` to 1e-4 over the fine-tuning of GMP; without GMP over the whole run.
+        LinearDecay = "linear_decay",
     }
 }
 

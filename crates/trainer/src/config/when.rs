@@ -28,6 +28,10 @@ impl When {
 
     /// Image files in folders or archives.
     pub(super) const IMAGENET: Self = Self::is("data.data", &["imagenet"]);
+    /// Small colour images in memory.
+    pub(super) const CIFAR: Self = Self::is("data.data", &["cifar10", "cifar100"]);
+    /// Images whose classes are in groups.
+    pub(super) const CIFAR100: Self = Self::is("data.data", &["cifar100"]);
     /// Layouts in shards.
     pub(super) const SHARDS: Self = Self::is("data.format", &["auto", "webdataset", "parquet"]);
     /// Bad images are passed over.

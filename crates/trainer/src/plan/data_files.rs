@@ -37,6 +37,7 @@ const CIFAR10: Files = Files {
     test: &["test_batch.bin"],
     gzipped: false,
 };
+const CIFAR100: Files = Files { train: &["train.bin"], test: &["test.bin"], gzipped: false };
 
 /// Checks that the folder `data.path` is there with the files the phase reads: all of them for training, those of
 /// the test set for testing. Of ImageNet it checks that the folder holds one layout.
@@ -50,6 +51,7 @@ pub fn data_path_check(data: &DataSection, phase: Phase) -> Result<()> {
     let files = match data.data {
         DataKind::Mnist => &MNIST,
         DataKind::Cifar10 => &CIFAR10,
+        DataKind::Cifar100 => &CIFAR100,
         DataKind::Imagenet => {
             sparse_data::check_layout(&data.path, &source_config(data))?;
             return Ok(());
@@ -76,7 +78,9 @@ pub fn data_folder_check(data: &DataSection) -> Result<()> {
     match data.path.is_dir() {
         true => Ok(()),
         false if data.path.exists() => {
-            missing(data.path.join(""), format!("; {} is no folder", data.path.display()))
+            let unpacked =
+                if is_archive(&data.path) { ": unpack it and give the folder that comes out" } else { "" };
+            missing(data.path.join(""), format!("; {} is no folder{unpacked}", data.path.display()))
         }
         false => missing(data.path.clone(), String::new()),
     }
@@ -95,23 +99,41 @@ impl Files {
 /// What people have in place of a missing file.
 fn hint(data: &DataSection, files: &Files, name: &str) -> String {
     let holds = |name: &str| data.path.join(name).exists();
-    if data.data == DataKind::Cifar10 && holds("data_batch_1") {
-        return "; the files there are the Python version, and the binary one is read (cifar-10-binary.tar.gz)".to_owned();
-    }
-    if data.data == DataKind::Cifar10 && holds("train.bin") {
-        return "; train.bin is of CIFAR-100, which is not read".to_owned();
+    let told = match data.data {
+        DataKind::Cifar10 if holds("data_batch_1") => {
+            "; the files there are the Python version, and the binary one is read (cifar-10-binary.tar.gz)"
+        }
+        DataKind::Cifar100 if holds("train") && holds("meta") => {
+            "; the files there are the Python version, and the binary one is read (cifar-100-binary.tar.gz)"
+        }
+        DataKind::Cifar10 if holds("train.bin") => "; train.bin is of CIFAR-100: --data cifar100 reads it",
+        DataKind::Cifar100 if holds("data_batch_1.bin") => {
+            "; data_batch_1.bin is of CIFAR-10: --data cifar10 reads it"
+        }
+        _ => "",
+    };
+    if !told.is_empty() {
+        return told.to_owned();
     }
     if let Some(found) = find_below(&data.path, LEVELS, &|folder| files.is_there(folder, name)) {
         return format!("; it lies in {0}: --set data.path={0}", found.display());
     }
-    let is_archive = |path: &&PathBuf| {
-        let name = path.to_string_lossy().to_lowercase();
-        [".tar.gz", ".tgz", ".tar", ".zip"].iter().any(|end| name.ends_with(end))
-    };
-    match entries(&data.path).iter().find(is_archive) {
+    match entries(&data.path).iter().find(|path| is_archive(path)) {
+        Some(archive) if is_cifar(data.data) && archive.to_string_lossy().ends_with("-python.tar.gz") => {
+            format!("; {} is the Python version, and the binary one is read", archive.display())
+        }
         Some(archive) => format!("; unpack {}, which lies there", archive.display()),
         None => String::new(),
     }
+}
+
+fn is_archive(path: &Path) -> bool {
+    let name = path.to_string_lossy().to_lowercase();
+    [".tar.gz", ".tgz", ".tar", ".zip"].iter().any(|end| name.ends_with(end))
+}
+
+fn is_cifar(data: DataKind) -> bool {
+    matches!(data, DataKind::Cifar10 | DataKind::Cifar100)
 }
 
 /// The first folder of some levels below that fits.
@@ -155,7 +177,9 @@ mod tests {
 
     #[test]
     fn every_file_is_needed_and_testing_needs_the_test_files_only() {
-        for (data, files) in [(DataKind::Mnist, &MNIST), (DataKind::Cifar10, &CIFAR10)] {
+        for (data, files) in
+            [(DataKind::Mnist, &MNIST), (DataKind::Cifar10, &CIFAR10), (DataKind::Cifar100, &CIFAR100)]
+        {
             let folder = tempfile::tempdir().unwrap();
             for name in files.test.iter().chain(files.train) {
                 let error = check(data, folder.path(), Phase::Train).unwrap_err();
@@ -199,7 +223,12 @@ mod tests {
         let below = hint(DataKind::Mnist, &["MNIST/raw/train-images.idx3-ubyte.gz"]);
         assert!(below.contains("it lies in") && below.ends_with("MNIST/raw"), "{below}");
         assert!(hint(DataKind::Cifar10, &["data_batch_1"]).contains("Python version"));
-        assert!(hint(DataKind::Cifar10, &["train.bin"]).contains("CIFAR-100"));
+        assert!(hint(DataKind::Cifar10, &["train.bin"]).contains("--data cifar100"));
+        assert!(hint(DataKind::Cifar100, &["data_batch_1.bin"]).contains("--data cifar10 "));
+        assert!(hint(DataKind::Cifar100, &["train", "test", "meta"]).contains("Python version"));
+        assert!(hint(DataKind::Cifar100, &["cifar-100-python.tar.gz"]).contains("Python version"));
+        assert!(hint(DataKind::Cifar100, &["cifar-100-binary/train.bin"]).ends_with("cifar-100-binary"));
+        assert!(hint(DataKind::Cifar100, &["cifar-100-binary.tar.gz"]).contains("; unpack"));
         assert!(
             hint(DataKind::Cifar10, &["cifar-10-binary.tar.gz"])
                 .contains("cifar-10-binary.tar.gz, which lies there")
@@ -210,6 +239,9 @@ mod tests {
             let error = check(data, file.path(), Phase::Train).unwrap_err().to_string();
             assert!(error.contains("no folder"), "{error}");
         }
+        let archive = tempfile::Builder::new().suffix("binary.tar.gz").tempfile().unwrap();
+        let error = check(DataKind::Cifar100, archive.path(), Phase::Train).unwrap_err().to_string();
+        assert!(error.contains("no folder: unpack it"), "{error}");
     }
 
     #[test]

@@ -28,9 +28,10 @@ pub(super) fn in_steps(config: &TrainConfig, steps_per_epoch: usize) -> Result<O
     } else {
         (pruning_steps_total, "and each needs one")
     };
-    let ratio_updates = prune.pruning_steps;
+    let ratio_updates = prune.ratio_updates();
     if ratio_updates > most {
-        return Err(Error::GmpTooShort { ratio_updates, pruning_steps_total, rule, most });
+        let epochs = prune.ratio_steps_per_epoch.map(|_| prune.pruning_epochs);
+        return Err(Error::GmpTooShort { ratio_updates, pruning_steps_total, rule, most, epochs });
     }
     let num_epochs = config.train.num_epochs;
     let epochs_needed = prune.stable_epochs.saturating_add(prune.pruning_epochs);
@@ -70,6 +71,24 @@ mod tests {
             (gmp.stable_steps, gmp.pruning_steps, gmp.tunning_steps, gmp.updates),
             (30, 120, 150, 120)
         );
+    }
+
+    #[test]
+    fn updates_may_be_counted_by_the_epoch() {
+        let per_epoch =
+            |updates| move |config: &mut TrainConfig| config.prune.ratio_steps_per_epoch = Some(updates);
+        assert_eq!(phases(30, per_epoch(2)).unwrap().unwrap().updates, 8);
+        assert!(phases(30, per_epoch(30)).is_ok());
+        let error = phases(30, per_epoch(31)).unwrap_err().to_string();
+        assert!(
+            error.contains("lower prune.ratio_steps_per_epoch (--ratio_steps_per_epoch) to at most 30"),
+            "{error}"
+        );
+        let none = |config: &mut TrainConfig| {
+            (config.prune.ratio_steps_per_epoch, config.prune.pruning_epochs) = (Some(2), 0);
+        };
+        let error = phases(30, none).unwrap_err().to_string();
+        assert!(error.contains("each needs one: raise prune.pruning_epochs"), "{error}");
     }
 
     #[test]

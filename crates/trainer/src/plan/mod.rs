@@ -122,8 +122,8 @@ impl TrainPlan {
             total_steps: steps_per_epoch.saturating_mul(config.train.num_epochs),
             test_batches: data.test_len.div_ceil(config.train.batch_size_for_validation),
             lr: match strategy::rewinds(config) {
-                false => LrSchedule::new(&config.train, steps_per_epoch),
-                true => LrSchedule::new(&config.train, steps_per_epoch)
+                false => LrSchedule::new(config, steps_per_epoch),
+                true => LrSchedule::new(config, steps_per_epoch)
                     .in_passes(strategy::rewind(config, steps_per_epoch)),
             },
             gmp: gmp::in_steps(config, steps_per_epoch)?,

@@ -6,7 +6,7 @@ use crate::config::{
     Allocation, Criterion, LrStrategy, ParamsType, PruneSection, PruningMode, PruningStrategy, TrainConfig,
 };
 
-use super::{DeviceChoice, TrainPlan};
+use super::{DeviceChoice, TrainPlan, lr::linear_end};
 use crate::pretrained::WeightsAt;
 use crate::teacher::teacher_weights;
 
@@ -72,7 +72,8 @@ impl TrainPlan {
             Some(weights) => format!("from {weights}"),
             None => format!("initialised with seed {}", self.config.train.seed),
         };
-        format!("MobileNet x{}, {} parameters, {start}", model.scale, self.model.parameters)
+        let name = model.model.name();
+        format!("{name} x{}, {} parameters, {start}", model.scale, self.model.parameters)
     }
 
     fn gmp_row(&self) -> String {
@@ -100,6 +101,7 @@ fn lr_row(config: &TrainConfig) -> String {
     let decay = match train.lr_strategy {
         LrStrategy::PiecewiseDecay => format!("a tenth at epochs {:?}", train.step_epochs),
         LrStrategy::CosineDecay => "cosine decay to 0".to_owned(),
+        LrStrategy::LinearDecay => format!("linear decay to {}", linear_end(train.lr)),
     };
     let warmup = match train.warmup_epochs {
         epochs if epochs > 0.0 => format!(", {epochs} epochs of warm-up"),
@@ -174,7 +176,7 @@ fn pruning_row(config: &TrainConfig) -> String {
 mod tests {
     use super::super::tests::MNIST;
     use super::*;
-    use crate::config::DataKind;
+    use crate::config::{Architecture, DataKind};
 
     #[test]
     fn the_table_has_a_line_per_fact() {
@@ -226,6 +228,13 @@ output    ./models
         ] {
             assert!(text.lines().any(|got| got == line), "{line}\nis not in\n{text}");
         }
+        (config.model.model, config.train.lr_strategy) =
+            (Architecture::MobileNetCifar, LrStrategy::LinearDecay);
+        let text = TrainPlan::resolve(&config, &MNIST).unwrap().to_string();
+        assert!(
+            text.contains("MobileNetCifar x1, ") && text.contains("0.1, linear decay to 0.0001\n"),
+            "{text}"
+        );
         (config.prune.allocation, config.prune.layers) = (Allocation::Erk, [("a".to_owned(), 0.5)].into());
         let text = TrainPlan::resolve(&config, &MNIST).unwrap().to_string();
         assert!(text.contains("layer-wise by ERK, blocks of 2x1, 1 ratio by name\n"), "{text}");

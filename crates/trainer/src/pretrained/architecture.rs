@@ -3,7 +3,7 @@
 use super::InputHint;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sparse_model::NetworkConfig;
+use sparse_model::{Kind, NetworkConfig};
 use sparse_network::Architecture;
 use std::path::Path;
 
@@ -37,6 +37,11 @@ impl Metadata {
     /// The network with what the metadata adds to it.
     pub(super) fn refine(&self, by_shape: &NetworkConfig) -> NetworkConfig {
         self.network.refine(by_shape)
+    }
+
+    /// Which network it is, if that is said.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.network.kind()
     }
 
     /// The settings of the run that made the file, by `section.key`.

@@ -27,7 +27,7 @@ pub use place::WeightsAt;
 use architecture::Metadata;
 use sparse_formats::{Format, Tensor, Tensors};
 use sparse_model::names::Family;
-use sparse_model::{NetworkConfig, layers};
+use sparse_model::{Kind, NetworkConfig, layers};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -81,6 +81,15 @@ impl Pretrained {
     /// Classes that the head tells apart, without a background class.
     pub fn classes(&self) -> usize {
         self.network.classes - usize::from(self.background)
+    }
+
+    /// The network; of this kind if the file does not say which it is and the parameters are the same.
+    pub(crate) fn network_as(&self, kind: Kind) -> NetworkConfig {
+        let asked = NetworkConfig { kind, ..self.network };
+        match self.metadata.kind() {
+            None if asked.has_parameters_of(&self.network) => asked,
+            _ => self.network,
+        }
     }
 
     /// Whether a network of this scale has the same widths.

@@ -17,7 +17,8 @@ impl Pretrained {
     pub fn settle(&self, layers: &Layers) -> Result<TrainConfig> {
         let mut layers = layers.clone();
         let config = layers.beneath(&self.settings()).resolve()?;
-        let (made, given) = (self.network.kind.name(), config.model.model.name());
+        let given = config.model.model.name();
+        let made = self.network_as(config.model.model.into()).kind.name();
         if made != given {
             return Err(Error::OtherNetwork { path: self.path.clone(), made, given });
         }
@@ -141,7 +142,8 @@ fn per_channel(numbers: &[f64], channel: usize) -> Option<f64> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use sparse_model::{NetworkConfig, parameters};
+    use crate::config::Architecture;
+    use sparse_model::{Kind, NetworkConfig, parameters};
     use std::path::Path;
 
     /// A file with our names for this network, and metadata.
@@ -193,6 +195,21 @@ pub(super) mod tests {
         assert_eq!(file.settle(&layers("[model]\nscale = 0.1")).unwrap().model.scale, 0.1);
         let error = file.settle(&layers("[model]\nscale = 0.2")).unwrap_err();
         assert!(matches!(error, Error::OtherWidth { given: 0.2, .. }), "{error}");
+    }
+
+    #[test]
+    fn which_of_two_networks_with_the_same_parameters_the_file_says_or_else_the_config() {
+        let network = NetworkConfig::new(Kind::MobileNetCifar, 0.25, 3, 10);
+        let cifar = layers("[model]\nmodel = \"MobileNetCifar\"");
+        let unsaid = pretrained(&network, "{}");
+        assert_eq!(unsaid.settle(&cifar).unwrap().model.model, Architecture::MobileNetCifar);
+        assert_eq!(unsaid.settle(&layers("")).unwrap().model.model, Architecture::MobileNet);
+        let metadata = unsaid.metadata.text(&network, None).unwrap();
+        let said = pretrained(&network, &metadata);
+        assert_eq!(said.network.kind, Kind::MobileNetCifar);
+        assert_eq!(said.settle(&layers("")).unwrap().model.model, Architecture::MobileNetCifar);
+        let error = said.settle(&layers("[model]\nmodel = \"MobileNet\"")).unwrap_err();
+        assert!(matches!(error, Error::OtherNetwork { made: "MobileNetCifar", .. }), "{error}");
     }
 
     #[test]
