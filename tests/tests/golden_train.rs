@@ -181,11 +181,11 @@ mod golden {
 
     /// Masks equal the original's but for weights within 1e-6 of the threshold.
     fn check_final_masks(traces: &Traces, run: &str, learner: &mut Learner) {
+        let held = learner.state().unwrap();
         for (name, expected) in traces.final_masks(run) {
-            let mask = &learner.state().unwrap().pruner().masks()[&name];
-            let threshold = learner.state().unwrap().pruner().thresholds()[&name];
-            let weights =
-                learner.state().unwrap().model().variables()[&name].as_tensor().flatten_all().unwrap();
+            let mask = &held.pruner().masks()[&name];
+            let threshold = held.pruner().thresholds()[&name];
+            let weights = held.model().variables()[&name].as_tensor().flatten_all().unwrap();
             let weights = weights.to_vec1::<f64>().unwrap();
             for (i, &weight) in weights.iter().enumerate() {
                 let near = (weight.abs() - threshold).abs() <= 1e-6;
