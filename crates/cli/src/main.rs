@@ -2,6 +2,15 @@
 //!
 //! stdout carries data, stderr carries talk; what cannot be written on stderr is dropped. Exit codes: 0 done, 1 failed,
 //! 2 usage, 130 and 143 stopped by Ctrl-C and SIGTERM, at the first of them with the state saved.
+//!
+//! # Where things lie
+//!
+//! `args/` turns PaddleSlim's flags into config layers (`keys.rs` makes the flags of keys from their declarations,
+//! `tables.rs` the text of docs/keys.md), `run.rs`, `sweep.rs`, `compare.rs`, `bench.rs`, `convert.rs`,
+//! `export.rs`, `predict.rs`, `prune.rs`, `sensitivity.rs` and `inspect.rs` call one function of `trainer` each,
+//! `tables.rs` and `progress.rs` show results, `talk.rs` and `steady.rs` write as far as somebody reads, `bugs.rs`
+//! says what panicked, `signals.rs` answers signals on a thread (the first: save and stop; the second: end at
+//! once), `exit.rs` maps errors to messages and exit codes.
 
 mod args;
 mod bench;

@@ -11,6 +11,16 @@
 //!
 //! Every rank must call the same operations in the same order.
 //!
+//! # Where things lie
+//!
+//! What the processes of one run say to each other. `Communicator` (`lib.rs`) is the seam: sums, gathers,
+//! broadcasts. All of them are made of one operation, `Exchange` (every rank gives every other some bytes), by
+//! `folding.rs`, which adds in the order of ranks; `threads.rs` exchanges between threads, `mpi.rs` (feature `mpi`)
+//! between processes. `background.rs` gives a communicator a thread, the only one that calls MPI; it shows the next
+//! rank that this one lives while nothing else is to do. `silence.rs` counts how long another rank has been silent,
+//! leaving out time in which this one was stopped itself. `launch.rs` reads what launchers put into the
+//! environment.
+//!
 //! ```
 //! use sparse_collectives::{Communicator, Slice, threads};
 //!

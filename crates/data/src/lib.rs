@@ -11,6 +11,34 @@
 //! saved generator. The crate knows neither candle nor devices, and trusts no file: sizes are checked before
 //! memory is taken, and every fault is an [`Error`] that names the file, the fact and the remedy.
 //!
+//! # Where things lie
+//!
+//! The `Dataset` trait (`dataset.rs`), MNIST, CIFAR-10 and CIFAR-100 (`cifar.rs`), images in memory with their
+//! augmentation (`crop_flip.rs`, `jitter.rs`), and encoded images (`image_set.rs`): a `Source` of bytes, one reader
+//! per layout under `source/` (`detect.rs` chooses), and a `Transform` that decodes and augments (`transform.rs`).
+//! `bad_images.rs` counts those that cannot be used, `source/strays.rs` what lies among the images and is none;
+//! names are bytes (`names.rs`). `files.rs` opens regular files alone, so that a pipe is refused and not waited
+//! for. `fingerprint.rs` tells one set of images from another by names, labels and sizes. The order of an epoch
+//! (`sampler.rs`), and the loader (`loader.rs`, `worker.rs`) that reads ahead on threads of its own, hands out
+//! batches in order, and shares each step among ranks.
+//!
+//! Archives are indexed when opened (`source/tar_walk.rs` goes from header to header, `tar_pax.rs` reads extended
+//! attributes, `tar_links.rs` follows links, `webdataset/sample.rs` pairs images with labels; 16 bytes for each
+//! image) and read by position, never unpacked. So every layout is shuffled as a whole: the order is a uniform
+//! permutation of all images, also over shards.
+//!
+//! `transform.rs` makes network input out of the bytes of an image file as PaddleSlim's reader on Pillow does: the
+//! crop (`geometry.rs`), pixels in Pillow's modes (`decode.rs`, `png_file.rs`, `picture.rs`), Pillow's resize
+//! (`resample.rs`), colours (`augment.rs`). `jpeg/` is the JPEG decoder, with the samples of libjpeg-turbo: a
+//! sequential Huffman file in one scan is decoded only as far as a crop needs (`scan.rs`); all others, and whatever
+//! is not certain there, go over all coefficients (`coefficients.rs`, with `progressive.rs`, `arithmetic.rs`,
+//! `smooth.rs`), where damage is reported. `segments.rs` cuts at restarts and resynchronises as libjpeg does;
+//! `magic.rs` names formats that are not read. Images are decoded by columns, resized across, turned to rows and
+//! resized down (`lines.rs`), so that every step adds whole lines. EXIF orientation is not obeyed, as in Pillow's
+//! `convert`. An image has at most 2^26 pixels, 1.1 GiB while it is decoded; a JPEG at most 512 pixels a byte, one
+//! with arithmetic codes 65536. `cache.rs` keeps decoded images in a file: crops from it are an approximation, so
+//! it is off by default.
+//!
 //! ```
 //! use sparse_data::{InMemory, Loader, LoaderConfig, Normalise};
 //! use std::sync::Arc;

@@ -8,6 +8,25 @@
 //!
 //! Invariant: no candle, no C; the same bits for any number of threads, any batch, and with or without zeros left out.
 //!
+//! # Where things lie
+//!
+//! Trained networks on a CPU. `load.rs` reads weights (mapped, packed or not) and `bind.rs` puts them into the
+//! graph of `network`, for one size of images (`graph.rs`), or an ONNX file (`onnx/`, which also writes one:
+//! `operators.rs` is one table of what each operator set lets a node have, `check.rs` holds nodes against it;
+//! results are views with any axes (`view.rs`) until something reads them as image or vector (`settle.rs`);
+//! constants are computed while reading (`arithmetic.rs`, `moves.rs`) and may lie beside the model
+//! (`external.rs`)); `shape.rs` checks it. `fold.rs` makes batch norms part of convolutions and pads part of
+//! windows, `lower.rs` brings the nodes into units (a convolution with the depthwise one before it, what is added,
+//! the bounds and the function), `head.rs` takes the layers at the end, which work on a whole batch, `place.rs`
+//! decides what lies together (concatenations are written in place, ranges of channels are views), `arrange.rs`
+//! gives each room memory, `compile.rs` makes a program of it. A quantised network is a graph like any other:
+//! weights that are multiples of scales, and roundings (`Function::Quantize`); `int8.rs` finds what can be computed
+//! in integers, `multiples.rs` keeps weights and their scales true, `roundings.rs` joins roundings that come twice,
+//! `quantized.rs` is the file of eight bits, `onnx/quantised.rs` and `onnx/steps.rs` read and write the QDQ form.
+//! `measure.rs` times every unit with and without its zeros, `engine.rs` holds the result and hands out sessions,
+//! `report.rs` tells what layers do. `c_api.rs` (feature `cdylib`) and `include/sparse_engine.h` are the face for
+//! C.
+//!
 //! ```
 //! use sparse_engine::graph::{Convolution, Graph, Node, Op, Window};
 //! use sparse_engine::{Engine, Options};

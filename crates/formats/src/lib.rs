@@ -13,6 +13,20 @@
 //! that are really there before anything is allocated for it, and whatever is written appears under its final name
 //! complete or not at all. The crate knows no model and no tensor library. Its one `unsafe` maps a file, in `map.rs`.
 //!
+//! # Where things lie
+//!
+//! Safetensors in and out (`file.rs`, `tensor.rs`), with one optional metadata text, weights of other programs in
+//! (`import/`, a file per format, told apart by `sniff.rs`; pickles by a machine that knows a list of classes and
+//! keeps every other as inert data; `dictionaries.rs` and `modules.rs` find all dictionaries of tensors, and
+//! `import_with` lets the caller choose), and files and folders that appear complete or not at all (`atomic.rs`).
+//! `explain.rs` turns a malformed file into a message that says what is wrong. `regular.rs` opens plain files only,
+//! so that a pipe is refused and not waited for.
+//!
+//! `packed/` is small files of pruned weights, a bit for each weight and the numbers that are not zero, laid out as
+//! `docs/packed.md` says: `pack.rs` makes them, `parts.rs` checks and unpacks one tensor, `int8.rs` is weights of
+//! eight bits with their scales (version 2), and `decode` and `import` unpack what is marked, so that no other
+//! crate knows. `map.rs` maps a file for callers that want one tensor at a time (`MappedFile`).
+//!
 //! ```
 //! use sparse_formats::{Tensor, Tensors};
 //!

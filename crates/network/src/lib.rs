@@ -6,6 +6,14 @@
 //!
 //! Invariant: no values, no kernels, no candle.
 //!
+//! # Where things lie
+//!
+//! Networks as graphs over named parameters (`graph.rs`), built by name (`config.rs`; `mobilenet_v1.rs`,
+//! `mobilenet_v2.rs`, `resnet.rs`) or node by node (`builder.rs`), their shapes and multiply-adds (`shape.rs`), and
+//! what the metadata of a weights file says about them (`architecture.rs`). `plan.rs` lowers a graph to the steps
+//! in which it is trained: a convolution with the batch norm and bounds behind it is one, and each value says how
+//! it is read, how often, and where its gradient lies.
+//!
 //! ```
 //! use sparse_network::NetworkConfig;
 //!

@@ -13,6 +13,15 @@
 //!
 //! Sums and decompositions are f64, and every number is the same for any number of threads.
 //!
+//! # Where things lie
+//!
+//! Pruning and rounding a layer by what it reads: `statistics.rs` sums covariances, `problem.rs` makes a least
+//! squares problem of them, `admm.rs` and `exact.rs` choose which weights to keep (`support.rs`: anywhere, in
+//! blocks, n of m), `least_squares.rs` solves for them, `order.rs` puts channels side by side that blocks may hold,
+//! `quantize.rs` rounds weights to multiples of a scale (GPTQ), and `places.rs` holds what is seen of the
+//! activation that follows, for which they are refined. Linear algebra is faer's, on one thread for each tile of
+//! fixed size.
+//!
 //! ```
 //! use sparse_oneshot::{Method, Statistics, Support};
 //!

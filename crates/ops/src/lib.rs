@@ -9,6 +9,12 @@
 //!
 //! Invariant: the only place where autograd meets kernels. All operations take f32 and f64 tensors.
 //!
+//! # Where things lie
+//!
+//! The kernels as operations on candle tensors, one file per operation with the same name: a forward candle can
+//! differentiate, and the gradients as further operations. `host.rs` is the one bridge between candle's storage and
+//! slices; `sgd.rs` is the optimizer.
+//!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
 //!

@@ -10,6 +10,15 @@
 //! Invariant: it works on any `VarMap` and knows no model; the masks depend on the weights, the settings and the
 //! names of the variables, never on the number of threads.
 //!
+//! # Where things lie
+//!
+//! The pruner over the named variables of a candle `VarMap`: which variables (`skip.rs`), what is ranked
+//! (`score.rs`, `criterion.rs`), where the cut lies (`cutoff.rs`), the masks (`masks.rs`), when (`schedule.rs`),
+//! setting weights to zero (`enforce.rs`). `pruner.rs` joins them; `elsewhere.rs` tells a device that holds the
+//! weights what to compute. `watch.rs` tells a criterion of steps and keeps its sums (`taylor.rs`, `movement.rs`;
+//! `signed.rs` ranks scores below zero); `pattern.rs` is N:M, `allocation.rs` ratios by variable, `acdc.rs`,
+//! `drop_grow.rs` and `rewind.rs` are strategies.
+//!
 //! ```
 //! use candle_core::{DType, Device};
 //! use candle_nn::{VarBuilder, VarMap, linear};

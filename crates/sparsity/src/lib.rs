@@ -9,6 +9,13 @@
 //! Invariant: no threads, no input or output, no `unsafe`; a result depends on the weights, the settings and
 //! the order of the weights, and on nothing else.
 //!
+//! # Where things lie
+//!
+//! Masks (`mask.rs`, one bit per weight), masks from a threshold (`threshold.rs`), the exact selection of the n
+//! smallest magnitudes without a sort (`select.rs`, with a quick guess in `bracket.rs`), blocks (`block.rs`),
+//! PaddleSlim's counting rule (`paddle.rs`), GMP schedules (`schedule/`) and counts of zeros (`report.rs`).
+//! Everything works on chunks whose counts add up, so that a caller may use threads.
+//!
 //! ```
 //! use sparse_sparsity::{select, threshold};
 //!

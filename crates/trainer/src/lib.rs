@@ -8,6 +8,37 @@
 //!
 //! Invariant: the only crate that knows what an epoch is.
 //!
+//! # Where things lie
+//!
+//! `config/` declares each key once (`declare.rs`, `key.rs`) and parses (flag over `--set` over file over default);
+//! checks, flags, help, warnings (`without_effect.rs`), the JSON schema, `docs/keys.md` and the recipe follow from
+//! the declarations. `plan/` resolves for the data that is there, `setup.rs` builds the learner, `pretrained/`
+//! brings weights of other programs under our names (`read.rs` chooses the network, applies masks and notes what is
+//! odd; `place.rs` is a path with a key), writes them as ours (`convert.rs`), small (`export.rs`) or as ONNX
+//! (`onnx.rs`), knows how its images are seen (`input.rs`) and lets the config take from them what it leaves open,
+//! `learner.rs` does one step (with the scores of `teacher.rs`, if there is one; on a device through
+//! `on_device.rs`), `train.rs` is the loop, `recalibrate.rs` estimates batch norm anew at its end, `ema.rs` keeps
+//! averages of the weights, `not_on_device.rs` refuses what only the CPU does, `usage.rs` says which errors are
+//! settings, `ranks.rs` is what all of them know of other processes, `same_run.rs` what these compare at the start,
+//! before a test, at log lines and checkpoints, and `buckets.rs` sends gradients to these while the backward pass
+//! is at work, `shared_device.rs` joins their GPUs by NCCL (`through_host.rs` where there is none), `evaluate.rs`
+//! and `test.rs` measure, `checkpoint/` and `run_folder.rs` keep state and results, `run_lock.rs` keeps other
+//! processes out of a run folder. `plan/need.rs` and `plan/available.rs` hold the estimate of memory against what
+//! there is, `given_zeros.rs` keeps or names zeros in the weights a run starts from, `advice.rs` is what error
+//! messages advise. `predictions.rs` keeps what a run says of each test image, `compare/` pairs runs over them,
+//! `sweep/` looks for the highest ratio within a given loss, `plot.rs` draws both. `bench/` times the same step on
+//! random images, and the engine (`bench/infer/`). `predict/` looks at image files through the engine, with the
+//! input that a test would make (`image_input.rs`). `oneshot/` prunes a network by data: `activations.rs` leads the
+//! images from layer to layer through the dense network and the pruned one, `layers.rs` shows layers as matrices,
+//! `seen.rs` is what a layer reads of the images, `allocate/` shares the zeros out (`timings.rs` measures for that,
+//! with `layer_times.rs`), `partial.rs` keeps what is done, `reorder.rs` puts channels into another order,
+//! `sensitivity.rs` prunes one layer at a time to see what that costs, `file.rs` puts it back into weights or ONNX,
+//! `quantize/` rounds weights and activations to eight bits (`plan.rs` where, `range.rs` to what, `walk.rs` layer
+//! by layer, after pruning if that is asked for, `loss.rs` what stays f32), `in_training.rs` does the same at
+//! updates of the masks. `rewind.rs` takes weights back to an early step. `file_lock.rs` is one process at a time
+//! on a file: a run folder, or what is pruned into. It tells what happens through the `Observer` trait and is asked
+//! to stop through a `StopFlag`.
+//!
 //! ```
 //! use sparse_trainer::config::{DataKind, TrainConfig};
 //! use sparse_trainer::plan::{DataSize, TrainPlan};
