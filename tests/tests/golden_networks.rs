@@ -1,11 +1,14 @@
-//! Five steps of small networks against PyTorch: see `golden/networks/make.py`, which made the losses.
+//! Networks against PyTorch: five steps of small ones (`golden/networks/make.py` made the losses), and the scores of torchvision's and
+//! timm's files (`golden/networks/scores.py`).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
-use sparse_model::{Kind, Model, NetworkConfig, Precision, TrainPass};
+use sparse_model::{Kind, Mode, Model, NetworkConfig, Precision, TrainPass};
 use sparse_ops::{Sgd, SgdConfig};
+use sparse_trainer::{Head, Pretrained};
+use std::collections::HashMap;
 
 /// The same numbers in [-1, 1] as those of the script.
 fn numbers(count: usize, seed: usize) -> Vec<f64> {
@@ -18,9 +21,13 @@ fn numbers(count: usize, seed: usize) -> Vec<f64> {
 }
 
 fn golden() -> Value {
+    read("losses.json")
+}
+
+fn read(name: &str) -> Value {
     let folder =
         std::env::var("GOLDEN_DIR").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/golden").into());
-    let path = std::path::Path::new(&folder).join("networks/losses.json");
+    let path = std::path::Path::new(&folder).join("networks").join(name);
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -91,5 +98,45 @@ fn five_steps_have_pytorchs_losses() {
                 );
             }
         }
+    }
+}
+
+/// A tensor of the script `scores.py`: its values follow from its name, its shape and its place.
+fn by_formula(name: &str, shape: &[usize], seed: usize) -> Tensor {
+    let values = numbers(shape.iter().product(), seed);
+    let fan_in: usize = shape.iter().skip(1).product();
+    let value = |v: f64| match shape.len() {
+        2.. => v * (6.0 / fan_in as f64).sqrt(),
+        _ if name.ends_with("running_var") || name.ends_with("weight") => 1.0 + v / 4.0,
+        _ => v / 4.0,
+    };
+    let values: Vec<f32> = values.into_iter().map(|v| value(v) as f32).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+#[test]
+fn files_of_torchvision_and_timm_give_torchs_scores() {
+    let golden = read("scores.json");
+    let [classes, images, side] =
+        ["classes", "images", "side"].map(|key| golden[key].as_u64().unwrap() as usize);
+    for (program, network) in golden["networks"].as_object().unwrap() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weights.safetensors");
+        let tensors: Vec<(String, Vec<usize>)> = serde_json::from_value(network["tensors"].clone()).unwrap();
+        let named = tensors.iter().enumerate();
+        let named: HashMap<&str, Tensor> =
+            named.map(|(seed, (name, shape))| (name.as_str(), by_formula(name, shape, seed))).collect();
+        candle_core::safetensors::save(&named, &file).unwrap();
+        let pretrained = Pretrained::read(file.as_path()).unwrap();
+        let config = NetworkConfig { classes, ..pretrained.network };
+        let model = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(pretrained.load(&model, None).unwrap(), Head::Same, "{program}");
+        let pixels = numbers(images * 3 * side * side, tensors.len()).into_iter().map(|v| v as f32).collect();
+        let x = Tensor::from_vec(pixels, (images, 3, side, side), &Device::Cpu).unwrap();
+        let scores = model.forward(&x, Mode::Eval).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let expected: Vec<f32> = serde_json::from_value(network["scores"].clone()).unwrap();
+        let largest = expected.iter().fold(0.0_f32, |most, score| most.max(score.abs()));
+        let off = scores.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest;
+        assert!(off < 1e-4, "{program}: {off:e}");
     }
 }
