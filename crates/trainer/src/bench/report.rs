@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::learner::{Learner, StepTimes};
 use serde::Serialize;
 use sparse_model::{ConvKind, ConvLayer, LayerPaths, LayerTimes};
-use sparse_network::Plan;
+use sparse_network::{Plan, Step, StepOp};
 use sparse_vectors::peak;
 use std::time::Duration;
 
@@ -131,6 +131,16 @@ pub(super) struct Measured {
     pub(super) ranks: usize,
 }
 
+/// What the part of sums and pools of windows is called.
+const BETWEEN: &str = "between";
+
+/// Whether a network has sums or pools of windows.
+fn has_between(plan: &Plan) -> bool {
+    let is_between =
+        |step: &Step| matches!(step.op, StepOp::Add | StepOp::MaxPool(_) | StepOp::AveragePool { .. });
+    plan.steps.iter().any(is_between)
+}
+
 /// Milliseconds of a part of a step, forward and backward.
 type Spent = [f64; 2];
 
@@ -191,6 +201,7 @@ pub(super) fn report(
         parts: parts
             .chain(other_parts(steps, head))
             .filter(|_| timed)
+            .filter(|&(operation, ..)| operation != BETWEEN || has_between(&plan))
             .map(|(operation, spent, flops)| split(operation, spent, flops, step_ms))
             .collect(),
         layers: (0..table.len()).filter(|_| timed).map(layer).collect(),
@@ -209,7 +220,9 @@ fn convolution_parts<'a>(
     spent: &'a [Spent],
     work: &'a [Work],
 ) -> impl Iterator<Item = (&'static str, Spent, Option<f64>)> + 'a {
-    ["spatial", "depthwise", "pointwise"].into_iter().map(move |name| {
+    let kinds = ["spatial", "depthwise", "pointwise"].into_iter();
+    let there = kinds.filter(|&name| table.iter().any(|layer| kind(layer) == name));
+    there.map(move |name| {
         let of_kind = || (0..table.len()).filter(move |&index| kind(&table[index]) == name);
         let pass = |pass: usize| of_kind().map(|index| spent[index][pass]).sum();
         (name, [pass(0), pass(1)], Some(of_kind().map(|index| work[index].flops).sum()))
@@ -222,7 +235,7 @@ fn other_parts(steps: &[Timed], head_flops: f64) -> [(&'static str, Spent, Optio
     let between = [ms(|times| times.passes.between.forward), ms(|times| times.passes.between.backward)];
     let head = [ms(|times| times.passes.head.forward), ms(|times| times.passes.head.backward)];
     [
-        ("between", between, None),
+        (BETWEEN, between, None),
         ("head", head, Some(head_flops)),
         ("layout", [ms(|times| times.passes.layout), 0.0], None),
         ("masks", [ms(|times| times.passes.masks), 0.0], None),
